@@ -1,0 +1,91 @@
+"""Chooses the ComfyUI under test, loads it and the pack into this process, and holds the skips to account."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE))  # after everything else: `nodes`, `utils` and the like belong to the host
+
+import loading  # noqa: E402
+
+NOT_ON_INDEX = HERE / "not_on_index.txt"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--comfyui",
+        metavar="PATH",
+        default=os.environ.get("COMFYUI_PATH") or None,
+        help="the ComfyUI to test against; without it, the installed package index build (or COMFYUI_PATH)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--comfyui")
+    config.checkout = Path(path).resolve() if path else None
+    loading.load_host(config.checkout)
+    config.skipped_tests = set()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    import host
+
+    return f"ComfyUI: {host.VERSION} ({config.checkout or 'installed package'})"
+
+
+def _listed() -> set[str]:
+    lines = NOT_ON_INDEX.read_text(encoding="utf-8").splitlines()
+    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.config.collected_tests = {item.name for item in session.items}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _config.skipped_tests.add(report.nodeid.split("::")[-1])
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    global _config
+    _config = session.config
+
+
+def _skip_faults(config: pytest.Config) -> list[str]:
+    """On the index build the skipped tests are exactly the listed ones, no more and no fewer."""
+    import host
+
+    if not host.IS_INDEX_BUILD or config.option.collectonly:
+        return []
+    listed, skipped = _listed(), config.skipped_tests
+    ran = config.collected_tests
+    faults = [f"skipped, but not listed in {NOT_ON_INDEX.name}: {name}" for name in sorted(skipped - listed)]
+    faults += [f"listed in {NOT_ON_INDEX.name}, but did not skip: {name}" for name in sorted(listed & ran - skipped)]
+    whole = not (config.option.keyword or config.option.markexpr or config.option.deselect) and all(
+        Path(argument.split("::")[0]).resolve() == HERE for argument in config.args
+    )
+    if whole:
+        faults += [f"listed in {NOT_ON_INDEX.name}, but no such test: {name}" for name in sorted(listed - ran)]
+    return faults
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and _skip_faults(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    for fault in _skip_faults(config):
+        terminalreporter.write_line(f"FAILED {fault}", red=True)
+
+
+@pytest.fixture(scope="session")
+def pack():
+    """The pack's root module, loaded as the host loads it."""
+    return loading.load_pack()

@@ -1,0 +1,71 @@
+"""Brings a ComfyUI and this pack into the test process, the way the host itself loads a pack."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+PACK = "safelight_under_test"  # the host loads a pack under a name of its own; so do we
+
+
+class CheckoutFirst(MetaPathFinder):
+    """Finds a checkout's top-level folders before an installed ComfyUI's packages of the same names.
+
+    A checkout's `comfy` is a namespace package, and Python prefers a regular package found later on sys.path.
+    """
+
+    def __init__(self, checkout: Path) -> None:
+        self.checkout = checkout
+
+    def find_spec(self, fullname, path=None, target=None):
+        folder = self.checkout / fullname
+        if path is not None or not folder.is_dir() or (folder / "__init__.py").exists():
+            return None
+        if not any(folder.glob("*.py")):
+            return None
+        spec = ModuleSpec(fullname, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        return spec
+
+
+def load_file(name: str, path: Path, package: bool = False) -> ModuleType:
+    """Executes the file at `path` as the module `name`."""
+    spec = importlib.util.spec_from_file_location(
+        name, path, submodule_search_locations=[str(path.parent)] if package else None
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_host(checkout: Path | None) -> None:
+    """Makes `import comfy...` mean the ComfyUI at `checkout`, or the installed one, on the CPU and without a server."""
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    load_file("safelight_shim", ROOT / "runner" / "shim.py").apply()
+    if checkout is not None:
+        if not (checkout / "comfy" / "samplers.py").is_file():
+            raise FileNotFoundError(f"--comfyui {checkout}: no ComfyUI there (it has no comfy/samplers.py)")
+        sys.path.insert(0, str(checkout))
+        sys.meta_path.insert(0, CheckoutFirst(checkout))
+    from comfy.cli_args import args
+
+    args.cpu = True
+
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_grad_enabled(False)  # as the host's executor does (torch.inference_mode)
+
+
+def load_pack() -> ModuleType:
+    """The pack's root module, loaded by file as the host's custom node loader does."""
+    return load_file(PACK, ROOT / "__init__.py", package=True)
