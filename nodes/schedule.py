@@ -25,9 +25,9 @@ class SafelightWeightSchedule:
             "required": {
                 "preset": ([*PRESETS, CUSTOM], {
                     "default": DEFAULT_PRESET,
-                    "tooltip": "gentle, balanced, strict and maximum steer at full weight, from ever earlier on (context "
-                               "0.30, 0.20, 0.14, 0). ramp up, ramp down and bell change the weight along the way. "
-                               "custom uses the context and the curve below; the others ignore both.",
+                    "tooltip": "gentle, balanced, strict and maximum steer at full weight, from ever earlier on "
+                               "(context 0.30, 0.20, 0.14, 0). ramp up, ramp down and bell change the weight along "
+                               "the way. custom uses the context and the curve below; the others ignore both.",
                 }),
                 "context": ("FLOAT", {
                     "default": 0.2, "min": 0.0, "max": 1.0, "step": 0.01,
