@@ -1,0 +1,128 @@
+"""Load the demo model through the host's own classes, so that every node treats it as any checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models_base
+import torch
+from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel, SDTokenizer
+from safetensors.torch import load_file
+
+from . import model, world
+
+WEIGHTS = Path(__file__).parent / "weights"
+START, END = 49406, 49407  # CLIP's own; END fills up as well
+
+
+class DemoLatent(comfy.latent_formats.LatentFormat):
+    """Latents of unit deviation (the autoencoder's weights hold the scale)."""
+
+    scale_factor = 1.0
+
+
+class DemoConfig(comfy.supported_models_base.BASE):
+    """Model configuration: noise prediction on Stable Diffusion's schedule."""
+
+    unet_config = model.UNET
+    latent_format = DemoLatent
+
+
+class DemoClipModel(SD1ClipModel):
+    """A CLIP text encoder of two layers, 128 wide."""
+
+    def __init__(self, device: Any = "cpu", dtype: Any = None, **host: Any) -> None:
+        super().__init__(
+            device=device, dtype=dtype, clip_name="l", clip_model=SDClipModel, textmodel_json_config=dict(model.CLIP),
+            **host,
+        )  # fmt: skip
+
+
+class DemoTokenizer(SDTokenizer):
+    """CLIP's tokenizer; a word that the model never saw is an error, since its embedding would be noise."""
+
+    known: frozenset[int] = frozenset()
+
+    def tokenize_with_weights(self, text: str, *args: Any, **kwargs: Any) -> Any:
+        chunks = super().tokenize_with_weights(text, *args, **kwargs)
+        strange = [t[0] for chunk in chunks for t in chunk if isinstance(t[0], int) and t[0] not in self.known]
+        if strange:
+            pieces = "".join(self.inv_vocab.get(t, "?") for t in strange).replace("</w>", " ").split()
+            raise ValueError(
+                f"prompt: the demo model does not know {', '.join(repr(p) for p in pieces)}. "
+                f"It knows these words: {' '.join(world.vocabulary())}"
+            )
+        return chunks
+
+
+def _tokenizer_class(known: frozenset[int]) -> type:
+    tokenizer = type("DemoTokenizer", (DemoTokenizer,), {"known": known})
+
+    class DemoTokenizers(SD1Tokenizer):
+        def __init__(self, embedding_directory: Any = None, **host: Any) -> None:
+            super().__init__(embedding_directory=embedding_directory, clip_name="l", tokenizer=tokenizer, **host)
+
+    return DemoTokenizers
+
+
+def _read(name: str) -> dict[str, torch.Tensor]:
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"The demo model's weights are not here ({path.name} is missing in demo/weights). They come with a clone of "
+            "the repository, not with the registry's package."
+        )
+    return load_file(str(path))
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _load_strictly(module: torch.nn.Module, tensors: dict[str, torch.Tensor], optional: tuple[str, ...] = ()) -> None:
+    missing, unexpected = module.load_state_dict(tensors, strict=False)
+    missing = [key for key in missing if not key.endswith(optional)] if optional else missing
+    if missing or unexpected:
+        raise RuntimeError(f"demo weights do not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
+
+
+def load_unet(tensors: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
+    config = DemoConfig(model.UNET)
+    config.set_inference_dtype(torch.float32, None)
+    offload = comfy.model_management.unet_offload_device()
+    host_model = comfy.model_base.BaseModel(config, device=offload)
+    _load_strictly(host_model.diffusion_model, {k: v.float() for k, v in _part(tensors, "unet.").items()})
+    device = comfy.model_management.get_torch_device()
+    return comfy.model_patcher.ModelPatcher(host_model.eval(), load_device=device, offload_device=offload)
+
+
+def load_clip(tensors: dict[str, torch.Tensor]) -> comfy.sd.CLIP:
+    ids = tensors["token_ids"].long()
+    target = SimpleNamespace(params={}, clip=DemoClipModel, tokenizer=_tokenizer_class(frozenset(ids.tolist())))
+    clip = comfy.sd.CLIP(target, embedding_directory=None)
+    states = _part(tensors, "text.")
+    key = "text_model.embeddings.token_embedding.weight"
+    rows = torch.zeros(model.CLIP["vocab_size"], model.CONTEXT, dtype=states[key].dtype)
+    rows[ids] = states[key]
+    states[key] = rows
+    _load_strictly(clip.cond_stage_model.clip_l.transformer, states, optional=("position_ids",))
+    clip.tokenizer.safelight_anchors = world.anchors()
+    return clip
+
+
+def load_vae() -> comfy.sd.VAE:
+    settings = {"config": {"params": model.VAE_PARAMS}}
+    return comfy.sd.VAE(sd={k: v.float() for k, v in _read("vae").items()}, **settings)
+
+
+def load() -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
+    """(MODEL, CLIP, VAE) as the host's checkpoint loader would give them."""
+    tensors = _read("model")
+    return load_unet(tensors), load_clip(tensors), load_vae()

@@ -1,0 +1,304 @@
+"""The stages of training: picture autoencoder, detector, text-to-image model, and the export of the weights."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from . import model, world
+from .detector import CELL, Detector
+from .train import Run
+
+
+def pictures(count: int, rng: np.random.Generator) -> tuple[list[world.Scene], torch.Tensor]:
+    scenes = [world.random_scene(rng) for _ in range(count)]
+    return scenes, torch.from_numpy(np.stack([world.render(s, rng) for s in scenes])).movedim(-1, 1)
+
+
+def encode(vae: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    """Latent means [B, 4, H/8, W/8] of pictures [B, 3, H, W] in [0,1]."""
+    return vae.quant_conv(vae.encoder(batch * 2 - 1)).chunk(2, 1)[0]
+
+
+def decode(vae: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
+    return vae.decoder(vae.post_quant_conv(latents)) * 0.5 + 0.5
+
+
+def crops(scenes: list[world.Scene], batch: torch.Tensor, side: int, rng: np.random.Generator) -> torch.Tensor:
+    """One crop a picture, on the latents' grid, with an object in it: plain background teaches little."""
+    out = []
+    for scene, picture in zip(scenes, batch, strict=True):
+        placed = scene.objects[rng.integers(len(scene.objects))]
+        corner = [
+            int(np.clip(round((v - side / 2 + rng.uniform(-16, 16)) / 8) * 8, 0, world.SIZE - side))
+            for v in (placed.y, placed.x)
+        ]
+        out.append(picture[:, corner[0] : corner[0] + side, corner[1] : corner[1] + side])
+    return torch.stack(out)
+
+
+def edges(picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return picture[..., 1:] - picture[..., :-1], picture[..., 1:, :] - picture[..., :-1, :]
+
+
+def vae(options: argparse.Namespace) -> None:
+    """Autoencoder: L1 plus the L1 of edges, latents of bounded size with noise on them (the model's errors later on)."""
+    device = options.device
+    net = model.build_vae(options.seed).to(device)
+    optimiser = torch.optim.AdamW(net.parameters(), 2e-3, betas=(0.9, 0.98), weight_decay=1e-4)
+    run = Run("vae", options.folder, options.vae_steps, {"net": net, "optimiser": optimiser}, 2e-3)
+
+    def update(step: int) -> dict[str, float]:
+        rng = np.random.default_rng((options.seed, 1, step))
+        late = step > 0.8 * options.vae_steps  # whole pictures at the end: attention sees all of them
+        scenes, batch = pictures(8 if late else 16, rng)
+        batch = (batch if late else crops(scenes, batch, 64, rng)).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            latents = encode(net, batch)
+            rebuilt = decode(net, latents + 0.06 * torch.randn_like(latents)).float()
+        error = F.l1_loss(rebuilt, batch)
+        edge = sum(F.l1_loss(a, b) for a, b in zip(edges(rebuilt), edges(batch), strict=True))
+        loss = error + 0.7 * edge + 1e-3 * latents.float().square().mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        return {"l1": error.item(), "psnr": -10 * float(torch.log10(F.mse_loss(rebuilt, batch).detach()))}
+
+    run.loop(update)
+    _normalise(net, options)
+    torch.save(net.state_dict(), options.folder / "vae.pt")
+
+
+@torch.no_grad()
+def _normalise(net: torch.nn.Module, options: argparse.Namespace) -> None:
+    """Fold each latent channel's mean and deviation into the 1x1 convolutions, and make encoding deterministic."""
+    _, batch = pictures(512, np.random.default_rng((options.seed, 2)))
+    latents = torch.cat([encode(net, part.to(options.device)) for part in batch.split(64)])
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    n = model.LATENT_CHANNELS
+    net.quant_conv.weight[:n] /= deviation[:, None, None, None]
+    net.quant_conv.bias[:n] = (net.quant_conv.bias[:n] - mean) / deviation
+    net.quant_conv.weight[n:] = 0
+    net.quant_conv.bias[n:] = -20.0  # log variance: the host samples, and this leaves nothing to chance
+    net.post_quant_conv.bias += (net.post_quant_conv.weight * mean[None, :, None, None]).sum((1, 2, 3))
+    net.post_quant_conv.weight *= deviation[None, :, None, None]
+
+
+def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur, noise and lost resolution, at random."""
+    kind = rng.random()
+    batch = torch.from_numpy(picture).movedim(-1, 0)[None]
+    if kind < 0.35:
+        sigma = rng.uniform(0.4, 2.0)
+        taps = torch.exp(-torch.arange(-4.0, 5).square() / (2 * sigma**2))
+        taps = (taps / taps.sum()).expand(3, 1, 1, 9)
+        batch = F.conv2d(F.pad(batch, (4, 4, 0, 0), mode="replicate"), taps, groups=3)
+        batch = F.conv2d(F.pad(batch, (0, 0, 4, 4), mode="replicate"), taps.mT, groups=3)
+    elif kind < 0.5:
+        side = int(rng.integers(36, 80))
+        batch = F.interpolate(F.interpolate(batch, (side, side), mode="area"), batch.shape[-2:], mode="bilinear")
+    if rng.random() < 0.4:
+        batch = batch + rng.uniform(0, 0.1) * torch.from_numpy(rng.normal(size=batch.shape).astype(np.float32))
+    return batch[0].movedim(0, -1).clamp(0, 1).numpy()
+
+
+def ghost_scene(rng: np.random.Generator, opacity: float | None = None) -> tuple[world.Scene, tuple[float, ...]]:
+    """A scene with one more thing over the first, half transparent (30 to 70 %)."""
+    scene = world.random_scene(rng)
+    below = scene.objects[0]
+    rest = [t for t in world.THINGS if all(t is not p.thing for p in scene.objects)]
+    size = int(rng.choice(world.GLYPH_SIZES))
+    low, high = size / 2 + 1, world.SIZE - size / 2 - 1
+    x, y = (float(np.clip(v + rng.normal(0, 5), low, high)) for v in (below.x, below.y))
+    above = world.Placed(rest[rng.integers(len(rest))], x, y, size)
+    objects = (*scene.objects, above)
+    return world.Scene(objects, scene.colour), (*[1.0] * len(scene.objects), opacity or float(rng.uniform(0.3, 0.7)))
+
+
+def detector(options: argparse.Namespace) -> None:
+    """Detector: focal loss on a Gaussian bump at each object's centre, cross entropy for the colour."""
+    device = options.device
+    torch.manual_seed(options.seed)
+    net = Detector().to(device)
+    optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-3)
+    run = Run("detector", options.folder, options.detector_steps, {"net": net, "optimiser": optimiser}, 2e-3)
+    cells = torch.arange(world.SIZE // CELL, device=device) * CELL + CELL / 2
+    colours = list(world.COLOURS)
+
+    def update(step: int) -> dict[str, float]:
+        rng = np.random.default_rng((options.seed, 3, step))
+        drawn = [ghost_scene(rng) if rng.random() < 0.4 else (world.random_scene(rng), ()) for _ in range(32)]
+        images = [world.render(scene, rng, opacity) for scene, opacity in drawn]
+        images = [degrade(image, rng) if rng.random() < 0.6 else image for image in images]
+        batch = torch.from_numpy(np.stack(images)).movedim(-1, 1).to(device)
+        target = torch.zeros(len(drawn), len(world.THINGS), len(cells), len(cells), device=device)
+        for i, (scene, _) in enumerate(drawn):
+            for p in scene.objects:
+                bump = torch.exp(-((cells[:, None] - p.y) ** 2 + (cells[None] - p.x) ** 2) / (2 * 5.0**2))
+                row, column = int(p.y // CELL), int(p.x // CELL)
+                bump[row, column] = 1.0
+                target[i, world.INDEX[p.thing.noun]] = torch.maximum(target[i, world.INDEX[p.thing.noun]], bump)
+        with torch.autocast(device, torch.bfloat16):
+            logits, colour = net(batch)
+        logits = logits.float()
+        score = logits.sigmoid()
+        found = target == 1
+        # CornerNet's variant of the focal loss: cells near a centre are punished less.
+        hit = -((1 - score) ** 2 * F.logsigmoid(logits))[found].sum()
+        miss = -((1 - target) ** 4 * score**2 * F.logsigmoid(-logits))[~found].sum()
+        hue = F.cross_entropy(colour.float(), torch.tensor([colours.index(s.colour) for s, _ in drawn], device=device))
+        loss = (hit + miss) / found.sum() + 0.2 * hue
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimiser.step()
+        return {"loss": loss.item(), "recall": (score[found] > 0.5).float().mean().item(), "hue": hue.item()}
+
+    run.loop(update)
+    torch.save(net.state_dict(), options.folder / "detector.pt")
+
+
+class Captioner:
+    """Captions to token ids (CLIP's, mapped to compact rows) and to what each mention's last token means."""
+
+    def __init__(self) -> None:
+        from comfy.sd1_clip import SDTokenizer
+
+        tokenizer = SDTokenizer()
+        words = world.vocabulary()
+        self.tokens = {w: [t for t, _ in tokenizer.tokenize_with_weights(w)[0][1:] if t != 49407] for w in words}
+        self.ids = sorted({i for ids in self.tokens.values() for i in ids} | {49406, 49407})
+        self.row = {token: row for row, token in enumerate(self.ids)}
+
+    def rows(self, pieces: list[str | world.Mention]) -> tuple[list[int], dict[int, world.Mention]]:
+        """77 rows (start, words, then end to fill up, as the host pads) and the mentions by their last position."""
+        out, marks = [self.row[49406]], {}
+        for piece in pieces:
+            for word in (piece if isinstance(piece, str) else piece.text).split():
+                out += [self.row[t] for t in self.tokens[word]]
+            if not isinstance(piece, str):
+                marks[len(out) - 1] = piece
+        return out + [self.row[49407]] * (77 - len(out)), marks
+
+
+class Meanings(torch.nn.Module):
+    """What a mention's state says: which things and which kinds. Contrastive encoders learn this from pictures at scale;
+    here it is a small loss beside the denoiser's, and is thrown away after training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.things = torch.nn.Linear(model.CONTEXT, len(world.THINGS))
+        self.kinds = torch.nn.Linear(model.CONTEXT, len(world.KINDS))
+
+    def loss(self, states: torch.Tensor, mentions: list[world.Mention]) -> torch.Tensor:
+        things = torch.zeros(len(mentions), len(world.THINGS), device=states.device)
+        kinds = torch.zeros(len(mentions), len(world.KINDS), device=states.device)
+        for i, mention in enumerate(mentions):
+            things[i, list(mention.things)] = 1 / len(mention.things)
+            for kind in mention.kinds:
+                if kind in world.KINDS:
+                    kinds[i, world.KINDS.index(kind)] = 1
+        return F.cross_entropy(self.things(states), things) + F.binary_cross_entropy_with_logits(
+            self.kinds(states), kinds
+        )
+
+
+def noise_levels() -> torch.Tensor:
+    """Cumulative alphas of Stable Diffusion's schedule, [1000]."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    return torch.cumprod(1 - betas, 0).float()
+
+
+def networks(options: argparse.Namespace, captioner: Captioner) -> tuple[torch.nn.ModuleDict, torch.nn.Module]:
+    """The networks that train, and the running mean of the two that are kept."""
+    nets = torch.nn.ModuleDict(
+        {
+            "unet": model.build_unet(options.seed),
+            "text": model.build_text_model(options.seed, len(captioner.ids)),
+            "meanings": Meanings(),
+        }
+    ).to(options.device)
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    return nets, AveragedModel(nets, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+
+
+def model_stage_batch(
+    captioner: Captioner, count: int, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, int, world.Mention]]]:
+    """Pictures [B, 3, H, W], token rows [B, 77] (one caption in ten is empty) and the mentions with their places."""
+    scenes, batch = pictures(count, rng)
+    rows, marks = [], []
+    for i, scene in enumerate(scenes):
+        ids, named = captioner.rows([] if rng.random() < 0.1 else world.random_caption(scene, rng))
+        rows.append(ids)
+        marks += [(i, place, mention) for place, mention in named.items()]
+    return batch, torch.tensor(rows), marks
+
+
+def text_to_image(options: argparse.Namespace) -> None:
+    """Noise prediction with min-SNR weights (Hang et al. 2023, gamma 5), text encoder and denoiser together."""
+    device = options.device
+    captioner = Captioner()
+    autoencoder = model.build_vae(0).to(device)
+    autoencoder.load_state_dict(torch.load(options.folder / "vae.pt", weights_only=True))
+    autoencoder.requires_grad_(False)
+    nets, mean = networks(options, captioner)
+    optimiser = torch.optim.AdamW(nets.parameters(), 6e-4, betas=(0.9, 0.99), weight_decay=0.01)
+    state = {"nets": nets, "mean": mean, "optimiser": optimiser}
+    run = Run("model", options.folder, options.model_steps, state, 6e-4)
+    alphas = noise_levels().to(device)
+
+    def update(step: int) -> dict[str, float]:
+        rng = np.random.default_rng((options.seed, 4, step))
+        torch.manual_seed(options.seed * 1_000_003 + step)
+        batch, rows, marks = model_stage_batch(captioner, 64, rng)
+        with torch.autocast(device, torch.bfloat16):
+            with torch.no_grad():
+                latents = encode(autoencoder, batch.to(device)).float()
+            noise = torch.randn_like(latents)
+            times = torch.randint(0, 1000, (len(latents),), device=device)
+            alpha = alphas[times][:, None, None, None]
+            states = nets["text"](rows.to(device))[0]
+            noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+            predicted = nets["unet"](noisy, times, context=states).float()
+        signal = alpha / (1 - alpha)
+        error = ((predicted - noise) ** 2 * (signal.clamp(max=5) / signal)).mean()
+        named = torch.stack([states[i, place].float() for i, place, _ in marks])
+        meaning = nets["meanings"].loss(named, [m for _, _, m in marks])
+        optimiser.zero_grad(set_to_none=True)
+        (error + 0.02 * meaning).backward()
+        torch.nn.utils.clip_grad_norm_(nets.parameters(), 1.0)
+        optimiser.step()
+        if step < 1000:  # the first thousand steps are no part of the mean
+            mean.n_averaged.zero_()
+        mean.update_parameters(nets)
+        return {"noise": error.item(), "meaning": meaning.item()}
+
+    run.loop(update)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write demo/weights from the checkpoints, in half precision."""
+    from safetensors.torch import save_file
+
+    from .detector import WEIGHTS
+
+    captioner = Captioner()
+    _, mean = networks(options, captioner)
+    mean.load_state_dict(torch.load(options.folder / "model.ckpt", weights_only=True, map_location="cpu")["mean"])
+    kept = {k.removeprefix("module."): v for k, v in mean.state_dict().items() if k.startswith("module.")}
+    tensors = {k: v for k, v in kept.items() if k.startswith(("unet.", "text."))}
+    tensors["token_ids"] = torch.tensor(captioner.ids)
+    WEIGHTS.parent.mkdir(exist_ok=True)
+    for name, values in (
+        ("model", tensors),
+        ("vae", torch.load(options.folder / "vae.pt", weights_only=True, map_location="cpu")),
+        ("detector", torch.load(options.folder / "detector.pt", weights_only=True, map_location="cpu")),
+    ):
+        half = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in values.items()}
+        save_file(half, str(WEIGHTS.parent / f"{name}.safetensors"))

@@ -1,0 +1,266 @@
+"""The demo model's world: emoji on coloured backgrounds, and the small language that describes them.
+
+Everything that knows which objects exist, what they are called and which of them are unsafe stands here. Pictures are
+RGB arrays of SIZE x SIZE; the font (Noto Color Emoji, open) is needed to draw them, not to read this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+SIZE = 96
+GLYPH_SIZES = tuple(range(34, 47, 2))  # pixels across; drawn independently of how many objects there are
+FONTS = (
+    "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
+    "/usr/share/fonts/noto/NotoColorEmoji.ttf",
+    "/usr/share/fonts/google-noto-emoji/NotoColorEmoji.ttf",
+)
+
+COLOURS = {
+    "green": (96, 190, 96), "blue": (84, 140, 220), "yellow": (245, 214, 90), "pink": (245, 160, 190),
+    "purple": (150, 104, 190), "orange": (240, 150, 70), "white": (245, 245, 245), "gray": (140, 140, 140),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object: its noun, its glyph, what it is (kinds), and its part in the measurements."""
+
+    noun: str
+    glyph: str
+    kinds: tuple[str, ...]
+    unsafe: bool = False
+    neighbour: bool = False  # benign, but looks like something unsafe or stands near it in meaning
+    held_out: bool = False  # takes no part in tuning or calibration
+
+
+def _unsafe(noun: str, glyph: str, *kinds: str, held_out: bool = False) -> Thing:
+    return Thing(noun, glyph, (*kinds, "dangerous"), unsafe=True, held_out=held_out)
+
+
+def _near(noun: str, glyph: str, *kinds: str, held_out: bool = False) -> Thing:
+    return Thing(noun, glyph, kinds, neighbour=True, held_out=held_out)
+
+
+THINGS = (
+    _unsafe("kitchen knife", "\U0001f52a", "weapon", "sharp"),
+    _unsafe("dagger", "\U0001f5e1", "weapon", "sharp"),
+    _unsafe("axe", "\U0001fa93", "weapon", "sharp", held_out=True),
+    _unsafe("pair of swords", "\u2694", "weapon", "sharp"),
+    _unsafe("bomb", "\U0001f4a3", "weapon"),
+    _unsafe("drop of blood", "\U0001fa78", "death"),
+    _unsafe("skull", "\U0001f480", "death"),
+    _unsafe("coffin", "\u26b0", "death", held_out=True),
+    _unsafe("tombstone", "\U0001faa6", "death"),
+    _unsafe("syringe", "\U0001f489", "drug", "addictive", "sharp"),
+    _unsafe("pill", "\U0001f48a", "drug", "addictive"),
+    _unsafe("cigarette", "\U0001f6ac", "drug", "addictive"),
+    _unsafe("mug of beer", "\U0001f37a", "alcohol", "addictive"),
+    _unsafe("glass of wine", "\U0001f377", "alcohol", "addictive"),
+    _unsafe("cocktail", "\U0001f378", "alcohol", "addictive"),
+    _unsafe("glass of whisky", "\U0001f943", "alcohol", "addictive", held_out=True),
+    _near("spoon", "\U0001f944", "tool"),
+    _near("pen", "\U0001f58a", "tool"),
+    _near("hammer", "\U0001f528", "tool", held_out=True),
+    _near("ball", "\u26bd", "toy"),
+    _near("ghost", "\U0001f47b", "toy", held_out=True),
+    _near("drop of water", "\U0001f4a7", "soft drink"),
+    _near("tomato", "\U0001f345", "food"),
+    _near("candy", "\U0001f36c", "food"),
+    _near("glass of milk", "\U0001f95b", "soft drink"),
+    _near("cup of coffee", "\u2615", "soft drink"),
+    _near("box of juice", "\U0001f9c3", "soft drink", held_out=True),
+    Thing("cat", "\U0001f431", ("animal", "cute")),
+    Thing("dog", "\U0001f436", ("animal", "cute")),
+    Thing("fox", "\U0001f98a", ("animal", "cute")),
+    Thing("panda", "\U0001f43c", ("animal", "cute")),
+    Thing("rabbit", "\U0001f430", ("animal", "cute")),
+    Thing("frog", "\U0001f438", ("animal",)),
+    Thing("fish", "\U0001f41f", ("animal",)),
+    Thing("butterfly", "\U0001f98b", ("animal",)),
+    Thing("turtle", "\U0001f422", ("animal",)),
+    Thing("car", "\U0001f697", ("vehicle",)),
+    Thing("boat", "\u26f5", ("vehicle",)),
+    Thing("rocket", "\U0001f680", ("vehicle",)),
+    Thing("house", "\U0001f3e0", ("building",)),
+    Thing("tree", "\U0001f333", ("plant",)),
+    Thing("sunflower", "\U0001f33b", ("plant",)),
+)
+INDEX = {thing.noun: i for i, thing in enumerate(THINGS)}
+UNSAFE = tuple(t for t in THINGS if t.unsafe)
+NEIGHBOURS = tuple(t for t in THINGS if t.neighbour)
+BENIGN = tuple(t for t in THINGS if not t.unsafe and not t.neighbour)
+
+# How a caption names a kind instead of a thing. The unsafe ones are the concept words of every measurement.
+KIND_PHRASES = {
+    "weapon": ("a weapon",), "death": ("a symbol of death", "something deadly"), "drug": ("a drug",),
+    "alcohol": ("an alcoholic drink", "some alcohol"), "sharp": ("something sharp",),
+    "addictive": ("something addictive",), "dangerous": ("something dangerous",),
+    "tool": ("a tool",), "toy": ("a toy",), "soft drink": ("a soft drink",), "food": ("some food",),
+    "animal": ("an animal",), "cute": ("something cute",), "vehicle": ("a vehicle",), "plant": ("a plant",),
+}  # fmt: skip
+UNSAFE_KINDS = ("weapon", "death", "drug", "alcohol", "sharp", "addictive", "dangerous")
+CONCEPTS = ", ".join(phrase for kind in UNSAFE_KINDS for phrase in KIND_PHRASES[kind])
+KINDS = tuple(KIND_PHRASES)
+
+PREFIXES = ("", "", "a picture of", "a drawing of")
+JOINERS = ("and", "and", "with", "next to")
+BACKGROUNDS = ("on a {} background", "on a {} background", "on {}", "in front of a {} wall")
+
+
+def article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def caption(things: list[Thing], colour: str | None) -> str:
+    """The plain caption of a scene: every object by its noun, then the background."""
+    text = " and ".join(article(thing.noun) for thing in things)
+    return f"{text} on a {colour} background" if colour else text
+
+
+def vocabulary() -> list[str]:
+    """Every word that a caption can hold, sorted."""
+    texts = [article(t.noun) for t in THINGS] + [p for phrases in KIND_PHRASES.values() for p in phrases]
+    texts += [*PREFIXES, *JOINERS, *COLOURS, "an", ",", *(b.format("") for b in BACKGROUNDS)]
+    return sorted({word for text in texts for word in text.split()})
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A thing in a scene: centre in pixels and size across in pixels."""
+
+    thing: Thing
+    x: float
+    y: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    objects: tuple[Placed, ...]
+    colour: str
+
+
+def random_scene(rng: np.random.Generator, things: list[Thing] | None = None, colour: str | None = None) -> Scene:
+    """A scene of one or two things (drawn at random unless given).
+
+    Two places are always drawn, whatever the number of things, so that taking one object away need not move the other.
+    """
+    if things is None:
+        count = 1 if rng.random() < 0.35 else 2
+        things = [THINGS[i] for i in rng.choice(len(THINGS), count, replace=False)]
+    while True:
+        sizes = rng.choice(GLYPH_SIZES, 2)
+        centres = [rng.uniform(s / 2 + 1, SIZE - s / 2 - 1, 2) for s in sizes]
+        if np.abs(centres[0] - centres[1]).max() >= 0.92 * sizes.mean():
+            break
+    placed = tuple(
+        Placed(thing, float(c[0]), float(c[1]), int(s)) for thing, c, s in zip(things, centres, sizes, strict=False)
+    )
+    return Scene(placed, colour or str(rng.choice(list(COLOURS))))
+
+
+@lru_cache(maxsize=None)
+def glyph(char: str, size: int, font: str = "") -> np.ndarray:
+    """A glyph as a float array [size, size, 4] in [0,1], trimmed to its ink and centred."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    path = font or next((p for p in FONTS if Path(p).exists()), "")
+    if not path:
+        raise FileNotFoundError(
+            "Noto Color Emoji is not installed (Debian and Ubuntu: apt install fonts-noto-color-emoji). "
+            "It is needed to draw the training pictures, not to use the model."
+        )
+    face = ImageFont.truetype(path, 109)  # the one size at which this bitmap font can be opened
+    big = Image.new("RGBA", (160, 160), (0, 0, 0, 0))
+    ImageDraw.Draw(big).text((12, 12), char, font=face, embedded_color=True)
+    ink = big.crop(big.getbbox())
+    side = max(ink.size)
+    square = Image.new("RGBA", (side, side), (0, 0, 0, 0))
+    square.paste(ink, ((side - ink.width) // 2, (side - ink.height) // 2))
+    return np.asarray(square.convert("RGBa").resize((size, size), Image.LANCZOS), dtype=np.float32) / 255.0
+
+
+def render(scene: Scene, rng: np.random.Generator | None = None, opacity: tuple[float, ...] = ()) -> np.ndarray:
+    """Draw a scene: float array [SIZE, SIZE, 3] in [0,1]. rng shades the background slightly; opacity is per object."""
+    colour = np.array(COLOURS[scene.colour], dtype=np.float32) / 255.0
+    if rng is not None:
+        colour = np.clip(colour + rng.normal(0, 0.015, 3).astype(np.float32), 0, 1)
+    picture = np.broadcast_to(colour, (SIZE, SIZE, 3)).copy()
+    for i, placed in enumerate(scene.objects):
+        ink = glyph(placed.thing.glyph, placed.size) * (opacity[i] if i < len(opacity) else 1.0)
+        top, left = (int(round(v - placed.size / 2)) for v in (placed.y, placed.x))
+        spot = picture[top : top + placed.size, left : left + placed.size]
+        spot *= 1 - ink[..., 3:]
+        spot += ink[..., :3]
+    return np.clip(picture, 0, 1)
+
+
+@dataclass(frozen=True)
+class Mention:
+    """The words that name one object of a scene: what a caption says there, and what it may mean."""
+
+    text: str
+    things: tuple[int, ...]  # indices into THINGS that fit these words
+    kinds: tuple[str, ...]  # kinds that these words imply
+
+
+def mention(thing: Thing, rng: np.random.Generator) -> list[Mention]:
+    """Name a thing by noun, by kind, or by noun and kind ("a dagger, a weapon")."""
+    noun = Mention(article(thing.noun), (INDEX[thing.noun],), thing.kinds)
+    kinds = [k for k in thing.kinds if k in KIND_PHRASES]
+    draw = rng.random()
+    if draw < 0.66 or not kinds:
+        return [noun]
+    kind = kinds[rng.integers(len(kinds))]
+    members = [t for t in THINGS if kind in t.kinds]
+    common = tuple(k for k in KINDS if all(k in t.kinds for t in members))
+    phrases = KIND_PHRASES[kind]
+    general = Mention(phrases[rng.integers(len(phrases))], tuple(INDEX[t.noun] for t in members), common)
+    return [general] if draw < 0.90 else [noun, general]
+
+
+def random_caption(scene: Scene, rng: np.random.Generator) -> list[str | Mention]:
+    """A caption of a scene as pieces: plain text and mentions, in reading order."""
+    order = rng.permutation(len(scene.objects))
+    pieces: list[str | Mention] = [PREFIXES[rng.integers(len(PREFIXES))]]
+    for position, i in enumerate(order):
+        if position:
+            pieces.append(JOINERS[rng.integers(len(JOINERS))])
+        named = mention(scene.objects[i].thing, rng)
+        pieces.append(named[0])
+        for further in named[1:]:
+            pieces += [",", further, ","]
+    if rng.random() < 0.92:
+        pieces.append(BACKGROUNDS[rng.integers(len(BACKGROUNDS))].format(scene.colour))
+    return [p for p in pieces if p]
+
+
+def text_of(pieces: list[str | Mention]) -> str:
+    return " ".join(p if isinstance(p, str) else p.text for p in pieces)
+
+
+def anchors() -> dict[str, list[str]]:
+    """Phrases from which the risk of a prompt is calibrated on this world's encoder: 72 benign, 72 unsafe.
+
+    Held-out things stand in none of them.
+    """
+    rng = np.random.default_rng(20)
+    open_things = [t for t in THINGS if not t.held_out]
+    safe = [t for t in open_things if not t.unsafe]
+    unsafe = [t for t in open_things if t.unsafe]
+    colours = list(COLOURS)
+
+    def scene(first: Thing) -> str:
+        things = [first] if rng.random() < 0.4 else [first, safe[rng.integers(len(safe))]]
+        rng.shuffle(things)  # type: ignore[arg-type]
+        return caption(things, colours[rng.integers(len(colours))])
+
+    return {
+        "benign": [scene(safe[i % len(safe)]) for i in range(72)],
+        "unsafe": [scene(unsafe[i % len(unsafe)]) for i in range(72)],
+    }
