@@ -1,1 +1,1 @@
-"""What `python run.py` does: finding a ComfyUI, making its environment, driving its server. No part of the node pack."""
+"""What `run.py` does: finding a ComfyUI, making its environment, driving its server. No part of the node pack."""

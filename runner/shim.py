@@ -1,9 +1,11 @@
-"""Lets a ComfyUI import torchvision and torchaudio beside a CPU-only torch, for the harness alone.
+"""What a process needs before it imports a ComfyUI, for the harness alone.
 
-Their wheels carry compiled libraries linked against CUDA. Where those don't load, `import torchvision` fails on
-`operator torchvision::nms does not exist`, and `import torchaudio` on its library. ComfyUI needs neither library for
-what Safelight does. The standard library alone until torchvision is imported: recent hosts want to set up the CUDA
-allocator before torch is.
+torchvision and torchaudio beside a CPU-only torch: their wheels carry compiled libraries linked against CUDA. Where
+those don't load, `import torchvision` fails on `operator torchvision::nms does not exist`, and `import torchaudio` on
+its library. ComfyUI needs neither library for what Safelight does. The standard library alone until torchvision is
+imported: recent hosts want to set up the CUDA allocator before torch is.
+
+And a ComfyUI from a folder beside an installed one.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 # torchvision's Python half registers fake kernels for these two, so that they must exist.
@@ -65,6 +68,32 @@ def apply() -> None:
         return  # the wheels for macOS and Windows match the torch of their index
     if not any(isinstance(finder, _BeforeTorchvision) for finder in sys.meta_path):
         sys.meta_path.insert(0, _BeforeTorchvision())
+
+
+class _CheckoutFirst(MetaPathFinder):
+    """Finds a checkout's folders without an __init__.py before an installed package of the same name.
+
+    A checkout's `comfy` is a namespace package, and Python prefers a regular one that stands later on sys.path.
+    """
+
+    def __init__(self, checkout: Path) -> None:
+        self.checkout = checkout
+
+    def find_spec(self, fullname, path=None, target=None):
+        folder = self.checkout / fullname
+        if path is not None or not folder.is_dir() or (folder / "__init__.py").exists():
+            return None
+        if not any(folder.glob("*.py")):
+            return None
+        spec = ModuleSpec(fullname, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        return spec
+
+
+def prefer_checkout(checkout: Path) -> None:
+    """Makes `import comfy` and the host's other modules mean those of the ComfyUI in this folder."""
+    sys.path.insert(0, str(checkout))
+    sys.meta_path.insert(0, _CheckoutFirst(checkout))
 
 
 def drop_unloadable_torchaudio() -> list[str]:
