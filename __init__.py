@@ -1,0 +1,13 @@
+"""Safelight: ComfyUI nodes that steer a picture away from what is unsafe and keep everything else."""
+
+from .nodes import context, guidance, sampling, schedule
+
+_MODULES = (context, schedule, sampling, guidance)
+
+NODE_CLASS_MAPPINGS = {name: node for module in _MODULES for name, node in module.NODE_CLASS_MAPPINGS.items()}
+NODE_DISPLAY_NAME_MAPPINGS = {
+    name: shown for module in _MODULES for name, shown in module.NODE_DISPLAY_NAME_MAPPINGS.items()
+}
+WEB_DIRECTORY = "js"
+
+__all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "WEB_DIRECTORY"]

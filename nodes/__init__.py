@@ -1,0 +1,1 @@
+"""The nodes: declarations, and the few calls of the host that the maths needs."""

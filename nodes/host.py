@@ -1,0 +1,80 @@
+"""What differs between the ComfyUI versions that the pack runs in, in one place.
+
+`comfy.sample`, `comfy.samplers`, `comfy.sampler_helpers` and `comfy.model_management` are where they are in all of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import torch
+
+try:  # a ComfyUI checkout has it at the top level, the package index build inside its package
+    import latent_preview
+except ImportError:
+    from comfy.cmd import latent_preview
+
+try:
+    from comfy.nodes.base_nodes import CLIPTextEncode
+except ImportError:
+    from nodes import CLIPTextEncode
+
+try:
+    import comfy.patcher_extension as patcher_extension
+except ImportError:  # before the end of 2024 there were no wrappers
+    patcher_extension = None
+
+HAS_WRAPPERS = patcher_extension is not None and hasattr(patcher_extension, "WrappersMP")
+
+# Keys that newer hosts' empty latents carry and that their samplers take out again.
+_DOWNSCALE_KEYS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
+
+
+def fix_empty_latent(model: Any, latent: dict[str, Any]) -> Any:
+    """`latent["samples"]` with the channels, and on newer hosts the size, that the model expects of an empty latent."""
+    fix = comfy.sample.fix_empty_latent_channels
+    accepted = inspect.signature(fix).parameters
+    return fix(model, latent["samples"], **{key: latent.get(key) for key in _DOWNSCALE_KEYS if key in accepted})
+
+
+def make_noise(samples: Any, seed: int, batch_index: Any, disable: bool) -> Any:
+    """The noise that the stock samplers start from; zeros if `disable`."""
+    if not disable:
+        return comfy.sample.prepare_noise(samples, seed, batch_index)
+    if hasattr(comfy.sample, "prepare_empty_noise"):
+        return comfy.sample.prepare_empty_noise(samples)
+    return torch.zeros(samples.size(), dtype=samples.dtype, layout=samples.layout, device="cpu")
+
+
+def output_latent(latent: dict[str, Any], samples: Any) -> dict[str, Any]:
+    """`latent` with `samples` in it, every other key kept except those that the stock samplers take out."""
+    out = {key: value for key, value in latent.items() if key not in _DOWNSCALE_KEYS}
+    out["samples"] = samples
+    return out
+
+
+def to_intermediate(samples: Any) -> Any:
+    """Samples where, and as what, the host keeps latents between nodes."""
+    management = comfy.model_management
+    if hasattr(management, "intermediate_dtype"):
+        return samples.to(device=management.intermediate_device(), dtype=management.intermediate_dtype())
+    return samples.to(management.intermediate_device())
+
+
+def preview_callback(model: Any, steps: int) -> Any:
+    """The host's step callback: progress bar, previews, interruption."""
+    return latent_preview.prepare_callback(model, steps)
+
+
+def progress_bar_disabled() -> bool:
+    """Whether the host wants no progress bar on the console."""
+    try:
+        from comfy.execution_context import current_execution_context
+    except ImportError:
+        return not comfy.utils.PROGRESS_BAR_ENABLED
+    return not current_execution_context().server.receive_all_progress_notifications

@@ -1,0 +1,70 @@
+"""The weight of the safe branch at every noise level of one run, decided before the run starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..safelight.progress import guard, noise_level_progress, step_progress
+from .inputs import Guidance
+
+
+class RunPlan:
+    """What a Guidance means for one run.
+
+    sigmas: the run's noise levels. full: those of the whole noise schedule of which the run is a part, where known;
+        the axis "steps" and the clamp of the context are measured on it, so that every slice gets the same weights.
+    Raises ValueError where the schedule would guard nothing in a run that ends in a picture.
+    """
+
+    def __init__(self, guidance: Guidance, percent_to_sigma: Callable[[float], float], sigmas: Sequence[float],
+                 full: Sequence[float] | None = None) -> None:  # fmt: skip
+        self.guidance = guidance
+        self.percent_to_sigma = percent_to_sigma
+        self.sigmas = [float(sigma) for sigma in sigmas]
+        self.full = self.sigmas if full is None else [float(sigma) for sigma in full]
+        self.notes = list(guidance.notes)
+        if self.full[-1] <= 0.0:
+            starts = [self.progress(sigma) for sigma in self.full[:-1]]
+            self.context, notes = guard(guidance.schedule, guidance.safety, starts)
+            self.notes += notes
+        else:
+            self.context = guidance.schedule.context
+        if not self.ends_in_picture:
+            self.notes.append("this run ends with noise left: a stage, not a picture. What finishes it has to guide too.")
+
+    @property
+    def ends_in_picture(self) -> bool:
+        return self.sigmas[-1] <= 0.0
+
+    def progress(self, sigma: float) -> float:
+        """Progress in [0, 1] at noise level sigma, on the schedule's axis."""
+        if self.guidance.schedule.axis == "steps":
+            return step_progress(sigma, self.full)
+        return noise_level_progress(sigma, self.percent_to_sigma)
+
+    def weight(self, sigma: float) -> float:
+        """Weight of the safe branch at noise level sigma."""
+        weight = self.guidance.schedule.weight(self.progress(sigma), self.guidance.safety, self.context)
+        if not 0.0 <= weight <= 1.0:  # false for NaN too
+            raise ValueError(f"schedule: it gives the weight {weight} at noise level {sigma:g}; choose another schedule.")
+        return weight
+
+    def constant(self) -> float | None:
+        """0 or 1 where every call of the model will have that weight, else None."""
+        schedule, ends = self.guidance.schedule, sorted((self.progress(self.sigmas[0]), self.progress(self.sigmas[-1])))
+        heights = [schedule.curve(p) for p in (*ends, *(x for x, _ in schedule.points if ends[0] < x < ends[1]))]
+        if ends[1] < self.context or not any(heights):
+            return 0.0
+        full = self.guidance.safety == 1.0 and self.guidance.mask is None and min(heights) == 1.0
+        return 1.0 if full and ends[0] >= self.context else None
+
+
+def plan_run(guidance: Guidance, patcher: Any, sigmas: Any, full: Any = None) -> RunPlan:
+    """The RunPlan of a run of the model in `patcher` over the tensor `sigmas`, a part of `full`."""
+    percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
+    plan = RunPlan(guidance, percent_to_sigma, sigmas.tolist(), None if full is None else full.tolist())
+    if math.isnan(sum(plan.sigmas)):
+        raise ValueError("sigmas: they hold values that are not numbers; the noise schedule of this run cannot be read.")
+    return plan
