@@ -55,8 +55,12 @@ def environment_python(folder: Path) -> Path | None:
 
 
 def has_torch(python: Path) -> bool:
+    """True if this interpreter runs and finds torch."""
     probe = "import importlib.util as u, sys; sys.exit(u.find_spec('torch') is None)"
-    return subprocess.run([str(python), "-c", probe], capture_output=True, check=False).returncode == 0
+    try:
+        return subprocess.run([str(python), "-c", probe], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _pythons_beside(path: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +32,10 @@ class Server:
     process: subprocess.Popen
 
 
-def link_pack(root: Path, custom_nodes: Path) -> None:
-    """Puts the pack into a custom_nodes folder: a link, on Windows a junction (a link needs rights), else a copy."""
+def link_pack(root: Path, custom_nodes: Path, name: str = PACK) -> None:
+    """Puts a pack into a custom_nodes folder: a link, on Windows a junction (a link needs rights), else a copy."""
     custom_nodes.mkdir(parents=True, exist_ok=True)
-    target = custom_nodes / PACK
+    target = custom_nodes / name
     try:
         if WINDOWS:
             import _winapi
@@ -80,15 +80,27 @@ def last_lines(log: Path, count: int = 30) -> str:
 
 @contextmanager
 def running(
-    host: Host, python: Path, root: Path, log: Path, *, port: int | None = None, gpu: bool = False
+    host: Host,
+    python: Path,
+    root: Path,
+    log: Path,
+    *,
+    port: int | None = None,
+    gpu: bool = False,
+    beside: Sequence[Path] = (),
 ) -> Iterator[Server]:
-    """Starts a host with the pack at `root`, yields once it answers, and ends it with all it started."""
+    """Starts a host with the pack at `root`, yields once it answers, and ends it with all it started.
+
+    Packs `beside` it are linked too, under their folders' names.
+    """
     base = Path(tempfile.mkdtemp(prefix="safelight-host-"))
     process = None
     try:
         for folder in ("models", "input", "output", "temp", "user"):
             (base / folder).mkdir()
         link_pack(root, base / "custom_nodes")
+        for pack in beside:
+            link_pack(pack, base / "custom_nodes", pack.name)
         port = port or free_port()
         launch = [str(python), str(Path(__file__).with_name("launch.py")), str(host.path or INDEX)]
         environment = {**os.environ, "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}

@@ -1,0 +1,70 @@
+"""The commands: totals of the suites, what the demo says, options that can't be."""
+
+import subprocess
+import sys
+
+import pytest
+
+from runner import demo, suites
+from runner.hosts import Host
+
+from .run_fakes import ROOT
+
+REPORT = '<testsuites><testsuite tests="9" failures="1" errors="1" skipped="2"/></testsuites>'
+
+
+def test_totals_of_a_suite(tmp_path):
+    report = tmp_path / "unit.xml"
+    report.write_text(REPORT)
+    result = suites.outcome("unit", 1, report)
+    assert (result.passed, result.failed, result.skipped, result.ok) == (5, 2, 2, False)
+
+
+def test_suite_that_wrote_no_report_is_not_ok(tmp_path):
+    assert not suites.outcome("host", 4, tmp_path / "none.xml").ok
+
+
+def test_closing_line_counts_all_suites():
+    outcomes = [suites.Outcome("unit", 0, 10, 0, 0), suites.Outcome("host", 1, 20, 3, 4)]
+    line = suites.closing_line(outcomes, Host(None, "0.0.1", ""), 61.4)
+    assert line.startswith("30 passed, 3 failed, 4 skipped in 61 s (unit 10, host 20 (failed)) on ComfyUI 0.0.1")
+
+
+def test_half_seen_things_are_marked():
+    report = {"colour": "green", "things": [["cat", 0.99, 0.5, 0.5], ["dagger", 0.4, 0.1, 0.1]], "seen_from": 0.8}
+    assert demo.described(report) == "cat, dagger? on green"
+    assert demo.described({**report, "things": []}) == "nothing on green"
+
+
+def test_committed_table_is_what_stands_between_the_readmes_markers(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# A\n<!-- evidence:begin -->\n| a | b |\n<!-- evidence:end -->\n")
+    assert demo.committed_table(tmp_path) == "| a | b |"
+    readme.write_text("# A\n<!-- evidence:begin -->\n<!-- evidence:end -->\n")
+    assert "--evidence" in demo.committed_table(tmp_path)
+
+
+def test_readme_has_a_place_for_the_table():
+    assert demo.TABLE.search((ROOT / "README.md").read_text("utf-8"))
+
+
+def test_ten_prompts_are_ten():
+    assert len((ROOT / demo.PROMPTS).read_text("utf-8").splitlines()) == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [(("demo", "--safety", "1.5"), "between 0 and 1"), (("test", "--nonsense"), "unknown options: --nonsense")],
+)
+def test_wrong_options_are_named(words, fault):
+    done = subprocess.run([sys.executable, ROOT / "run.py", *words], capture_output=True, text=True)
+    assert done.returncode == 2 and fault in done.stderr
+
+
+def test_entry_and_all_it_imports_need_the_standard_library_alone():
+    code = (
+        "import sys; sys.path.append(sys.argv[1]); import runner.demo, runner.suites, runner.strip, runner.see\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'numpy', 'PIL', 'yaml', 'requests')])"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", code, str(ROOT)], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
