@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ..safelight.schedule import AXES, CUSTOM, DEFAULT_PRESET, PRESETS, WeightSchedule, from_preset
+from .inputs import SEARCH_ALIASES
 
 
 class SafelightWeightSchedule:
-    CATEGORY = "Safelight/schedule"
+    CATEGORY = "Safelight/sampling"
     DESCRIPTION = (
         "When, and how strongly, the safe prompt steers the picture. The slider called safety is multiplied by this "
         "curve. Before `context` the prompt as written steers alone, so that layout and colours settle."
     )
-    SEARCH_ALIASES = ["sfw", "nsfw", "sld", "safe", "content safety"]
+    SEARCH_ALIASES = SEARCH_ALIASES
     RETURN_TYPES = ("SAFELIGHT_SCHEDULE",)
     RETURN_NAMES = ("schedule",)
     OUTPUT_TOOLTIPS = ("The schedule, for the schedule input of any Safelight sampling node.",)

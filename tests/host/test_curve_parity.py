@@ -14,7 +14,7 @@ except ModuleNotFoundError:
 
 @pytest.fixture(scope="module")
 def schedule(pack):
-    return importlib.import_module(f"{pack.__name__}.safelight.schedule")
+    return pack.part("safelight.schedule")
 
 
 def random_points(draw):

@@ -1,0 +1,129 @@
+"""What every node keeps to: the recorded file format, and what the artist is told."""
+
+import copy
+import inspect
+from pathlib import Path
+
+import contract
+import pytest
+
+ALIASES = {"sfw", "nsfw", "sld", "safe", "content safety"}
+DOCS = Path(__file__).resolve().parents[2] / "js" / "docs"
+
+
+def declarations(node):
+    sections = node.INPUT_TYPES()
+    assert set(sections) <= {"required", "optional", "hidden"}
+    return {**sections.get("required", {}), **sections.get("optional", {})}
+
+
+# --- the file format
+
+def test_no_saved_workflow_breaks(recorded, present):
+    assert contract.breaks(recorded, present) == []
+
+
+def test_everything_is_recorded(recorded, present):
+    assert contract.unrecorded(recorded, present) == [], "record it: pytest tests/contract --record"
+
+
+def changed(recorded, change):
+    nodes = copy.deepcopy(recorded)
+    change(nodes)
+    return nodes
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda n: n.pop("SafelightKSampler"), "SafelightKSampler: the node is gone"),
+        (lambda n: n["SafelightKSampler"]["inputs"].pop(), "is gone"),
+        (lambda n: n["SafelightKSampler"]["inputs"].pop(0), "its place is taken by positive"),
+        (lambda n: n["SafelightKSampler"]["inputs"][0].update(name="net"), "its place is taken by net"),
+        (lambda n: n["SafelightKSampler"]["inputs"].reverse(), "its place is taken by"),
+        (lambda n: n["SafelightKSampler"]["inputs"][0].update(type="CLIP"), "type was 'MODEL', is 'CLIP'"),
+        (lambda n: n["SafelightKSampler"]["inputs"][0].update(section="optional"), "section was 'required'"),
+        (lambda n: n["SafelightWeightSchedule"]["inputs"][1].update(default=0.5), "default was 0.2, is 0.5"),
+        (lambda n: n["SafelightWeightSchedule"]["inputs"][1].pop("default"), "default was 0.2, is None"),
+        (lambda n: n["SafelightWeightSchedule"]["inputs"][0]["choices"].reverse(), "choices were"),
+        (lambda n: n["SafelightWeightSchedule"]["inputs"][0]["choices"].pop(), "choices were"),
+        (lambda n: n["SafelightWeightSchedule"]["inputs"][0].update(choices="the host's"), "choices were"),
+        (lambda n: n["SafelightKSampler"]["outputs"].reverse(), "output 1, LATENT: its place is taken by report"),
+        (lambda n: n["SafelightKSampler"]["inputs"].insert(0, {"name": "new"}), "its place is taken by new"),
+    ],
+)
+def test_a_change_that_breaks_saved_workflows_is_named(recorded, change, fault):
+    faults = contract.breaks(recorded, changed(recorded, change))
+    assert faults and fault in faults[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda n: n.update(SafelightNew={"inputs": [], "outputs": []}),
+        lambda n: n["SafelightKSampler"]["inputs"].append({"name": "new", "section": "optional", "type": "MASK"}),
+        lambda n: n["SafelightKSampler"]["outputs"].append({"name": "new", "type": "MASK"}),
+        lambda n: n["SafelightWeightSchedule"]["inputs"][0]["choices"].append("new"),
+    ],
+)
+def test_what_is_appended_breaks_nothing_and_wants_to_be_recorded(recorded, change):
+    appended = changed(recorded, change)
+    assert contract.breaks(recorded, appended) == []
+    assert len(contract.unrecorded(recorded, appended)) == 1
+
+
+# --- what the artist is told
+
+def test_every_node_can_be_found_and_says_what_it_is_for(pack):
+    assert set(pack.NODE_DISPLAY_NAME_MAPPINGS) == set(pack.NODE_CLASS_MAPPINGS)
+    for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
+        assert node_id.startswith("Safelight"), node_id
+        assert len(node.DESCRIPTION) > 40, node_id
+        assert set(node.SEARCH_ALIASES) >= ALIASES, node_id
+        assert node.CATEGORY == "Safelight" or node.CATEGORY.startswith("Safelight/"), node_id
+
+
+def test_every_input_and_output_has_a_tooltip(pack):
+    for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
+        for name, declaration in declarations(node).items():
+            assert len(declaration) == 2 and len(declaration[1].get("tooltip", "")) > 10, f"{node_id}.{name}"
+        assert len(node.OUTPUT_TOOLTIPS) == len(node.RETURN_TYPES) and all(node.OUTPUT_TOOLTIPS), node_id
+
+
+def test_every_node_has_a_help_page_that_names_each_input(pack):
+    for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
+        text = (DOCS / f"{node_id}.md").read_text(encoding="utf-8")
+        missing = [name for name in declarations(node) if name not in text]
+        assert missing == [], f"{node_id}.md"
+
+
+def test_every_help_page_belongs_to_a_node():
+    assert {page.stem for page in DOCS.glob("*.md")} <= set(contract.load())
+
+
+# --- what the host can run
+
+def test_a_node_runs_without_its_optional_inputs_on_the_values_its_widgets_show(pack):
+    for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
+        parameters = inspect.signature(getattr(node, node.FUNCTION)).parameters
+        takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+        for name in declarations(node):
+            assert name in parameters or takes_any, f"{node_id}.{name} is no parameter of {node.FUNCTION}"
+        for name, declaration in node.INPUT_TYPES().get("optional", {}).items():
+            if name not in parameters:
+                continue
+            default = parameters[name].default
+            assert default is not inspect.Parameter.empty, f"{node_id}.{name} has no default"
+            shown = declaration[1].get("default")
+            # A widget whose value is an object, such as a curve, stands for itself only where it is sent.
+            assert default == shown or (default is None and isinstance(shown, dict)), f"{node_id}.{name}"
+
+
+def test_required_numbers_and_choices_start_within_what_they_allow(pack):
+    for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
+        for name, declaration in declarations(node).items():
+            kind, options = declaration
+            if kind in ("FLOAT", "INT"):
+                assert options["min"] <= options["default"] <= options["max"], f"{node_id}.{name}"
+            elif isinstance(kind, (list, tuple)) and "default" in options:
+                assert options["default"] in kind, f"{node_id}.{name}"

@@ -1,0 +1,69 @@
+"""SafelightWeightSchedule: what it makes of its widgets, of links, and of what it cannot read."""
+
+import json
+import math
+
+import host
+import pytest
+
+CURVE = {"points": [[0.2, 0.5], [1.0, 1.0]], "interpolation": "linear"}
+
+
+@pytest.fixture(scope="module")
+def node(pack):
+    return pack.nodes["SafelightWeightSchedule"]
+
+
+def defaults(node):
+    sections = node.INPUT_TYPES()
+    inputs = {**sections["required"], **sections["optional"]}
+    return {name: declared[1]["default"] for name, declared in inputs.items()}
+
+
+def test_every_preset_gives_a_schedule_with_and_without_a_curve(node, pack):
+    presets = pack.part("safelight.schedule").PRESETS
+    given = defaults(node)
+    offered = node.INPUT_TYPES()["required"]["preset"][0]
+    assert offered == [*presets, "custom"]
+    for preset in offered:
+        (schedule,) = host.call(node, **{**given, "preset": preset})
+        assert node.VALIDATE_INPUTS(**{**given, "preset": preset}) is True
+        if preset != "custom":
+            assert schedule == presets[preset]
+            (bare,) = host.call(node, preset=preset, context=given["context"], axis=given["axis"])
+            assert bare == schedule
+
+
+def test_a_curve_acts_in_every_form_in_which_it_can_arrive(node, pack):
+    forms = [CURVE, json.dumps(CURVE), {"__value__": CURVE}, {"__type__": "CURVE", "__value__": CURVE}]
+    made = [host.call(node, preset="custom", context=0.3, axis="steps", curve=form)[0] for form in forms]
+    assert made == [made[0]] * len(forms)
+    assert (made[0].curve(0.6), made[0].context, made[0].axis) == (0.75, 0.3, "steps")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"curve": '{"points": [[0, 1], [1'}, "curve: not valid JSON at line 1"),
+        ({"curve": ""}, "curve: the text is empty"),
+        ({"curve": 5}, "curve: cannot read 5"),
+        ({"curve": {"points": [[0, 0], [1, 0]]}}, "curve: it is zero everywhere"),
+        ({"curve": {"points": [[0, math.nan], [1, 1]]}}, "curve: height of point 1: nan"),
+        ({"curve": CURVE, "context": math.nan}, "context: nan"),
+        ({"curve": CURVE, "axis": "time"}, "axis: unknown axis 'time'"),
+        ({"curve": CURVE, "preset": "brutal"}, "preset: unknown preset 'brutal'"),
+    ],
+)
+def test_what_cannot_be_read_stops_the_prompt_and_names_the_input(node, given, named):
+    given = {**defaults(node), "preset": "custom", **given}
+    assert named in node.VALIDATE_INPUTS(**given)
+    with pytest.raises(ValueError) as error:
+        host.call(node, **given)
+    assert named in str(error.value)
+
+
+def test_custom_without_a_curve_is_judged_when_it_runs_since_a_link_shows_no_value_before(node):
+    given = {"preset": "custom", "context": 0.2, "axis": "steps"}
+    assert node.VALIDATE_INPUTS(**given) is True
+    with pytest.raises(ValueError, match='preset "custom" needs a curve'):
+        host.call(node, **given)
