@@ -62,7 +62,7 @@ class DualRun:
         self.record = record
         self.forced: str | float | None = None
         self._mask: torch.Tensor | None = None
-        self._alone: float | None = None
+        self.alone: float | None = None
         self._checked = False
 
     def handed(self, conds: dict[str, list], safe: list) -> dict[str, list]:
@@ -72,10 +72,10 @@ class DualRun:
         """
         constant, written = self.plan.constant(), conds["positive"]
         if constant == 0.0 and any(_RANGE_KEYS.isdisjoint(entry) for entry in written):
-            self._alone = 0.0
+            self.alone = 0.0
             return conds
         if constant == 1.0 and any((_RANGE_KEYS | _PLACE_KEYS).isdisjoint(entry) for entry in safe):
-            self._alone = 1.0
+            self.alone = 1.0
             return {**conds, "positive": safe}
         return {**conds, "safe": safe}
 
@@ -83,14 +83,14 @@ class DualRun:
                 seed: int | None = None) -> torch.Tensor:  # fmt: skip
         """Stands for CFGGuider.predict_noise. timestep: sigma, [B]."""
         written, safe = guider.conds["positive"], guider.conds.get("safe")
-        if self._alone is not None:
-            return self._stock(guider, written, self._alone, x, timestep, model_options, seed)
+        if self.alone is not None:
+            return self._stock(guider, written, self.alone, x, timestep, model_options, seed)
         if not self._checked:
             self._check_reach(safe)
             self._checked = True
 
         weight = self._weight(float(timestep[0]))
-        mask = self.fitted_mask(x) if 0.0 < weight else None
+        mask = self.fitted_mask(x) if weight > 0.0 else None
         if not any(is_active(entry, timestep[0]) for entry in safe):
             weight = 0.0
         elif not any(is_active(entry, timestep[0]) for entry in written):
@@ -106,8 +106,8 @@ class DualRun:
         if math.isclose(cfg, 1.0) and not model_options.get("disable_cfg1_optimization", False):
             negative = None
         self._note(timestep, weight)
-        model = guider.inner_model
-        denoised_u, denoised_0, denoised_s = self._evaluate(model, [written, negative, safe], x, timestep, model_options)
+        model, three = guider.inner_model, [written, negative, safe]
+        denoised_u, denoised_0, denoised_s = self._evaluate(model, three, x, timestep, model_options)
         merged = cover(denoised_u, denoised_s, reach_u, reach_s, weight if mask is None else weight * mask)
 
         cond = safe if weight >= 0.5 else written

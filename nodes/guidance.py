@@ -84,8 +84,8 @@ class SafelightModelPatch:
             return (model,)
         read_safe(safe, [])
         if any(_has_hooks(extras) for _, extras, *_ in safe):
-            raise ValueError("safe: it carries hooks (a LoRA on a prompt), which a model patch gets too late for the host "
-                             "to prepare; use Safelight Guider with Sampler Custom Advanced.")  # fmt: skip
+            raise ValueError("safe: it carries hooks (a LoRA on a prompt), which a model patch gets too late for the "
+                             "host to prepare; use Safelight Guider with Sampler Custom Advanced.")  # fmt: skip
         model = model.clone()
         wrappers = host.patcher_extension.WrappersMP
         model.add_wrapper_with_key(wrappers.OUTER_SAMPLE, WRAPPER_KEY, _outer_sample(guidance, safe))
@@ -106,8 +106,8 @@ def _outer_sample(guidance: Guidance, safe: list[Any]) -> Any:
             raise ValueError(f"model: it carries a Safelight Model Patch, which does not work with the guider "
                              f"{type(guider).__name__}; give that guider the model without the patch.")  # fmt: skip
         if "predict_noise" in vars(guider):
-            raise ValueError("model: it carries two patches that replace the guider's prediction, such as two Safelight "
-                             "Model Patches; keep one.")  # fmt: skip
+            raise ValueError("model: it carries two patches that replace the guider's prediction, such as two "
+                             "Safelight Model Patches; keep one.")  # fmt: skip
         sigmas = kwargs["sigmas"] if "sigmas" in kwargs else args[3]
         if sigmas.shape[-1] < 2:
             return executor(*args, **kwargs)

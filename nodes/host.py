@@ -1,6 +1,6 @@
 """What differs between the ComfyUI versions that the pack runs in, in one place.
 
-`comfy.sample`, `comfy.samplers`, `comfy.sampler_helpers` and `comfy.model_management` are where they are in all of them.
+`comfy.sample`, `comfy.samplers`, `comfy.sampler_helpers` and `comfy.model_management` have one place in all of them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ except ImportError:
     from comfy.cmd import latent_preview
 
 try:
-    from comfy.nodes.base_nodes import CLIPTextEncode
+    from comfy.nodes.base_nodes import CLIPTextEncode  # noqa: F401
 except ImportError:
-    from nodes import CLIPTextEncode
+    from nodes import CLIPTextEncode  # noqa: F401
 
 try:
     import comfy.patcher_extension as patcher_extension

@@ -46,8 +46,10 @@ MERGE = (list(MERGES), {
     "tooltip": "every step: one latent, the two predictions merged at each step. separate (experimental): two "
                "latents from the schedule's context on, merged once at merge_at.",
 })  # fmt: skip
-MERGE_AT = ("FLOAT", {"default": DEFAULT_MERGE_AT, "min": 0.0, "max": 1.0, "step": 0.01, "advanced": True,
-                      "tooltip": "For merge = separate: the progress at which the two latents become one."})  # fmt: skip
+MERGE_AT = ("FLOAT", {
+    "default": DEFAULT_MERGE_AT, "min": 0.0, "max": 1.0, "step": 0.01, "advanced": True,
+    "tooltip": "For merge = separate: the progress at which the two latents become one.",
+})  # fmt: skip
 MASK = ("MASK", {"tooltip": "Where the safe prompt may steer. Outside the mask the prompt as written stands alone."})
 
 
@@ -134,8 +136,8 @@ def read_safe(safe: Any, written: list[Any]) -> list[Any]:
     written: a CONDITIONING. Raises ValueError, naming the input, where the safe one could not guide this model.
     """
     if not isinstance(safe, (list, tuple)) or len(safe) == 0:
-        raise ValueError("safe: it is empty, so nothing could guide; connect the safe output of Safelight Context Encode "
-                         "or another conditioning, or set safety to 0.")  # fmt: skip
+        raise ValueError("safe: it is empty, so nothing could guide; connect the safe output of Safelight Context "
+                         "Encode or another conditioning, or set safety to 0.")  # fmt: skip
     texts = [entry[0] for entry in written if isinstance(entry[0], torch.Tensor)]
     widths = {text.shape[-1] for text in texts}
     pooled = any(entry[1].get("pooled_output") is not None for entry in written)
@@ -145,8 +147,8 @@ def read_safe(safe: Any, written: list[Any]) -> list[Any]:
             if isinstance(tensor, torch.Tensor) and not bool(torch.isfinite(tensor).all()):
                 raise ValueError(f"safe: its {name} holds values that are not numbers; encode it again.")
         if isinstance(text, torch.Tensor) and widths and text.shape[-1] not in widths:
-            raise ValueError(f"safe: it is {text.shape[-1]} wide where the prompt is {min(widths)} wide; encode it with "
-                             "the same text encoder (CLIP) as the prompt.")  # fmt: skip
+            raise ValueError(f"safe: it is {text.shape[-1]} wide where the prompt is {min(widths)} wide; encode it "
+                             "with the same text encoder (CLIP) as the prompt.")  # fmt: skip
         if text is None and texts:
             raise ValueError("safe: an entry of it has no text; encode it with the prompt's text encoder (CLIP).")
         if pooled and extras.get("pooled_output") is None:

@@ -32,7 +32,7 @@ class RunPlan:
         else:
             self.context = guidance.schedule.context
         if not self.ends_in_picture:
-            self.notes.append("this run ends with noise left: a stage, not a picture. What finishes it has to guide too.")
+            self.notes.append("this run ends with noise left: a stage, not a picture. What finishes it has to guide.")
 
     @property
     def ends_in_picture(self) -> bool:
@@ -48,7 +48,7 @@ class RunPlan:
         """Weight of the safe branch at noise level sigma."""
         weight = self.guidance.schedule.weight(self.progress(sigma), self.guidance.safety, self.context)
         if not 0.0 <= weight <= 1.0:  # false for NaN too
-            raise ValueError(f"schedule: it gives the weight {weight} at noise level {sigma:g}; choose another schedule.")
+            raise ValueError(f"schedule: its weight at noise level {sigma:g} is {weight}; choose another schedule.")
         return weight
 
     def constant(self) -> float | None:
@@ -66,5 +66,5 @@ def plan_run(guidance: Guidance, patcher: Any, sigmas: Any, full: Any = None) ->
     percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
     plan = RunPlan(guidance, percent_to_sigma, sigmas.tolist(), None if full is None else full.tolist())
     if math.isnan(sum(plan.sigmas)):
-        raise ValueError("sigmas: they hold values that are not numbers; the noise schedule of this run cannot be read.")
+        raise ValueError("sigmas: they hold values that are not numbers; this run's noise schedule cannot be read.")
     return plan

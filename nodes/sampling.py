@@ -123,8 +123,8 @@ class SafelightKSamplerAdvanced(GuidedSampler):
         return {
             "required": {
                 "model": inputs.MODEL,
-                "add_noise": (["enable", "disable"], {"advanced": True, "tooltip": "Disable to go on with a latent that "
-                                                                                   "still has its noise."}),
+                "add_noise": (["enable", "disable"], {
+                    "advanced": True, "tooltip": "Disable to go on with a latent that still has its noise."}),
                 "noise_seed": ("INT", SEED),
                 "steps": STEPS,
                 "cfg": CFG,

@@ -12,31 +12,28 @@ from typing import Any
 import comfy.samplers
 import torch
 
+from ..safelight import trajectories
 from ..safelight.schedule import unit_number
-from ..safelight.trajectories import merge_trajectories, merge_weight
 from .dual import DualRun, SafeGuider
 from .plan import RunPlan
 
 _SEEDS = 2**64
 
 
-def cuts(plan: RunPlan, merge_at: float) -> tuple[int, int]:
-    """Indices in the run's noise levels: where the trajectories part, and where they merge.
+def cuts(plan: RunPlan, merge_at: float) -> tuple[int, int] | None:
+    """Indices in the run's noise levels: where the trajectories part, and where they merge; None where no step fits.
 
-    The merge needs noise to merge, so it comes one step before the end of a run that ends without. Both indices are
-    the same where merge_at lies before the run. Raises ValueError where no step fits between context and merge_at.
+    The merge needs noise to merge, so it comes one step before the end of a run that ends without. The two are the
+    same where the run lies before the context as a whole, or behind merge_at.
     """
-    steps = len(plan.sigmas) - 1
     progress = [plan.progress(sigma) for sigma in plan.sigmas]
-    last = steps if plan.sigmas[-1] > 0.0 else steps - 1
-    if progress[0] >= merge_at:
-        return 0, 0
-    part = bisect_left(progress, plan.context)
-    merge = min(bisect_left(progress, merge_at), last)
-    if part < merge or part > last:
-        return min(part, steps), max(min(part, steps), merge)
-    raise ValueError(f"merge: no step of this run lies between context {plan.context:g} and merge_at {merge_at:g}; use "
-                     "more steps, lower the schedule's context, raise merge_at, or merge every step.")  # fmt: skip
+    last = len(progress) - (1 if plan.sigmas[-1] > 0.0 else 2)
+    part, merge = bisect_left(progress, plan.context), min(bisect_left(progress, merge_at), last)
+    if progress[0] >= merge_at or part >= len(progress):
+        part = merge = min(part, len(progress) - 1)
+    elif part >= merge:
+        return None
+    return part, merge
 
 
 def separate_sampler(sampler: Any, guider: SafeGuider, merge_at: float) -> Any:
@@ -47,64 +44,74 @@ def separate_sampler(sampler: Any, guider: SafeGuider, merge_at: float) -> Any:
                disable: bool, **options: Any) -> torch.Tensor:  # fmt: skip
         run = guider.run
         assert run is not None
-        return _Trajectories(sampler.sampler_function, run, merge_at, model, sigmas, extra_args, callback, disable,
-                             options).sample(x)  # fmt: skip
+        plan = run.plan
+        weight = trajectories.merge_weight(plan.guidance.schedule, plan.guidance.safety, merge_at, plan.context)
+        at = cuts(plan, merge_at)
+        if at is None:
+            run.record.notes.append(f"no step lies between context {plan.context:g} and merge_at {merge_at:g}: merged "
+                                    "every step.")  # fmt: skip
+        if at is None or run.alone is not None:
+            return sampler.sampler_function(model, x, sigmas, extra_args=extra_args, callback=callback,
+                                            disable=disable, **options)  # fmt: skip
+        parts = _Parts(sampler.sampler_function, model, sigmas, extra_args, callback, disable, options)
+        return _two_trajectories(parts, run, x, *at, weight)
 
     return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
 
 
-class _Trajectories:
-    def __init__(self, function: Any, run: DualRun, merge_at: float, model: Any, sigmas: torch.Tensor,
-                 extra_args: dict[str, Any], callback: Any, disable: bool, options: dict[str, Any]) -> None:  # fmt: skip
-        self.function, self.run, self.model, self.sigmas = function, run, model, sigmas
-        self.extra_args, self.callback, self.disable, self.options = extra_args, callback, disable, options
-        plan = run.plan
-        self.weight = merge_weight(plan.guidance.schedule, plan.guidance.safety, merge_at, plan.context)
-        self.part, self.merge = cuts(plan, merge_at)
+def _two_trajectories(parts: _Parts, run: DualRun, x: torch.Tensor, part: int, merge: int,
+                      weight: float) -> torch.Tensor:  # fmt: skip
+    """From the noisy latents x at the first noise level to those at the last.
 
-    def sample(self, x: torch.Tensor) -> torch.Tensor:
-        """x: the noisy latents at the first noise level. Returns those at the last."""
-        run, end = self.run, len(self.sigmas) - 1
-        x = self._run(x, 0, self.part, "written", 0)
-        if self.merge > self.part:
-            devices = [x.device] if x.device.type == "cuda" else []
-            with torch.random.fork_rng(devices=devices):  # the same draws for both
-                z_u = self._run(x, self.part, self.merge, "written", 1)
-            z_s = self._run(x, self.part, self.merge, "safe", 1)
-            x = self._merged(z_u, z_s)
-        x = self._run(x, self.merge, end, self.weight, 2)
-        run.forced = None
-        return x
+    After the merge both prompts go on steering, by the weight of the merge: the written one alone would bring back
+    what was taken out.
+    """
+    run.forced = "written"
+    x = parts.run(x, 0, part, 0)
+    if merge > part:
+        with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):  # the same draws for both
+            z_u = parts.run(x, part, merge, 1)
+        denoised_u = parts.denoised(z_u, merge)
+        run.forced = "safe"
+        z_s = parts.run(x, part, merge, 1)
+        denoised_s = parts.denoised(z_s, merge)
+        mask = run.fitted_mask(x)
+        x = trajectories.merge_trajectories(z_u, z_s, denoised_u, denoised_s, parts.sigmas[merge],
+                                            weight if mask is None else weight * mask, parts.signal(merge))  # fmt: skip
+    run.forced = weight
+    return parts.run(x, merge, len(parts.sigmas) - 1, 2)
 
-    def _merged(self, z_u: torch.Tensor, z_s: torch.Tensor) -> torch.Tensor:
-        sigma = self.sigmas[self.merge]
-        denoised_u = self._denoised(z_u, sigma, "written")
-        denoised_s = self._denoised(z_s, sigma, "safe")
-        # The scale of the clean picture in a noisy latent: 1, or 1 - sigma in flow models.
-        one = torch.ones(1, 1, 1, 1, device=z_u.device)
-        scaling = self.model.inner_model.inner_model.model_sampling.noise_scaling
-        signal = float(scaling(sigma.reshape(1, 1, 1, 1), torch.zeros_like(one), one))
-        mask = self.run.fitted_mask(z_u)
-        weight = self.weight if mask is None else self.weight * mask
-        return merge_trajectories(z_u, z_s, denoised_u, denoised_s, sigma, weight, signal)
 
-    def _denoised(self, z: torch.Tensor, sigma: torch.Tensor, branch: str) -> torch.Tensor:
-        self.run.forced = branch
-        return self.model(z, sigma * z.new_ones([z.shape[0]]), **self.extra_args)
+class _Parts:
+    """The host's sampler, to be run over parts of the noise schedule `sigmas`."""
 
-    def _run(self, x: torch.Tensor, start: int, end: int, forced: str | float, part: int) -> torch.Tensor:
-        """The host's sampler from step `start` to step `end`."""
+    def __init__(self, function: Any, model: Any, sigmas: torch.Tensor, extra_args: dict[str, Any], callback: Any,
+                 disable: bool, options: dict[str, Any]) -> None:  # fmt: skip
+        self.function, self.model, self.sigmas, self.extra_args = function, model, sigmas, extra_args
+        self.callback, self.disable, self.options = callback, disable, options
+
+    def run(self, x: torch.Tensor, start: int, end: int, number: int) -> torch.Tensor:
+        """Steps from the noise level `start` to the one at `end`, as part `number` of the run."""
         if end <= start:
             return x
-        self.run.forced = forced
-        # Samplers that draw noise seed their generator per call: another seed for each part, the same for both branches.
+        # A sampler that draws noise seeds a generator each time: a seed for each part, the same for both branches.
         extra_args = dict(self.extra_args)
         if extra_args.get("seed") is not None:
-            extra_args["seed"] = (extra_args["seed"] + part) % _SEEDS
-        callback = self.callback
-        if callback is not None:
-            def callback(step: dict[str, Any]) -> None:
+            extra_args["seed"] = (extra_args["seed"] + number) % _SEEDS
+
+        def callback(step: dict[str, Any]) -> None:
+            if self.callback is not None:
                 self.callback({**step, "i": step["i"] + start})
 
-        return self.function(self.model, x, self.sigmas[start:end + 1], extra_args=extra_args, callback=callback,
+        return self.function(self.model, x, self.sigmas[start : end + 1], extra_args=extra_args, callback=callback,
                              disable=self.disable, **self.options)  # fmt: skip
+
+    def denoised(self, z: torch.Tensor, at: int) -> torch.Tensor:
+        """The prediction for z at the noise level `at`."""
+        return self.model(z, self.sigmas[at] * z.new_ones([z.shape[0]]), **self.extra_args)
+
+    def signal(self, at: int) -> float:
+        """The scale of the clean picture in a latent at the noise level `at`: 1, or 1 - sigma in flow models."""
+        one = torch.ones(1, 1, 1, 1, device=self.sigmas.device)
+        scaled = self.model.inner_model.inner_model.model_sampling.noise_scaling
+        return float(scaled(self.sigmas[at].reshape(1, 1, 1, 1), torch.zeros_like(one), one))
