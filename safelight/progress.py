@@ -64,14 +64,18 @@ def step_progress(sigma: float, sigmas: Sequence[float]) -> float:
 
 
 def guarded_context(context: float, step_progresses: Sequence[float]) -> float:
-    """`context`, lowered where needed so that the last quarter of the steps, and at least the last one, lies behind it.
+    """`context`, lowered where needed so that the last quarter of the run, and at least its last step, lies behind it.
 
     step_progresses: the progress at each step's starting sigma, in order.
+    The last quarter is that of the steps and that of the progress: a run of two steps may go from pure noise to almost
+    none in the first, and a guarded second one would change nothing that can be seen. So the step that crosses
+    progress 3/4 is guarded as well.
     """
     if not step_progresses:
         return context
     quarter = math.ceil(len(step_progresses) / 4)
-    return min(context, *step_progresses[-quarter:])
+    crossing = max((p for p in step_progresses if p <= 0.75), default=context)
+    return min(context, crossing, *step_progresses[-quarter:])
 
 
 def guard(schedule: WeightSchedule, safety: float, starts: Sequence[float]) -> tuple[float, list[str]]:

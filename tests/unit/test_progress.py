@@ -154,8 +154,15 @@ def test_the_clamp_never_raises_the_context_and_guards_a_quarter_of_any_run():
         clamped = guarded_context(context, starts)
         assert clamped <= context
         assert sum(p >= clamped for p in starts) >= max(1, len(starts) / 4)
-        if starts[-math.ceil(len(starts) / 4)] >= context:
+        crossing = max((p for p in starts if p <= 0.75), default=1.0)
+        assert clamped <= crossing
+        if min(crossing, starts[-math.ceil(len(starts) / 4)]) >= context:
             assert clamped == context
+
+
+def test_the_step_that_crosses_three_quarters_of_the_noise_scale_is_guarded():
+    assert guarded_context(0.3, [0.0, 0.998]) == 0.0
+    assert guarded_context(1.0, [0.0, 0.33, 0.67, 0.998]) == 0.67
 
 
 # --- guard
