@@ -17,8 +17,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent / "host")]
 
-import contract  # noqa: E402
 import loading  # noqa: E402
+import snapshot  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +42,7 @@ def present(pack):
     from comfy.samplers import KSampler
 
     host_choices = [list(KSampler.SAMPLERS), list(KSampler.SCHEDULERS)]
-    return {node_id: contract.describe(node, host_choices) for node_id, node in pack.NODE_CLASS_MAPPINGS.items()}
+    return {node_id: snapshot.describe(node, host_choices) for node_id, node in pack.NODE_CLASS_MAPPINGS.items()}
 
 
 @pytest.fixture(scope="session")
@@ -50,10 +50,10 @@ def recorded(present, request):
     """The snapshot, without the nodes that this host cannot have."""
     import importlib.util
 
-    everything = contract.load()
-    if request.config.getoption("--record") and not contract.breaks(everything, present):
-        contract.save({**everything, **present})
-        everything = contract.load()
+    everything = snapshot.load()
+    if request.config.getoption("--record") and not snapshot.breaks(everything, present):
+        snapshot.save({**everything, **present})
+        everything = snapshot.load()
     if importlib.util.find_spec("comfy.patcher_extension") is None:
         everything.pop("SafelightModelPatch", None)  # needs the host's wrappers
     return everything

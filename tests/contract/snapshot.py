@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-SNAPSHOT = Path(__file__).with_name("nodes.json")
+RECORD = Path(__file__).with_name("nodes.json")
 
 Node = dict[str, Any]
 # Options that decide how a stored value is read: which widget an input has, or whether it has one at all.
@@ -73,7 +73,7 @@ def unrecorded(recorded: dict[str, Node], present: dict[str, Node]) -> list[str]
 
 
 def load() -> dict[str, Node]:
-    return json.loads(SNAPSHOT.read_text(encoding="utf-8")) if SNAPSHOT.exists() else {}
+    return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
 
 
 def save(nodes: dict[str, Node]) -> None:
@@ -85,4 +85,4 @@ def save(nodes: dict[str, Node]) -> None:
             lines = ",\n".join(f"      {json.dumps(entry)}" for entry in node[kind])
             kinds.append(f'    "{kind}": [\n{lines}\n    ]')
         blocks.append(f'  "{node_id}": {{\n' + ",\n".join(kinds) + "\n  }")
-    SNAPSHOT.write_text("{\n" + ",\n".join(blocks) + "\n}\n", encoding="utf-8")
+    RECORD.write_text("{\n" + ",\n".join(blocks) + "\n}\n", encoding="utf-8")
