@@ -17,6 +17,7 @@ from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel, SDTokenizer
 from safetensors.torch import load_file
 
 from . import model, world
+from .autoencoder import CHANNELS, DOWNSCALE, Autoencoder
 
 WEIGHTS = Path(__file__).parent / "weights"
 START, END = 49406, 49407  # CLIP's own; END fills up as well
@@ -26,6 +27,7 @@ class DemoLatent(comfy.latent_formats.LatentFormat):
     """Latents of unit deviation (the autoencoder's weights hold the scale)."""
 
     scale_factor = 1.0
+    latent_channels = CHANNELS
 
 
 class DemoConfig(comfy.supported_models_base.BASE):
@@ -118,8 +120,20 @@ def load_clip(tensors: dict[str, torch.Tensor]) -> comfy.sd.CLIP:
 
 
 def load_vae() -> comfy.sd.VAE:
-    settings = {"config": {"params": model.VAE_PARAMS}}
-    return comfy.sd.VAE(sd={k: v.float() for k, v in _read("vae").items()}, **settings)
+    """The host's VAE object around the demo's autoencoder.
+
+    The host builds what it holds from a list of known architectures; a small one of these makes way for ours.
+    """
+    stand_in = {"double_z": True, "z_channels": 4, "resolution": 32, "in_channels": 3, "out_ch": 3, "ch": 32,
+                "ch_mult": [1], "num_res_blocks": 0, "attn_resolutions": [], "dropout": 0.0}  # fmt: skip
+    vae = comfy.sd.VAE(sd={}, config={"params": {"ddconfig": stand_in, "embed_dim": 4}})
+    autoencoder = Autoencoder()
+    _load_strictly(autoencoder, {k: v.float() for k, v in _read("vae").items()})
+    vae.first_stage_model = autoencoder.eval().to(vae.vae_dtype)
+    offload = comfy.model_management.vae_offload_device()
+    vae.patcher = comfy.model_patcher.ModelPatcher(autoencoder, load_device=vae.device, offload_device=offload)
+    vae.latent_channels, vae.downscale_ratio, vae.upscale_ratio = CHANNELS, DOWNSCALE, DOWNSCALE
+    return vae
 
 
 def load() -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:

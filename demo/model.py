@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from .autoencoder import CHANNELS as LATENT_CHANNELS
+
 CONTEXT = 128  # width of the text states
-LATENT_CHANNELS = 4
-DOWNSCALE = 8  # pixels per latent cell, as in Stable Diffusion
 
 UNET = {
     "image_size": 32, "in_channels": LATENT_CHANNELS, "out_channels": LATENT_CHANNELS, "model_channels": 64,
@@ -29,14 +29,6 @@ CLIP = {
     "hidden_act": "quick_gelu", "max_position_embeddings": 77, "vocab_size": 49408, "eos_token_id": 49407,
     "projection_dim": CONTEXT, "layer_norm_eps": 1e-5, "model_type": "clip_text_model",
 }  # fmt: skip
-
-# One block a level, and the width at the bottom: the encoder is nearly free and the decoder knows the glyphs by heart.
-VAE = {
-    "double_z": True, "z_channels": LATENT_CHANNELS, "resolution": 96, "in_channels": 3, "out_ch": 3, "ch": 32,
-    "ch_mult": [1, 1, 1, 4], "num_res_blocks": 0, "attn_resolutions": [], "dropout": 0.0,
-}  # fmt: skip
-VAE_PARAMS: dict[str, Any] = {"ddconfig": VAE, "embed_dim": LATENT_CHANNELS}
-
 
 def initialise(module: nn.Module, seed: int) -> nn.Module:
     """Give every layer torch's own initial weights: the host's layers leave theirs unset."""
@@ -95,8 +87,3 @@ def build_text_model(seed: int, rows: int) -> nn.Module:
             layer.forward = partial(_text_layer_without_inplace_sums, layer)  # type: ignore[method-assign]
     return model
 
-
-def build_vae(seed: int) -> nn.Module:
-    from comfy.ldm.models.autoencoder import AutoencoderKL
-
-    return initialise(AutoencoderKL(**VAE_PARAMS), seed)

@@ -7,8 +7,10 @@ import argparse
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tqdm import tqdm
 
 from . import model, world
+from .autoencoder import Autoencoder
 from .detector import CELL, Detector
 from .train import Run
 
@@ -18,25 +20,15 @@ def pictures(count: int, rng: np.random.Generator) -> tuple[list[world.Scene], t
     return scenes, torch.from_numpy(np.stack([world.render(s, rng) for s in scenes])).movedim(-1, 1)
 
 
-def encode(vae: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
-    """Latent means [B, 4, H/8, W/8] of pictures [B, 3, H, W] in [0,1]."""
-    return vae.quant_conv(vae.encoder(batch * 2 - 1)).chunk(2, 1)[0]
-
-
-def decode(vae: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
-    return vae.decoder(vae.post_quant_conv(latents)) * 0.5 + 0.5
-
-
 def crops(scenes: list[world.Scene], batch: torch.Tensor, side: int, rng: np.random.Generator) -> torch.Tensor:
-    """One crop a picture, on the latents' grid, with an object in it: plain background teaches little."""
+    """One crop a picture, somewhere over an object: plain background teaches little."""
     out = []
     for scene, picture in zip(scenes, batch, strict=True):
         placed = scene.objects[rng.integers(len(scene.objects))]
-        corner = [
-            int(np.clip(round((v - side / 2 + rng.uniform(-16, 16)) / 8) * 8, 0, world.SIZE - side))
-            for v in (placed.y, placed.x)
-        ]
-        out.append(picture[:, corner[0] : corner[0] + side, corner[1] : corner[1] + side])
+        top, left = (
+            int(np.clip(v - rng.uniform(8, side - 8), 0, world.SIZE - side)) for v in (placed.y, placed.x)
+        )
+        out.append(picture[:, top : top + side, left : left + side])
     return torch.stack(out)
 
 
@@ -45,20 +37,20 @@ def edges(picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def vae(options: argparse.Namespace) -> None:
-    """Autoencoder: L1 plus the L1 of edges, latents of bounded size with noise on them (the model's errors later on)."""
+    """Autoencoder: L1 plus the L1 of edges; small latents with noise on them, as the model's errors will be."""
     device = options.device
-    net = model.build_vae(options.seed).to(device)
-    optimiser = torch.optim.AdamW(net.parameters(), 2e-3, betas=(0.9, 0.98), weight_decay=1e-4)
-    run = Run("vae", options.folder, options.vae_steps, {"net": net, "optimiser": optimiser}, 2e-3)
+    torch.manual_seed(options.seed)
+    net = Autoencoder().to(device)
+    optimiser = torch.optim.AdamW(net.parameters(), 1.5e-3, betas=(0.9, 0.98), weight_decay=1e-4)
+    run = Run("vae", options.folder, options.vae_steps, {"net": net, "optimiser": optimiser}, 1.5e-3)
 
     def update(step: int) -> dict[str, float]:
         rng = np.random.default_rng((options.seed, 1, step))
-        late = step > 0.8 * options.vae_steps  # whole pictures at the end: attention sees all of them
-        scenes, batch = pictures(8 if late else 16, rng)
-        batch = (batch if late else crops(scenes, batch, 64, rng)).to(device)
+        scenes, batch = pictures(32, rng)
+        batch = crops(scenes, batch, 56, rng).to(device)
         with torch.autocast(device, torch.bfloat16):
-            latents = encode(net, batch)
-            rebuilt = decode(net, latents + 0.06 * torch.randn_like(latents)).float()
+            latents = net.encode(batch * 2 - 1)
+            rebuilt = net.decode(latents + 0.05 * torch.randn_like(latents)).float() * 0.5 + 0.5
         error = F.l1_loss(rebuilt, batch)
         edge = sum(F.l1_loss(a, b) for a, b in zip(edges(rebuilt), edges(batch), strict=True))
         loss = error + 0.7 * edge + 1e-3 * latents.float().square().mean()
@@ -69,23 +61,12 @@ def vae(options: argparse.Namespace) -> None:
         return {"l1": error.item(), "psnr": -10 * float(torch.log10(F.mse_loss(rebuilt, batch).detach()))}
 
     run.loop(update)
-    _normalise(net, options)
+    with torch.no_grad():
+        _, batch = pictures(512, np.random.default_rng((options.seed, 2)))
+        latents = torch.cat([net.encode(part.to(device) * 2 - 1) for part in batch.split(64)])
+        net.mean.copy_(latents.mean((0, 2, 3))[:, None, None])
+        net.deviation.copy_(latents.std((0, 2, 3))[:, None, None])
     torch.save(net.state_dict(), options.folder / "vae.pt")
-
-
-@torch.no_grad()
-def _normalise(net: torch.nn.Module, options: argparse.Namespace) -> None:
-    """Fold each latent channel's mean and deviation into the 1x1 convolutions, and make encoding deterministic."""
-    _, batch = pictures(512, np.random.default_rng((options.seed, 2)))
-    latents = torch.cat([encode(net, part.to(options.device)) for part in batch.split(64)])
-    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    n = model.LATENT_CHANNELS
-    net.quant_conv.weight[:n] /= deviation[:, None, None, None]
-    net.quant_conv.bias[:n] = (net.quant_conv.bias[:n] - mean) / deviation
-    net.quant_conv.weight[n:] = 0
-    net.quant_conv.bias[n:] = -20.0  # log variance: the host samples, and this leaves nothing to chance
-    net.post_quant_conv.bias += (net.post_quant_conv.weight * mean[None, :, None, None]).sum((1, 2, 3))
-    net.post_quant_conv.weight *= deviation[None, :, None, None]
 
 
 def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -227,28 +208,40 @@ def networks(options: argparse.Namespace, captioner: Captioner) -> tuple[torch.n
     return nets, AveragedModel(nets, multi_avg_fn=get_ema_multi_avg_fn(0.999))
 
 
-def model_stage_batch(
-    captioner: Captioner, count: int, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, int, world.Mention]]]:
-    """Pictures [B, 3, H, W], token rows [B, 77] (one caption in ten is empty) and the mentions with their places."""
-    scenes, batch = pictures(count, rng)
+def latent_bank(options: argparse.Namespace, count: int) -> tuple[list[world.Scene], torch.Tensor]:
+    """Scenes and their latents [count, 8, 12, 12], made once: captions and noise are drawn anew at every use."""
+    autoencoder = Autoencoder().to(options.device)
+    autoencoder.load_state_dict(torch.load(options.folder / "vae.pt", weights_only=True))
+    rng = np.random.default_rng((options.seed, 5))
+    scenes: list[world.Scene] = []
+    latents = []
+    with torch.no_grad(), torch.autocast(options.device, torch.bfloat16):
+        for _ in tqdm(range(0, count, 64), desc="latents"):
+            drawn, batch = pictures(64, rng)
+            scenes += drawn
+            latents.append(autoencoder.encode(batch.to(options.device) * 2 - 1).float())
+    return scenes, torch.cat(latents)
+
+
+def caption_batch(
+    captioner: Captioner, scenes: list[world.Scene], rng: np.random.Generator
+) -> tuple[torch.Tensor, list[tuple[int, int, world.Mention]]]:
+    """Token rows [B, 77] (one caption in ten is empty) and the mentions with their places (row, position)."""
     rows, marks = [], []
     for i, scene in enumerate(scenes):
         ids, named = captioner.rows([] if rng.random() < 0.1 else world.random_caption(scene, rng))
         rows.append(ids)
         marks += [(i, place, mention) for place, mention in named.items()]
-    return batch, torch.tensor(rows), marks
+    return torch.tensor(rows), marks
 
 
 def text_to_image(options: argparse.Namespace) -> None:
     """Noise prediction with min-SNR weights (Hang et al. 2023, gamma 5), text encoder and denoiser together."""
     device = options.device
     captioner = Captioner()
-    autoencoder = model.build_vae(0).to(device)
-    autoencoder.load_state_dict(torch.load(options.folder / "vae.pt", weights_only=True))
-    autoencoder.requires_grad_(False)
+    scenes, bank = latent_bank(options, options.scenes)
     nets, mean = networks(options, captioner)
-    optimiser = torch.optim.AdamW(nets.parameters(), 6e-4, betas=(0.9, 0.99), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(nets.parameters(), 6e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     state = {"nets": nets, "mean": mean, "optimiser": optimiser}
     run = Run("model", options.folder, options.model_steps, state, 6e-4)
     alphas = noise_levels().to(device)
@@ -256,13 +249,13 @@ def text_to_image(options: argparse.Namespace) -> None:
     def update(step: int) -> dict[str, float]:
         rng = np.random.default_rng((options.seed, 4, step))
         torch.manual_seed(options.seed * 1_000_003 + step)
-        batch, rows, marks = model_stage_batch(captioner, 64, rng)
+        chosen = rng.integers(len(scenes), size=64)
+        rows, marks = caption_batch(captioner, [scenes[i] for i in chosen], rng)
+        latents = bank[torch.from_numpy(chosen).to(device)]
+        noise = torch.randn_like(latents)
+        times = torch.randint(0, 1000, (len(latents),), device=device)
+        alpha = alphas[times][:, None, None, None]
         with torch.autocast(device, torch.bfloat16):
-            with torch.no_grad():
-                latents = encode(autoencoder, batch.to(device)).float()
-            noise = torch.randn_like(latents)
-            times = torch.randint(0, 1000, (len(latents),), device=device)
-            alpha = alphas[times][:, None, None, None]
             states = nets["text"](rows.to(device))[0]
             noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
             predicted = nets["unet"](noisy, times, context=states).float()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 STAGES = ("vae", "detector", "model", "export")
 
@@ -41,8 +42,6 @@ class Run:
 
     def loop(self, update: Callable[[int], dict[str, float]]) -> None:
         """Call update(step) until the steps are done; it returns the figures for the progress bar."""
-        from tqdm import tqdm
-
         optimiser = self.state["optimiser"]
         saved, means = time.monotonic(), {}
         bar = tqdm(total=self.steps, initial=self.step, desc=self.name, mininterval=5)
@@ -71,9 +70,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--vae-steps", type=int, default=8000)
+    parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--detector-steps", type=int, default=3000)
-    parser.add_argument("--model-steps", type=int, default=9000)
+    parser.add_argument("--model-steps", type=int, default=5000)
+    parser.add_argument("--scenes", type=int, default=32000, help="scenes that the model stage draws from")
     options = parser.parse_args()
     # The host has a module named `nodes` too: it must not find ours, so the root leaves the front of the path.
     root = str(Path(__file__).resolve().parents[1])

