@@ -87,5 +87,23 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def pack():
-    """The pack's root module, loaded as the host loads it."""
-    return loading.load_pack()
+    """The pack, loaded once as the host loads it."""
+    import safelight_pack
+
+    return safelight_pack.Pack()
+
+
+@pytest.fixture(scope="session")
+def eps():
+    """The tiny noise-predicting UNet. Tests that change a MODEL clone it first."""
+    import tiny_models
+
+    return tiny_models.unet_model()
+
+
+@pytest.fixture(scope="session")
+def prompts():
+    """(positive, safe, negative): one entry each, equally long."""
+    from tiny_models import conditioning
+
+    return conditioning(11), conditioning(12), conditioning(13)

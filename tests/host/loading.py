@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
+import shutil
 import sys
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = "safelight_under_test"  # the host loads a pack under a name of its own; so do we
-
-
-class CheckoutFirst(MetaPathFinder):
-    """Finds a checkout's top-level folders before an installed ComfyUI's packages of the same names.
-
-    A checkout's `comfy` is a namespace package, and Python prefers a regular package found later on sys.path.
-    """
-
-    def __init__(self, checkout: Path) -> None:
-        self.checkout = checkout
-
-    def find_spec(self, fullname, path=None, target=None):
-        folder = self.checkout / fullname
-        if path is not None or not folder.is_dir() or (folder / "__init__.py").exists():
-            return None
-        if not any(folder.glob("*.py")):
-            return None
-        spec = ModuleSpec(fullname, None, is_package=True)
-        spec.submodule_search_locations = [str(folder)]
-        return spec
 
 
 def load_file(name: str, path: Path, package: bool = False) -> ModuleType:
@@ -49,15 +30,18 @@ def load_file(name: str, path: Path, package: bool = False) -> ModuleType:
 def load_host(checkout: Path | None) -> None:
     """Makes `import comfy...` mean the ComfyUI at `checkout`, or the installed one, on the CPU and without a server."""
     os.environ.setdefault("OMP_NUM_THREADS", "2")
-    load_file("safelight_shim", ROOT / "runner" / "shim.py").apply()
+    shim = load_file("safelight_shim", ROOT / "runner" / "shim.py")
+    shim.apply()
     if checkout is not None:
         if not (checkout / "comfy" / "samplers.py").is_file():
             raise FileNotFoundError(f"--comfyui {checkout}: no ComfyUI there (it has no comfy/samplers.py)")
-        sys.path.insert(0, str(checkout))
-        sys.meta_path.insert(0, CheckoutFirst(checkout))
+        shim.prefer_checkout(checkout)
     from comfy.cli_args import args
 
     args.cpu = True
+    scratch = tempfile.mkdtemp(prefix="safelight-host-")  # the host makes its input and output folders on import
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    setattr(args, "cwd" if hasattr(args, "cwd") else "base_directory", scratch)
 
     import torch
 
