@@ -50,6 +50,6 @@ def clone_release(hosts: Path, url: str | None = None, silence: float = SILENCE)
     elif finished.returncode == 0:
         reason = f"{source} at {RELEASE} is not a ComfyUI"
     else:
-        reason = next((line for line in reversed(finished.tail) if line.startswith("fatal")), "git clone failed")
+        reason = next((line for line in finished.tail if line.startswith("fatal")), "git clone failed")
     progress.done("no clone")
     return None, reason
