@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.util
 import json
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +30,17 @@ def enter(comfyui: Path | None) -> Any:
     shim.apply()
     arguments, sys.argv = sys.argv, sys.argv[:1]  # the host parses the command line on import
     if comfyui:
-        sys.path.insert(0, str(comfyui))
+        shim.prefer_checkout(comfyui)
     from comfy.cli_args import args
 
     sys.argv = arguments
     import torch
 
+    torch.set_grad_enabled(False)
     args.cpu = not torch.cuda.is_available()
+    scratch = tempfile.mkdtemp(prefix="safelight-bench-")  # the host makes its folders on import
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    setattr(args, "cwd" if hasattr(args, "cwd") else "base_directory", scratch)
     if comfyui:
         import nodes  # noqa: F401  the host's, before anything of ours could be taken for it
     spec = importlib.util.spec_from_file_location(
@@ -64,7 +71,9 @@ class Studio:
         self.negative = self.encode("")
 
     def encode(self, prompt: str) -> list[Any]:
-        return self.context(prompt, method="typed", safe_prompt=prompt)[0]
+        """A prompt's conditioning, as CLIP Text Encode gives it."""
+        states, pooled = self.clip.encode_from_tokens(self.clip.tokenize(prompt), return_pooled=True)
+        return [[states, {"pooled_output": pooled}]]
 
     def context(self, prompt: str, **inputs: Any) -> tuple[list[Any], list[Any], float]:
         """positive, safe and risk of SafelightContextEncode."""

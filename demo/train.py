@@ -79,7 +79,9 @@ def main() -> None:
     root = str(Path(__file__).resolve().parents[1])
     sys.path[:] = [p for p in sys.path if p not in ("", root)] + [root]
     if options.comfyui:
-        sys.path.insert(0, str(options.comfyui))
+        from runner.shim import prefer_checkout
+
+        prefer_checkout(options.comfyui)
     if options.threads:
         torch.set_num_threads(options.threads)
     if "detector" not in options.stages or len(options.stages) > 1:

@@ -29,6 +29,10 @@ try:
 except ImportError:  # before the end of 2024 there were no wrappers
     patcher_extension = None
 
+if not hasattr(comfy.sample, "comfy"):
+    # The package index build forgot to import the name by which it widens empty latents of other than 4 channels.
+    comfy.sample.comfy = comfy
+
 HAS_WRAPPERS = patcher_extension is not None and hasattr(patcher_extension, "WrappersMP")
 
 # Keys that newer hosts' empty latents carry and that their samplers take out again.
