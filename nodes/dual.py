@@ -16,93 +16,80 @@ import comfy.samplers
 import torch
 
 from ..safelight.blend import cover
+from .branches import (
+    Entries,
+    always_active,
+    always_everywhere,
+    any_active,
+    covered,
+    marked,
+    reaches_beyond,
+    safe_pair,
+    written_pair,
+)
 from .inputs import Guidance, fit_mask
 from .plan import RunPlan, plan_run
 from .report import RunRecord
 
-_RANGE_KEYS = frozenset({"start_percent", "end_percent", "clip_start_percent", "clip_end_percent"})
-_PLACE_KEYS = frozenset({"area", "mask"})
 # Position of the safe conditioning in the call with three.
 SAFE_INDEX = 2
-
-
-def is_active(entry: dict[str, Any], sigma: Any) -> bool:
-    """Whether a prepared conditioning entry takes part at the noise level `sigma`, by the host's comparison."""
-    return not (
-        ("timestep_start" in entry and sigma > entry["timestep_start"])
-        or ("timestep_end" in entry and sigma < entry["timestep_end"])
-    )
-
-
-def covered(entries: list[dict[str, Any]], x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor | None:
-    """Where the active entries' areas and masks reach, boolean, shaped as x; None where that is everywhere."""
-    active = [entry for entry in entries if is_active(entry, sigma[0])]
-    if any("default" in entry or not ("area" in entry or "mask" in entry) for entry in active):
-        return None
-    reach = torch.zeros_like(x)
-    for entry in active:
-        part = comfy.samplers.get_area_and_mult(entry, x, sigma)
-        cells = reach
-        if part.area is not None:
-            dims = len(part.area) // 2
-            for i in range(dims):
-                cells = cells.narrow(i + 2, part.area[i + dims], part.area[i])
-        cells += part.mult
-    return reach > 0
 
 
 class DualRun:
     """One run of a guider: predicts in its place, and records what it did.
 
     forced: None, or the branch ("written" or "safe") that alone predicts, or a weight in its plan's stead.
+    alone: 0 or 1 where every call has that weight, so that the host got one of the two conditionings only; else None.
     """
 
     def __init__(self, plan: RunPlan, record: RunRecord) -> None:
         self.plan = plan
         self.record = record
         self.forced: str | float | None = None
-        self._mask: torch.Tensor | None = None
         self.alone: float | None = None
+        self._mask: torch.Tensor | None = None
         self._checked = False
 
-    def handed(self, conds: dict[str, list], safe: list) -> dict[str, list]:
+    def handed(self, conds: dict[str, Entries], safe: Entries) -> dict[str, Entries]:
         """The conditionings that the host gets for this run: `conds` and the safe one, all of them converted.
 
         Where every call has the same weight, 0 or 1, only the one that is used, in the place of the positive one.
         """
-        constant, written = self.plan.constant(), conds["positive"]
-        if constant == 0.0 and any(_RANGE_KEYS.isdisjoint(entry) for entry in written):
+        constant = self.plan.constant()
+        if constant == 0.0 and always_active(conds["positive"]):
             self.alone = 0.0
             return conds
-        if constant == 1.0 and any((_RANGE_KEYS | _PLACE_KEYS).isdisjoint(entry) for entry in safe):
+        if constant == 1.0 and always_everywhere(safe):
             self.alone = 1.0
             return {**conds, "positive": safe}
-        return {**conds, "safe": safe}
+        return marked({**conds, "safe": safe})
 
     def predict(self, guider: Any, x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any],
                 seed: int | None = None) -> torch.Tensor:  # fmt: skip
         """Stands for CFGGuider.predict_noise. timestep: sigma, [B]."""
-        written, safe = guider.conds["positive"], guider.conds.get("safe")
+        conds, sigma = guider.conds, timestep[0]
         if self.alone is not None:
-            return self._stock(guider, written, self.alone, x, timestep, model_options, seed)
+            pair = conds["positive"], conds.get("negative")
+            return self._stock(guider, pair, self.alone, x, timestep, model_options, seed)
+        written_and_negative, safe_and_negative = written_pair(conds), safe_pair(conds)
+        written, safe = written_and_negative[0], safe_and_negative[0]
         if not self._checked:
             self._check_reach(safe)
             self._checked = True
 
-        weight = self._weight(float(timestep[0]))
+        weight = self._weight(float(sigma))
         mask = self.fitted_mask(x) if weight > 0.0 else None
-        if not any(is_active(entry, timestep[0]) for entry in safe):
+        if not any_active(safe, sigma):
             weight = 0.0
-        elif not any(is_active(entry, timestep[0]) for entry in written):
+        elif not any_active(written, sigma):
             weight, mask = 1.0, None
         if weight == 0.0:
-            return self._stock(guider, written, 0.0, x, timestep, model_options, seed)
-
+            return self._stock(guider, written_and_negative, 0.0, x, timestep, model_options, seed)
         reach_u, reach_s = covered(written, x, timestep), covered(safe, x, timestep)
-        if weight == 1.0 and mask is None and not _beyond(reach_u, reach_s):
-            return self._stock(guider, safe, 1.0, x, timestep, model_options, seed)
+        if weight == 1.0 and mask is None and not reaches_beyond(reach_u, reach_s):
+            return self._stock(guider, safe_and_negative, 1.0, x, timestep, model_options, seed)
 
-        negative, cfg = guider.conds.get("negative"), guider.cfg
+        negative, cfg = conds.get("negative"), guider.cfg
         if math.isclose(cfg, 1.0) and not model_options.get("disable_cfg1_optimization", False):
             negative = None
         self._note(timestep, weight)
@@ -111,9 +98,9 @@ class DualRun:
         merged = cover(denoised_u, denoised_s, reach_u, reach_s, weight if mask is None else weight * mask)
 
         cond = safe if weight >= 0.5 else written
-        conds, out = [cond, negative], [merged, denoised_0]
+        pair, out = [cond, negative], [merged, denoised_0]
         for hook in model_options.get("sampler_pre_cfg_function", []):
-            out = hook({"conds": conds, "conds_out": out, "cond_scale": cfg, "timestep": timestep, "input": x,
+            out = hook({"conds": pair, "conds_out": out, "cond_scale": cfg, "timestep": timestep, "input": x,
                         "sigma": timestep, "model": model, "model_options": model_options})  # fmt: skip
         return comfy.samplers.cfg_function(model, out[0], out[1], cfg, x, timestep, model_options=model_options,
                                            cond=cond, uncond=negative)  # fmt: skip
@@ -125,11 +112,12 @@ class DualRun:
                              "sampler left out every guarded step), so the picture is not guarded. Lower the "
                              "schedule's context, or use more steps.")  # fmt: skip
 
-    def _stock(self, guider: Any, cond: list, weight: float, x: torch.Tensor, timestep: torch.Tensor,
-               model_options: dict[str, Any], seed: int | None) -> torch.Tensor:  # fmt: skip
+    def _stock(self, guider: Any, pair: tuple[Entries, Entries | None], weight: float, x: torch.Tensor,
+               timestep: torch.Tensor, model_options: dict[str, Any], seed: int | None) -> torch.Tensor:  # fmt: skip
         self._note(timestep, weight)
-        return comfy.samplers.sampling_function(guider.inner_model, x, timestep, guider.conds.get("negative"), cond,
-                                                guider.cfg, model_options=model_options, seed=seed)  # fmt: skip
+        cond, negative = pair
+        return comfy.samplers.sampling_function(guider.inner_model, x, timestep, negative, cond, guider.cfg,
+                                                model_options=model_options, seed=seed)  # fmt: skip
 
     def _evaluate(self, model: Any, conds: list[list | None], x: torch.Tensor, sigma: torch.Tensor,
                   model_options: dict[str, Any]) -> list[torch.Tensor]:  # fmt: skip
@@ -177,21 +165,14 @@ class DualRun:
             self._mask = fit_mask(self.plan.guidance.mask, x)
         return self._mask
 
-    def _check_reach(self, safe: list) -> None:
+    def _check_reach(self, safe: Entries) -> None:
         """A safe conditioning that no guarded step would ever see is an error before the first step, not after."""
         if not self.plan.ends_in_picture or self.forced is not None:
             return
         guarded = [sigma for sigma in self.plan.sigmas[:-1] if self.plan.weight(sigma) > 0.0]
-        if not any(is_active(entry, torch.tensor(sigma)) for entry in safe for sigma in guarded):
+        if not any(any_active(safe, torch.tensor(sigma)) for sigma in guarded):
             raise ValueError("safe: its timestep range leaves out every guarded step, so nothing would be guarded; "
                              "widen the range, or lower the schedule's context.")  # fmt: skip
-
-
-def _beyond(reach_u: torch.Tensor | None, reach_s: torch.Tensor | None) -> bool:
-    """Whether the written branch reaches a cell that the safe one leaves uncovered."""
-    if reach_s is None:
-        return False
-    return bool((~reach_s if reach_u is None else reach_u & ~reach_s).any())
 
 
 class StockGuider(comfy.samplers.CFGGuider):

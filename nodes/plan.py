@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +23,8 @@ class RunPlan:
         self.percent_to_sigma = percent_to_sigma
         self.sigmas = [float(sigma) for sigma in sigmas]
         self.full = self.sigmas if full is None else [float(sigma) for sigma in full]
-        self.notes = list(guidance.notes)
+        self.notes: list[str] = []
+        self._progress: dict[float, float] = {}
         if self.full[-1] <= 0.0:
             starts = [self.progress(sigma) for sigma in self.full[:-1]]
             self.context, notes = guard(guidance.schedule, guidance.safety, starts)
@@ -40,9 +40,12 @@ class RunPlan:
 
     def progress(self, sigma: float) -> float:
         """Progress in [0, 1] at noise level sigma, on the schedule's axis."""
-        if self.guidance.schedule.axis == "steps":
-            return step_progress(sigma, self.full)
-        return noise_level_progress(sigma, self.percent_to_sigma)
+        if sigma not in self._progress:
+            steps = self.guidance.schedule.axis == "steps"
+            self._progress[sigma] = (
+                step_progress(sigma, self.full) if steps else noise_level_progress(sigma, self.percent_to_sigma)
+            )
+        return self._progress[sigma]
 
     def weight(self, sigma: float) -> float:
         """Weight of the safe branch at noise level sigma."""
@@ -64,7 +67,4 @@ class RunPlan:
 def plan_run(guidance: Guidance, patcher: Any, sigmas: Any, full: Any = None) -> RunPlan:
     """The RunPlan of a run of the model in `patcher` over the tensor `sigmas`, a part of `full`."""
     percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
-    plan = RunPlan(guidance, percent_to_sigma, sigmas.tolist(), None if full is None else full.tolist())
-    if math.isnan(sum(plan.sigmas)):
-        raise ValueError("sigmas: they hold values that are not numbers; this run's noise schedule cannot be read.")
-    return plan
+    return RunPlan(guidance, percent_to_sigma, sigmas.tolist(), None if full is None else full.tolist())

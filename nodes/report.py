@@ -37,7 +37,7 @@ class RunRecord:
 
     def plan(self, plan: RunPlan) -> None:
         self.context = plan.context
-        self.notes += plan.notes
+        self.notes += [*plan.guidance.notes, *plan.notes]
 
     def call(self, sigma: float, progress: float | None, weight: float) -> None:
         """One call of the guider, at noise level sigma, with the weight that the safe branch had in it."""

@@ -50,7 +50,6 @@ class GuidedSampler:
         if merge not in inputs.MERGES:
             raise ValueError(f"merge: {merge!r} is no way to merge; use one of {', '.join(inputs.MERGES)}.")
         record = RunRecord()
-        record.notes += guidance.notes
         samples = host.fix_empty_latent(model, latent)
         noise = host.make_noise(samples, seed, latent.get("batch_index"), disable_noise)
 
@@ -62,9 +61,9 @@ class GuidedSampler:
         else:
             guider = StockGuider(model, record)
             guider.set_conds(positive, negative)
-            record.notes.append("safety is 0: the stock sampler ran." if guidance.safety == 0.0 else
-                                f"the gate is closed (risk {guidance.risk:g} is below {guidance.gate:g}): the stock "
-                                "sampler ran.")  # fmt: skip
+            why = (f"the gate is closed, risk {guidance.risk:g} is below {guidance.gate:g}" if guidance.safety else
+                   "safety is 0")  # fmt: skip
+            record.notes += [*guidance.notes, f"{why}: the stock sampler ran."]
         guider.set_cfg(cfg)
         if sigmas.shape[-1] > 1:
             samples = guider.sample(noise, samples, sampler, sigmas, denoise_mask=latent.get("noise_mask"),
