@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -70,6 +71,8 @@ def main(words: list[str] | None = None) -> int:
     from runner import demo, hosts, messages, suites
 
     environment = ROOT / ".venv"
+    # Children have process groups of their own: ended by a signal, this must still unwind and end them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if options.command == "check":
             return suites.run_checks(ROOT, environment, options.python)
