@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import comfy.samplers
@@ -54,8 +54,12 @@ class DualRun:
         """The conditionings that the host gets for this run: `conds` and the safe one, all of them converted.
 
         Where every call has the same weight, 0 or 1, only the one that is used, in the place of the positive one.
+        Raises ValueError where that would leave a picture without any guidance.
         """
         constant = self.plan.constant()
+        if constant == 0.0 and self.plan.ends_in_picture:
+            raise ValueError("curve: it is zero at every step of this run, so nothing would be guarded; raise the "
+                             "curve there, or set safety to 0 for this run.")  # fmt: skip
         if constant == 0.0 and always_active(conds["positive"]):
             self.alone = 0.0
             return conds
@@ -114,10 +118,14 @@ class DualRun:
 
     def _stock(self, guider: Any, pair: tuple[Entries, Entries | None], weight: float, x: torch.Tensor,
                timestep: torch.Tensor, model_options: dict[str, Any], seed: int | None) -> torch.Tensor:  # fmt: skip
+        """The host's own prediction for a pair of conditionings."""
         self._note(timestep, weight)
-        cond, negative = pair
-        return comfy.samplers.sampling_function(guider.inner_model, x, timestep, negative, cond, guider.cfg,
-                                                model_options=model_options, seed=seed)  # fmt: skip
+        conds = guider.conds
+        guider.conds = {**conds, "positive": pair[0], "negative": pair[1]}
+        try:
+            return comfy.samplers.CFGGuider.predict_noise(guider, x, timestep, model_options, seed)
+        finally:
+            guider.conds = conds
 
     def _evaluate(self, model: Any, conds: list[list | None], x: torch.Tensor, sigma: torch.Tensor,
                   model_options: dict[str, Any]) -> list[torch.Tensor]:  # fmt: skip
@@ -222,7 +230,7 @@ class SafeGuider(comfy.samplers.CFGGuider):
         self.run = run
         self.original_conds = run.handed({key: conds[key] for key in ("positive", "negative")}, conds["safe"])
         try:
-            with counting(self, record):
+            with nullcontext() if self.record is None else counting(self, record):
                 output = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
         finally:
             self.original_conds = conds
