@@ -79,10 +79,13 @@ class Rows:
 
 
 @contextlib.contextmanager
-def count_rows(model: Any) -> Iterator[Rows]:
-    """Counts the rows of every call of the diffusion model's forward while open."""
+def count_rows(model: Any, method: str = "forward") -> Iterator[Rows]:
+    """Counts the rows of every call of the diffusion model's forward while open.
+
+    method: "_forward" is what wrappers of the diffusion model, such as step caches, may leave out.
+    """
     network = model.model.diffusion_model
-    forward = network.forward
+    forward = getattr(network, method)
     seen = Rows()
 
     def counted(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -93,11 +96,11 @@ def count_rows(model: Any) -> Iterator[Rows]:
             seen.sigmas.append(float(options["sigmas"][0]))
         return forward(x, *args, **kwargs)
 
-    network.forward = counted
+    setattr(network, method, counted)
     try:
         yield seen
     finally:
-        network.forward = forward
+        setattr(network, method, forward)
 
 
 def stock(model: Any, positive: list, negative: list, latent_image: dict, **settings: Any) -> torch.Tensor:

@@ -25,7 +25,7 @@ L, G, T5 = 24, 40, 64  # widths
 
 
 def clip_config(width: int) -> dict[str, Any]:
-    return {"num_hidden_layers": 2, "hidden_size": width, "num_attention_heads": 4, "intermediate_size": 48,
+    return {"num_hidden_layers": 3, "hidden_size": width, "num_attention_heads": 4, "intermediate_size": 48,
             "hidden_act": "quick_gelu", "max_position_embeddings": 77, "vocab_size": 49408, "eos_token_id": 49407,
             "projection_dim": width, "layer_norm_eps": 1e-5, "model_type": "clip_text_model"}  # fmt: skip
 
@@ -36,7 +36,9 @@ T5_CONFIG = {"d_ff": 96, "d_kv": 16, "d_model": T5, "dense_act_fn": "gelu_pytorc
 
 
 def clip_l(**settings: Any) -> torch.nn.Module:
-    return comfy.sd1_clip.SDClipModel(device="cpu", dtype=torch.float32, textmodel_json_config=clip_config(L), **settings)
+    return comfy.sd1_clip.SDClipModel(
+        device="cpu", dtype=torch.float32, textmodel_json_config=clip_config(L), **settings
+    )
 
 
 def clip_g() -> torch.nn.Module:
