@@ -179,4 +179,6 @@ def run_evidence(root: Path, host: Host, environment: Path, arguments: list[str]
     """Makes the table, resuming what an earlier run left; fills it into the README."""
     python = prepare(host, environment)
     place = ["--comfyui", str(host.path)] if host.path else []
-    return subprocess.run([str(python), str(root / EVIDENCE), *place, *arguments], cwd=root, check=False).returncode
+    folder = root / "output"  # the package index build makes its folders where it is run
+    folder.mkdir(exist_ok=True)
+    return subprocess.run([str(python), str(root / EVIDENCE), *place, *arguments], cwd=folder, check=False).returncode
