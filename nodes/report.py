@@ -32,6 +32,11 @@ class RunRecord:
         self._calls: list[dict[str, float | None]] = []
 
     @property
+    def plain_rows(self) -> int:
+        """Rows that a stock run of the same calls would have evaluated."""
+        return self.rows - self.extra_rows
+
+    @property
     def guided(self) -> bool:
         return any(call["w"] for call in self._calls)
 
@@ -61,6 +66,6 @@ class RunRecord:
             **more,
             "weights": self._calls,
             "rows": self.rows,
-            "plain_rows": self.rows - self.extra_rows,
+            "plain_rows": self.plain_rows,
             "notes": self.notes,
         })  # fmt: skip

@@ -71,10 +71,12 @@ def _two_trajectories(parts: _Parts, run: DualRun, x: torch.Tensor, part: int, m
     if merge > part:
         with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):  # the same draws for both
             z_u = parts.run(x, part, merge, 1)
+        plain_rows = run.record.plain_rows
         denoised_u = parts.denoised(z_u, merge)
         run.forced = "safe"
         z_s = parts.run(x, part, merge, 1)
         denoised_s = parts.denoised(z_s, merge)
+        run.record.extra_rows += run.record.plain_rows - plain_rows
         mask = run.fitted_mask(x)
         x = trajectories.merge_trajectories(z_u, z_s, denoised_u, denoised_s, parts.sigmas[merge],
                                             weight if mask is None else weight * mask, parts.signal(merge))  # fmt: skip
