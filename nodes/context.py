@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from ..safelight.concept_space import ConceptSpace, Encoding
+from ..safelight.concept_space import ConceptSpace
 from ..safelight.concepts import DEFAULT_CONCEPTS, I2P_CATEGORIES, join_concepts, split_concepts
+from ..safelight.encoding import Encoding
 from ..safelight.risk import DECISION, LEAST_AUC
-from ..safelight.subspace import SHARE_THRESHOLD
+from ..safelight.subspace import RIDGE
 from .encoder import (
     Tokens,
     describe,
@@ -58,13 +59,16 @@ def encode_context(
     method: str = "auto",
     strength: float = 1.0,
     trigger: str = "share",
-    threshold: float = SHARE_THRESHOLD,
+    threshold: float | None = None,
+    common: str = "follow",
     tail: str = "follow",
     reduction: str = "max",
+    ridge: float = RIDGE,
 ) -> Context:
-    """What SafelightContextEncode does. The last four are choices that the node makes for the artist.
+    """What SafelightContextEncode does. From `trigger` on these are choices that the node makes for the artist.
 
-    trigger, threshold, tail: see ConceptSpace.project. reduction: see risk.prompt_score.
+    trigger, threshold, common, tail: see ConceptSpace.project. reduction: see risk.prompt_score. ridge: see
+        everyday_metric.
     Calls of the text encoder once the concepts are in memory: one for the prompt; one more where tokens are weighted or
     left out in turn; one for a typed safe prompt.
     Raises ValueError, naming the input, where no safe counterpart can be made.
@@ -91,14 +95,14 @@ def encode_context(
 
     positive = encode_prompt(clip, prompt)
     readings = _read(clip, read_tokens(clip, prompt), positive, method, trigger)
-    space, risk, notes = _assess(clip, phrases, readings, reduction, must=method != "typed")
+    space, risk, notes = _assess(clip, phrases, readings, reduction, ridge, must=method != "typed")
     if method == "typed":
         safe = encode_prompt(clip, safe_prompt)
         if not all(torch.isfinite(entry[0]).all() for entry in safe):
             raise ValueError("safe_prompt: the text encoder returned values that are not finite for it.")
         return Context(positive, safe, risk, method, (), tuple(notes))
     assert space is not None
-    safe, words = [], []
+    safe, words, anything = [], [], False
     for entry, reading in zip(positive, readings, strict=True):
         states, extra = entry[0], entry[1]
         pooled = extra.get("pooled_output")
@@ -106,14 +110,15 @@ def encode_context(
             states, pooled = space.subtract(reading, states, pooled, strength)
         else:
             states, pooled, changed = space.project(
-                reading, states, pooled, strength, risk, trigger, threshold, tail
+                reading, states, pooled, strength, risk, trigger, threshold, common, tail
             )
+            anything = anything or bool(changed.any())
             words += [word for t, word in enumerate(reading.words) if word and changed[:, t].any()]
         safe.append([states, {**extra, "pooled_output": pooled} if "pooled_output" in extra else dict(extra)])
     notes += _left_as_written(positive)
     if method == "project" and trigger == "leave_one_out" and any(reading.without is None for reading in readings):
         notes.append("This text encoder takes one text at a time, so triggers were found by each word's own share.")
-    if method == "project" and not words:
+    if method == "project" and not anything:
         notes.append("Nothing unsafe was found in the prompt: safe is the prompt as written.")
     return Context(positive, safe, risk, method, tuple(dict.fromkeys(words)), tuple(notes))
 
@@ -121,7 +126,7 @@ def encode_context(
 def _read(clip: Any, tokens: Tokens, positive: Sequence[Any], method: str, trigger: str) -> list[Encoding]:
     """An Encoding for every entry of the prompt's CONDITIONING."""
     if method == "project" and trigger == "leave_one_out" and len(positive) == 1:
-        whole = encode_without_each(clip, tokens)
+        whole = encode_without_each(clip, tokens, positive[0][0])
         if whole is not None:
             return [whole.check("the prompt")]
     entries = [(entry[0], entry[1].get("pooled_output")) for entry in positive]
@@ -131,13 +136,13 @@ def _read(clip: Any, tokens: Tokens, positive: Sequence[Any], method: str, trigg
 
 
 def _assess(
-    clip: Any, phrases: list[str], readings: list[Encoding], reduction: str, must: bool
+    clip: Any, phrases: list[str], readings: list[Encoding], reduction: str, ridge: float, must: bool
 ) -> tuple[ConceptSpace | None, float, list[str]]:
     """The concept space, the prompt's risk and notes on it. Where the space is not needed, its failure is a note."""
     if not phrases:
         return None, 1.0, ["No concepts are named, so risk is 1."]
     try:
-        space = space_of(clip, phrases, reduction)
+        space = space_of(clip, phrases, reduction, ridge)
     except ValueError as error:
         if must:
             raise
@@ -246,8 +251,8 @@ class SafelightContextEncode:
     FUNCTION = "encode"
     CATEGORY = "Safelight/conditioning"
     DESCRIPTION = (
-        "Encodes a prompt, makes a safe counterpart of it and measures its risk. The method of the paper that Safelight "
-        "follows is reconstructed from its abstract; how the safe counterpart is made is our choice."
+        "Encodes a prompt, makes a safe counterpart of it and measures its risk. The paper that Safelight follows is "
+        "reconstructed from its abstract; how the safe counterpart is made is our choice."
     )
     SEARCH_ALIASES = [*SEARCH_ALIASES, "CLIP Text Encode", "prompt"]
 

@@ -17,8 +17,10 @@ import comfy.utils
 import torch
 
 from ..safelight.anchors import BENIGN, UNSAFE, anchors_for
-from ..safelight.concept_space import Anchors, ConceptSpace, Encoding, Part, concept_space, read_anchors
-from ..safelight.subspace import phrase_vector
+from ..safelight.concept_space import ConceptSpace
+from ..safelight.encoding import Encoding, Part, Without
+from ..safelight.fit import Anchors, concept_space, read_anchors
+from ..safelight.subspace import RIDGE
 from .host import CLIPTextEncode
 
 Token = tuple[Any, float, int]  # token, weight, word number (0: start, end, padding)
@@ -222,15 +224,19 @@ def encode_neutral(clip: Any, text: str) -> Encoding:
     return describe(clip, tokens, *_encode(clip, tokens))
 
 
-def encode_without_each(clip: Any, tokens: Tokens) -> Encoding | None:
+def encode_without_each(clip: Any, tokens: Tokens, written: torch.Tensor) -> Encoding | None:
     """The text encoded without token weights and, in the same call of the encoder, without each of its words in turn.
 
-    None for an encoder that does not give one row of states for every chunk.
+    written: the states [1, T, W] of the text as such. None for an encoder that does not give one row of states for
+    every token of a chunk.
     """
+    layout = _layout(clip, tokens, *written.shape[-2:])
+    if not layout or any(skip for _, skip, _ in layout):
+        return None
     many, lacks = with_one_left_out(tokens)
     states, pooled = _encode(clip, many)
     layout = _layout(clip, many, *states.shape[-2:])
-    if not layout or any(skip for _, skip, _ in layout):
+    if not layout:
         return None
     kept, without = [], []
     for name, _, part in layout:
@@ -240,15 +246,15 @@ def encode_without_each(clip: Any, tokens: Tokens) -> Encoding | None:
         chunks = states[0, part.start : part.stop].unflatten(0, (-1, size))
         kept.append(chunks[: len(tokens[name])].flatten(0, 1))
         starts = [c * size + i for c, i in lacks[name]]
-        vectors = [
-            phrase_vector(chunks[len(tokens[name]) + n], torch.tensor([t[2] > 0 for t in many[name][len(tokens[name]) + n]]))
-            for n in range(len(starts))
-        ]
-        without.append((torch.tensor(starts, dtype=torch.long), torch.stack(vectors) if vectors else torch.zeros(0, states.shape[-1])))
+        added = slice(len(tokens[name]), len(tokens[name]) + len(starts))
+        content = [[word > 0 for *_, word in chunk] for chunk in many[name][added]]
+        words = tuple(tuple(_words(clip, name, chunk)) for chunk in many[name][added])
+        content_mask = torch.tensor(content, dtype=torch.bool).reshape(len(starts), size)
+        without.append(Without(torch.tensor(starts, dtype=torch.long), chunks[added], content_mask, words))
     return replace(describe(clip, tokens, torch.cat(kept)[None], pooled), without=tuple(without))
 
 
-# -- what is kept between prompts: the anchors and concepts of an encoder ------------------------------------------------
+# -- what is kept between prompts: the anchors and concepts of an encoder ---------------------------------------------
 
 _kept: weakref.WeakKeyDictionary[Any, tuple[OrderedDict[Any, Anchors], OrderedDict[Any, ConceptSpace]]]
 _kept = weakref.WeakKeyDictionary()
@@ -260,7 +266,7 @@ def _fingerprint(clip: Any) -> tuple[Any, ...]:
     return (clip.patcher.patches_uuid, clip.layer_idx, tuple(options))
 
 
-def space_of(clip: Any, concepts: Sequence[str], reduction: str = "max") -> ConceptSpace:
+def space_of(clip: Any, concepts: Sequence[str], reduction: str = "max", ridge: float = RIDGE) -> ConceptSpace:
     """The concept space of this CLIP, from memory where it is known. The concepts must not be empty.
 
     Anchors are the shipped English ones, or the encoder's own where its tokenizer has the attribute
@@ -274,7 +280,7 @@ def space_of(clip: Any, concepts: Sequence[str], reduction: str = "max") -> Conc
         benign, unsafe = anchors_for(concepts)
         all_benign, all_unsafe = list(BENIGN), [phrase for phrases in UNSAFE.values() for phrase in phrases]
     anchors_kept, spaces_kept = _kept.setdefault(clip.cond_stage_model, (OrderedDict(), OrderedDict()))
-    key = (*_fingerprint(clip), tuple(all_benign), tuple(all_unsafe))
+    key = (*_fingerprint(clip), tuple(all_benign), tuple(all_unsafe), ridge)
     space_key = (*key, tuple(concepts), reduction)
     if space_key in spaces_kept:
         spaces_kept.move_to_end(space_key)
@@ -286,7 +292,7 @@ def space_of(clip: Any, concepts: Sequence[str], reduction: str = "max") -> Conc
             bar.update(1)
             return encode_neutral(clip, phrase)
 
-        _remember(anchors_kept, key, read_anchors(all_benign, all_unsafe, encode_and_tell), _KEPT_ANCHORS)
+        _remember(anchors_kept, key, read_anchors(all_benign, all_unsafe, encode_and_tell, ridge), _KEPT_ANCHORS)
     anchors_kept.move_to_end(key)
     space = concept_space(
         anchors_kept[key], benign, unsafe, concepts, lambda phrase: encode_neutral(clip, phrase), reduction

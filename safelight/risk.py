@@ -1,4 +1,4 @@
-"""Risk in [0, 1] from a prompt's score, calibrated so that 0.5 is the decision point between benign and unsafe anchors."""
+"""Risk in [0, 1] from a prompt's score, calibrated so that 0.5 parts benign from unsafe anchors."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """The subspace of unsafe concepts among text states, the tokens that lie in it, and their projection out of it.
 
 After SAFREE (Yoon et al., ICLR 2025, arXiv 2410.12761), with differences of our own: the space is that of the states
-which the projection changes (not the pooled output), it is centred on everyday phrases, and what is removed is the
-deviation from that centre. SAFREE's second projection, onto the prompt's own subspace, is left out: it takes away detail
-of benign words.
+which the projection changes (not the pooled output), it is centred on everyday phrases, and what is removed is part of
+the deviation from that centre. SAFREE's second projection, onto the prompt's own subspace, is left out: it takes away
+detail of benign words. The metric below is that of LEACE (Belrose et al., NeurIPS 2023, arXiv 2306.03819), which erases
+a concept with the least change to everything else.
 """
 
 from __future__ import annotations
@@ -14,23 +15,81 @@ import torch
 
 CUTOFF = 0.1  # directions with a singular value below this part of the largest are left out
 MAX_RANK = 0.25  # of the width: beyond it "unsafe" would be most of what the encoder can say
+RIDGE = 1.0  # of the mean variance of everyday words, see everyday_metric
 SHARE_THRESHOLD = 0.6  # of a token's centred norm inside the subspace
 LEAVE_ONE_OUT_MARGIN = 0.01  # SAFREE's alpha
 TRIGGERS = ("share", "leave_one_out")
 
 
 @dataclass(frozen=True)
-class Subspace:
-    """Directions of unsafe concepts around the mean of everyday phrases.
+class Metric:
+    """A scaling of deviations [..., W]: those that everyday words show anyway count for less.
 
-    centre: [W], or [P, W] where each position of a chunk has its own (float32).
-    basis: [W, r], orthonormal columns (float32).
-    direction: [W], the concepts' mean deviation from the centre (float32).
+    directions: [W, k], orthonormal columns; gains: [k] in (0, 1], what remains along each. Others keep their length.
+    """
+
+    directions: torch.Tensor
+    gains: torch.Tensor
+
+    def apply(self, deviations: torch.Tensor) -> torch.Tensor:
+        return deviations + ((deviations @ self.directions) * (self.gains - 1)) @ self.directions.T
+
+    def undo(self, deviations: torch.Tensor) -> torch.Tensor:
+        return deviations + ((deviations @ self.directions) * (1 / self.gains - 1)) @ self.directions.T
+
+    def to(self, device: torch.device) -> Metric:
+        return Metric(self.directions.to(device), self.gains.to(device))
+
+
+def everyday_metric(deviations: torch.Tensor, ridge: float = RIDGE) -> Metric:
+    """(S + r)^(-1/2), up to a factor, for the covariance S of everyday words' deviations [n, W].
+
+    r is `ridge` times the mean of S's eigenvalues other than zero; infinity gives the plain metric.
+    """
+    count, width = deviations.shape
+    if count == 0 or ridge == float("inf"):
+        return Metric(torch.zeros(width, 0), torch.zeros(0))
+    values, directions = torch.linalg.svd(deviations.double(), full_matrices=False)[1:]
+    variance = values**2 / count
+    floor = (ridge * variance.mean()).clamp_min(1e-30)
+    return Metric(directions.T.float().contiguous(), (floor / (variance + floor)).sqrt().float())
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """Directions of unsafe concepts around the mean of everyday phrases; float32.
+
+    centre: [W], or [P, W] where each position of a chunk has its own.
+    basis: [W, r], orthonormal columns, among deviations scaled by `metric`.
+    direction: [W], the concepts' mean deviation from the centre, unscaled.
     """
 
     centre: torch.Tensor
     basis: torch.Tensor
     direction: torch.Tensor
+    metric: Metric
+
+    def to(self, device: torch.device) -> Subspace:
+        return Subspace(
+            self.centre.to(device), self.basis.to(device), self.direction.to(device), self.metric.to(device)
+        )
+
+    def share(self, deviations: torch.Tensor) -> torch.Tensor:
+        """How much of each deviation's norm lies in the subspace: [..., W] to [...], in [0, 1]; 0 for a zero."""
+        scaled = self.metric.apply(deviations.float())
+        norm = scaled.norm(dim=-1)
+        inside = (scaled @ self.basis).norm(dim=-1)
+        return torch.where(norm > 0, inside / norm.clamp_min(1e-30), torch.zeros_like(norm)).clamp(0, 1)
+
+    def unsafe_part(self, deviations: torch.Tensor) -> torch.Tensor:
+        """The part of each deviation [..., W] that lies in the subspace: taken away, the share is 0."""
+        scaled = self.metric.apply(deviations.float())
+        return self.metric.undo(scaled @ self.basis @ self.basis.T)
+
+    def distance(self, deviations: torch.Tensor) -> torch.Tensor:
+        """Each deviation's distance from the subspace: [..., W] to [...]."""
+        scaled = self.metric.apply(deviations.float())
+        return (scaled - scaled @ self.basis @ self.basis.T).norm(dim=-1)
 
 
 def phrase_vector(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -41,13 +100,18 @@ def phrase_vector(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def concept_subspace(
-    deviations: torch.Tensor, centre: torch.Tensor, cutoff: float = CUTOFF, max_rank: float = MAX_RANK
+    deviations: torch.Tensor,
+    centre: torch.Tensor,
+    metric: Metric,
+    cutoff: float = CUTOFF,
+    max_rank: float = MAX_RANK,
 ) -> Subspace:
     """The subspace that the concept phrases span.
 
-    deviations: [N, W], one phrase vector per concept, less the centre. Each is scaled to length 1 first, so that every
-        concept counts alike. Directions come from an SVD; those below `cutoff` times the largest singular value (what
-        near-synonyms differ in) and those beyond `max_rank` of the width are left out, so the rank is near N.
+    deviations: [N, W], one phrase vector per concept, less the centre. Scaled by the metric, each is brought to length
+        1, so that every concept counts alike. Directions come from an SVD; those below `cutoff` times the largest
+        singular value (what near-synonyms differ in) and those beyond `max_rank` of the width are left out, so the rank
+        is near N.
     Raises ValueError where the vectors are not finite or none differs from the centre.
     """
     deviations = deviations.float()
@@ -56,30 +120,18 @@ def concept_subspace(
             "concepts: the text encoder returned values that are not finite for these phrases. Try another precision "
             "of the encoder (fp32 or bf16)."
         )
-    lengths = deviations.norm(dim=-1, keepdim=True)
-    distinct = lengths[:, 0] > 1e-5 * centre.float().norm(dim=-1).max().clamp_min(1e-12)
+    lengths = deviations.norm(dim=-1)
+    distinct = lengths > 1e-5 * centre.float().norm(dim=-1).max().clamp_min(1e-12)
     if not distinct.any():
         raise ValueError(
             "concepts: this text encoder does not tell these phrases from everyday ones. Use other words, or write a "
-            "safe_prompt and the method 'typed'."
+            "safe_prompt and choose the method 'typed'."
         )
-    unit = (deviations[distinct] / lengths[distinct]).double()
-    values, directions = torch.linalg.svd(unit, full_matrices=False)[1:]
+    scaled = metric.apply(deviations[distinct]).double()
+    values, directions = torch.linalg.svd(scaled / scaled.norm(dim=-1, keepdim=True), full_matrices=False)[1:]
     rank = min(int((values >= cutoff * values[0]).sum()), max(1, int(max_rank * deviations.shape[1])))
-    return Subspace(centre.float(), directions[:rank].T.float().contiguous(), deviations.mean(dim=0))
-
-
-def share(deviations: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
-    """How much of each deviation's norm lies in the span of the basis: [..., W] to [...], in [0, 1]; 0 for a zero."""
-    norm = deviations.norm(dim=-1)
-    inside = (deviations @ basis).norm(dim=-1)
-    return torch.where(norm > 0, inside / norm.clamp_min(1e-30), torch.zeros_like(norm)).clamp(0, 1)
-
-
-def leave_one_out_distances(masked: torch.Tensor, subspace: Subspace) -> torch.Tensor:
-    """Distance from the concept subspace of each phrase vector [n, W] of a prompt with one of its n tokens left out."""
-    deviations = masked.float() - subspace.centre
-    return (deviations - deviations @ subspace.basis @ subspace.basis.T).norm(dim=-1)
+    basis = directions[:rank].T.float().contiguous()
+    return Subspace(centre.float(), basis, deviations.mean(dim=0), metric)
 
 
 def trigger_tokens(
@@ -89,12 +141,12 @@ def trigger_tokens(
     distances: torch.Tensor | None = None,
     margin: float = LEAVE_ONE_OUT_MARGIN,
 ) -> torch.Tensor:
-    """Which of n content tokens call up an unsafe concept; boolean [n].
+    """Which of the tokens call up an unsafe concept; boolean, shaped as `shares`.
 
     share: those with more than `threshold` of their centred norm in the subspace.
     leave_one_out (SAFREE): those without which the prompt lies at least (1 + margin) times as far from the subspace as
-        it does, on average, without any one of the others. `distances` as leave_one_out_distances gives them. A single
-        token has no others to be compared with and is none.
+        it does, on average, without any one of the others. `distances` [n]: that of the prompt without each token. A
+        single token has no others to be compared with and is none.
     """
     if trigger == "share":
         return shares > threshold
@@ -108,15 +160,18 @@ def trigger_tokens(
 
 
 def project(
-    states: torch.Tensor, deviations: torch.Tensor, basis: torch.Tensor, tokens: torch.Tensor, strength: torch.Tensor
+    states: torch.Tensor,
+    deviations: torch.Tensor,
+    subspace: Subspace,
+    tokens: torch.Tensor,
+    strength: torch.Tensor,
 ) -> torch.Tensor:
-    """The states with the concept part of the chosen tokens' deviations taken away.
+    """The states with the unsafe part of the chosen tokens' deviations taken away.
 
     states: [B, T, W], with the artist's token weights applied. deviations: [B, T, W], of the states without weights
         from the centre. tokens: boolean, [B, T]. strength: [T], 1 removes all of it; the node's strength times the
         token's weight, so that the result is the weighted form of the projected state.
     Computed in float32 and returned in the dtype of `states`; a token that is not chosen keeps its bits.
     """
-    deviations = deviations.float()
-    removed = states.float() - strength.float()[:, None] * (deviations @ basis @ basis.T)
-    return torch.where(tokens[..., None], removed.to(states.dtype), states)
+    moved = states.float() - strength.float()[:, None] * subspace.unsafe_part(deviations)
+    return torch.where(tokens[..., None], moved.to(states.dtype), states)

@@ -1,7 +1,7 @@
 """Concept vector subtraction: c - strength * v, the vector of Ring-A-Bell (arXiv 2310.10012) used as a defence.
 
 Ring-A-Bell's vector has one row per token position, so it fits prompts built like its pairs. Prompts of any length need
-one vector for every word: ours is the mean difference of concept and neutral phrases, each phrase the mean of its words.
+one vector for every word: ours is the mean difference of concept and neutral phrases, each the mean of its words.
 """
 
 from __future__ import annotations
