@@ -19,8 +19,8 @@ from .processes import run_watched
 STAMP = "safelight-installed.json"
 LOG = "safelight-install.log"
 
-# Both kinds of host share one environment, so what the older one can't take holds for both.
-LIMITS = ("numpy<2.3", "transformers<5")
+# Both kinds of host share one environment, so what the older one can't take holds for both (it ends at Python 3.12).
+LIMITS = ("numpy<2.3; python_version < '3.13'", "transformers<5")
 INDEX_NEEDS = (
     *LIMITS,
     *("torchsde", "torchdiffeq", "einops", "safetensors", "aiohttp", "accelerate", "pyyaml", "scikit-image"),
