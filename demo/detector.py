@@ -60,6 +60,8 @@ class Detector(nn.Module):
         self.deep = nn.Sequential(Block(96, 96, 1), Block(96, 96, 1), Block(96, 96, 1))
         self.things = nn.Conv2d(96, len(world.THINGS), 1)
         self.colour = nn.Linear(64, len(world.COLOURS))
+        # Slope and offset of the scores, fitted after training: the focal loss leaves them timid.
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         low = self.body[:3](pictures * 2 - 1)
@@ -74,7 +76,8 @@ class Detector(nn.Module):
         if batch.shape[-2:] != (world.SIZE, world.SIZE):
             batch = F.interpolate(batch, (world.SIZE, world.SIZE), mode="area")
         logits, colours = self(batch)
-        return [self._report(*one) for one in zip(logits.sigmoid(), colours, strict=True)]
+        scores = (logits * self.calibration[0] + self.calibration[1]).sigmoid()
+        return [self._report(*one) for one in zip(scores, colours, strict=True)]
 
     @staticmethod
     def _report(scores: torch.Tensor, colour: torch.Tensor) -> Report:
