@@ -10,8 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 
 
-def _absolute(path: str) -> Path:
-    return Path(path).expanduser().absolute()  # not resolved: an environment's Python is a link
+def _interpreter(path: str) -> Path:
+    python = Path(path).expanduser().absolute()  # not resolved: an environment's Python is a link
+    if not python.is_file():
+        raise argparse.ArgumentTypeError(f"there is no {path}")
+    return python
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--python",
         metavar="PATH",
-        type=_absolute,
+        type=_interpreter,
         help="the Python of an environment that has what ComfyUI needs; it is used as it is and nothing is installed",
     )
 
@@ -56,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="lint and type check")
     check.add_argument(
-        "--python", metavar="PATH", type=_absolute, help="the Python of an environment with ruff and mypy"
+        "--python", metavar="PATH", type=_interpreter, help="the Python of an environment with ruff and mypy"
     )
     return main
 

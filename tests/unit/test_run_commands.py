@@ -54,7 +54,11 @@ def test_ten_prompts_are_ten():
 
 @pytest.mark.parametrize(
     ("words", "fault"),
-    [(("demo", "--safety", "1.5"), "between 0 and 1"), (("test", "--nonsense"), "unknown options: --nonsense")],
+    [
+        (("demo", "--safety", "1.5"), "between 0 and 1"),
+        (("test", "--nonsense"), "unknown options: --nonsense"),
+        (("test", "--python", "nowhere/python"), "there is no nowhere/python"),
+    ],
 )
 def test_wrong_options_are_named(words, fault):
     done = subprocess.run([sys.executable, ROOT / "run.py", *words], capture_output=True, text=True)
