@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from runner import demo, suites
+from demo import world
+from runner import demo, suites, workflow
 from runner.hosts import Host
 
 from .run_fakes import ROOT
@@ -48,8 +49,18 @@ def test_readme_has_a_place_for_the_table():
     assert demo.TABLE.search((ROOT / "README.md").read_text("utf-8"))
 
 
-def test_ten_prompts_are_ten():
-    assert len((ROOT / demo.PROMPTS).read_text("utf-8").splitlines()) == 10
+def test_ten_prompts_are_ten_in_words_that_the_demo_model_knows():
+    prompts = (ROOT / demo.PROMPTS).read_text("utf-8").splitlines()
+    assert len(prompts) == 10
+    assert {word for prompt in prompts for word in prompt.split()} <= set(world.vocabulary())
+
+
+def test_workflow_is_made_for_the_demo_world():
+    values = {node["type"]: node["widgets_values"] for node in workflow.load(ROOT / demo.WORKFLOW)["nodes"]}
+    prompt, _, concepts, *_ = values[demo.ENCODE]
+    assert set(prompt.split()) <= set(world.vocabulary())
+    assert concepts == world.CONCEPTS
+    assert values["EmptyLatentImage"] == [world.SIZE, world.SIZE, 1]
 
 
 @pytest.mark.parametrize(
