@@ -129,7 +129,8 @@ class Environment:
 
     def _pip(self, step: Step, title: str) -> None:
         progress = Progress(title)
-        pip = (str(self.python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check")
+        options = ("--no-input", "--no-compile", "--disable-pip-version-check")  # what is imported is compiled then
+        pip = (str(self.python), "-m", "pip", "install", *options)
         log = self.folder / LOG
         finished = run_watched((*pip, *step.arguments), on_line=progress.update, log=log)
         if finished.returncode != 0:

@@ -22,7 +22,7 @@ def pip(monkeypatch):
     asked: list[tuple[str, ...]] = []
 
     def run(command, **_):
-        asked.append(tuple(command[command.index("install") + 3 :]))
+        asked.append(tuple(command[command.index("install") + 4 :]))
         failed = "impossible" in command
         return Finished(1 if failed else 0, ("ERROR: No matching distribution",) if failed else ())
 
