@@ -1,0 +1,275 @@
+"""The concept space of a made-up encoder, whose words are known vectors."""
+
+import zlib
+from dataclasses import replace
+
+import pytest
+import torch
+
+from safelight.encoding import Encoding, Part, Without
+from safelight.fit import concept_space, read_anchors
+
+WIDTH, CHUNK = 32, 24
+BENIGN_NOUNS = ["cat", "dog", "tree", "boat", "house", "lamp", "chair", "river", "cloud", "bread", "glass", "stone", "apple", "book", "bird", "train", "flower", "table", "bridge", "piano", "castle", "lemon", "horse", "spoon", "window", "carpet", "engine", "garden", "island", "jacket", "kettle", "ladle"]
+UNSAFE_NOUNS = {"knife": 0, "sword": 0, "axe": 0, "pill": 1, "syringe": 1}
+CONCEPTS = ["weapon", "drug"]
+BENIGN = [f"a {one} on a {two}" for one, two in zip(BENIGN_NOUNS, BENIGN_NOUNS[5:] + BENIGN_NOUNS[:5], strict=True)]
+UNSAFE = [f"a {one} on a {two}" for one in UNSAFE_NOUNS for two in BENIGN_NOUNS[::5]]
+SPECIAL = ("<start>", "<end>")
+
+
+def vector(word: str, width: int) -> torch.Tensor:
+    """A word's own vector: unsafe nouns and concepts share a direction."""
+    own = torch.randn(width, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
+    if word in UNSAFE_NOUNS or word in CONCEPTS:
+        direction = UNSAFE_NOUNS.get(word, CONCEPTS.index(word) if word in CONCEPTS else 0)
+        own = 0.3 * own + 12 * torch.eye(width)[direction]
+    return own
+
+
+def states_of(tokens: list[str], width: int) -> torch.Tensor:
+    """Causal: every state also holds a little of the words before it; the tail is what they add up to."""
+    rows, heard = [], torch.zeros(width)
+    for place, word in enumerate(tokens):
+        own = torch.zeros(width) if word in SPECIAL else vector(word, width)
+        rows.append(own + 0.1 * heard + 0.05 * vector(f"place {place}", width) + vector("offset", width))
+        heard = heard + own
+    return torch.stack(rows)
+
+
+def encode(text: str, widths: tuple[int, ...] = (WIDTH,), parts: int = 1) -> Encoding:
+    words = text.split()
+    chunks = [words[n : n + CHUNK - 2] for n in range(0, max(1, len(words)), CHUNK - 2)]
+    tokens = [["<start>", *chunk, *["<end>"] * (CHUNK - 1 - len(chunk))] for chunk in chunks]
+    rows = torch.cat([torch.cat([states_of(chunk, width) for width in widths], dim=1) for chunk in tokens])
+    flat = tuple(word for chunk in tokens for word in chunk) * parts
+    place = torch.arange(CHUNK).repeat(len(tokens) * parts)
+    stops = [sum(widths[: n + 1]) for n in range(len(widths))]
+    blocks = tuple((stop - width, stop) for stop, width in zip(stops, widths, strict=True))
+    length = len(rows)
+    return Encoding(
+        states=rows.repeat(parts, 1)[None],
+        pooled=rows[-1][None],
+        content=torch.tensor([word not in SPECIAL for word in flat]),
+        tail=torch.tensor([word == "<end>" for word in flat]),
+        chunk=torch.arange(len(flat)) // CHUNK,
+        position=place,
+        weights=torch.ones(len(flat)),
+        words=tuple("" if word in SPECIAL else word for word in flat),
+        parts=tuple(Part(n * length, (n + 1) * length, blocks) for n in range(parts)),
+    )
+
+
+def fitted(encoder=encode, concepts=CONCEPTS):
+    return concept_space(read_anchors(BENIGN, UNSAFE, encoder), BENIGN, UNSAFE, concepts, encoder)
+
+
+@pytest.fixture(scope="module")
+def space():
+    return fitted()
+
+
+def changed_words(encoding, changed):
+    return {word for word, c in zip(encoding.words, changed.any(dim=0), strict=True) if c and word}
+
+
+def test_common_words_are_found_and_judged_apart(space):
+    assert {"a", "on"} <= set(space.common) and not set(space.common) & {*BENIGN_NOUNS, *UNSAFE_NOUNS}
+
+
+@pytest.mark.parametrize("noun", UNSAFE_NOUNS)
+def test_an_unsafe_noun_is_the_trigger_and_opens_the_gate(space, noun):
+    prompt = encode(f"a cat and a {noun} on a chair")
+    assert space.risk(prompt) >= 0.5
+    assert {w for w, t in zip(prompt.words, space.triggers(prompt)[0], strict=True) if t} == {noun}
+
+
+@pytest.mark.parametrize("prompt", BENIGN[::5] + ["a cat and a dog on a river", "lamp"])
+def test_a_benign_prompt_is_below_the_decision_point_and_keeps_its_bits(space, prompt):
+    encoding = encode(prompt)
+    risk = space.risk(encoding)
+    assert risk < 0.5
+    states, pooled, changed = space.project(encoding, encoding.states, encoding.pooled, risk=risk)
+    assert torch.equal(states, encoding.states) and torch.equal(pooled, encoding.pooled) and not changed.any()
+
+
+def test_an_unseen_benign_word_is_benign(space):
+    """The metric is fitted to the anchors' words; the decision point must hold for others."""
+    risks = [space.risk(encode(f"a {word} on a cat")) for word in ["violin", "umbrella", "penguin", "ladder", "mirror"]]
+    assert sum(risk < 0.5 for risk in risks) >= 4
+
+
+def test_one_unsafe_word_in_a_long_prompt_is_seen(space):
+    assert space.risk(encode("a cat on a tree on a boat on a house on a lamp on a stone and a knife")) >= 0.5
+
+
+def test_projection_takes_the_unsafe_part_of_the_trigger_alone(space):
+    prompt = encode("a cat and a knife on a chair")
+    before = prompt.states.clone()
+    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep")
+    assert changed_words(prompt, changed) == {"knife"}
+    assert torch.equal(states[~changed], before[~changed])
+    assert torch.equal(prompt.states, before)  # nothing changes in place
+    assert space.shares(replace(prompt, states=states))[changed].max() < 1e-3
+
+
+def test_rest_follows_in_the_chunk_of_the_trigger(space):
+    prompt = encode("knife " + "cat " * 30)
+    assert prompt.states.shape[1] == 2 * CHUNK
+    first = prompt.chunk == 0
+    _, _, changed = space.project(prompt, prompt.states, None, tail="follow")
+    assert changed[0, prompt.tail & first].all() and not changed[0, prompt.tail & ~first].any()
+    _, _, changed = space.project(prompt, prompt.states, None, tail="keep")
+    assert not changed[0, prompt.tail].any()
+
+
+def test_without_a_trigger_but_at_risk_every_word_is_projected(space):
+    prompt = encode("a cat on a chair")
+    _, _, changed = space.project(prompt, prompt.states, None, risk=0.5)
+    assert changed[0, prompt.content].all()
+    _, _, changed = space.project(prompt, prompt.states, None, risk=0.499)
+    assert not changed.any()
+
+
+def test_strength_scales_what_is_taken(space):
+    prompt = encode("a cat and a knife on a chair")
+    none, _, _ = space.project(prompt, prompt.states, prompt.pooled, strength=0.0)
+    half, half_pooled, _ = space.project(prompt, prompt.states, prompt.pooled, strength=0.5)
+    full, full_pooled, _ = space.project(prompt, prompt.states, prompt.pooled, strength=1.0)
+    assert torch.equal(none, prompt.states)
+    assert torch.allclose(half - prompt.states, (full - prompt.states) / 2, atol=1e-5)
+    assert torch.allclose(half_pooled - prompt.pooled, (full_pooled - prompt.pooled) / 2, atol=1e-5)
+    assert not torch.equal(full_pooled, prompt.pooled)
+
+
+def test_a_weighted_token_becomes_the_weighted_form_of_its_projection(space):
+    prompt = encode("a cat and a knife on a chair")
+    weights = torch.where(torch.tensor([word == "knife" for word in prompt.words]), 1.7, 1.0)
+    empty = encode("").states
+    written = empty + weights[:, None] * (prompt.states - empty)  # how the host applies weights
+    plain, _, _ = space.project(prompt, prompt.states, None)
+    weighted, _, _ = space.project(replace(prompt, weights=weights), written, None)
+    assert torch.allclose(weighted, empty + weights[:, None] * (plain - empty), atol=1e-4)
+
+
+def test_half_precision_states_come_back_in_their_dtype(space):
+    prompt = encode("a cat and a knife on a chair")
+    states, pooled, _ = space.project(prompt, prompt.states.half(), prompt.pooled.bfloat16())
+    assert states.dtype == torch.float16 and pooled.dtype == torch.bfloat16
+    assert torch.isfinite(states).all() and torch.isfinite(pooled).all()
+
+
+def test_rows_are_judged_each_by_itself(space):
+    safe, unsafe = encode("a cat on a chair"), encode("a axe on a chair")
+    both = replace(unsafe, states=torch.cat([safe.states, unsafe.states]))
+    assert torch.allclose(space.shares(both)[1], space.shares(unsafe)[0], atol=1e-6)
+    states, _, changed = space.project(both, both.states, None, risk=0.0)
+    assert not changed[0].any() and changed[1].any()
+    assert torch.equal(states[0], safe.states[0])
+    assert space.risk(both) == pytest.approx(space.risk(unsafe), abs=1e-6)
+
+
+def test_subtract_moves_words_tail_and_pooled_away(space):
+    prompt = encode("a cat and a knife on a chair")
+    states, pooled = space.subtract(prompt, prompt.states, prompt.pooled, strength=1.0)
+    moved = (states - prompt.states)[0]
+    for kind, spaces in ((prompt.content, space.words), (prompt.tail, space.tails)):
+        assert kind.any() and torch.allclose(moved[kind], -spaces[(0, 0)].direction.expand_as(moved[kind]), atol=1e-5)
+    assert torch.equal(states[0, 0], prompt.states[0, 0])  # the start token
+    assert torch.allclose(pooled, prompt.pooled - space.pooled.direction, atol=1e-5)
+    same, _ = space.subtract(prompt, prompt.states, prompt.pooled, strength=0.0)
+    assert torch.equal(same, prompt.states)
+
+
+def test_an_empty_prompt_has_risk_one_and_stays(space):
+    empty = encode("")
+    assert space.risk(empty) == 1.0
+    states, _, changed = space.project(empty, empty.states, None, risk=1.0)
+    assert torch.equal(states, empty.states) and not changed.any()
+
+
+def test_blocks_side_by_side_have_spaces_of_their_own():
+    def wide(text):
+        return encode(text, widths=(WIDTH, 20))
+
+    def narrow(text):
+        return encode(text, widths=(20,))
+
+    space, prompt = fitted(wide), wide("a cat and a knife on a chair")
+    assert {key: found.basis.shape[0] for key, found in space.words.items()} == {(0, 0): WIDTH, (0, 1): 20}
+    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep")
+    assert changed_words(prompt, changed) == {"knife"}
+    alone, _, _ = fitted(narrow).project(narrow("a cat and a knife on a chair"), prompt.states[..., WIDTH:], None,
+                                         common="keep", tail="keep")  # fmt: skip
+    assert torch.allclose(states[..., WIDTH:], alone, atol=1e-5)
+
+
+def test_columns_that_belong_to_no_block_are_left_alone():
+    def padded(text):
+        found = encode(text)
+        return replace(found, states=torch.nn.functional.pad(found.states, (0, 7)))
+
+    prompt = padded("a cat and a knife on a chair")
+    states, _, _ = fitted(padded).project(prompt, prompt.states, None)
+    assert torch.equal(states[..., WIDTH:], prompt.states[..., WIDTH:])
+
+
+def test_parts_one_after_another_are_each_projected():
+    def twice(text):
+        return encode(text, parts=2)
+
+    space, prompt = fitted(twice), twice("a cat and a knife on a chair")
+    assert len(space.calibration) == 2
+    states, _, changed = space.project(prompt, prompt.states, None)
+    half = prompt.states.shape[1] // 2
+    assert torch.equal(changed[:, :half], changed[:, half:]) and changed.any()
+    assert torch.allclose(states[:, :half], states[:, half:])
+
+
+def test_leave_one_out_finds_the_word_whose_absence_matters(space):
+    words = ["a", "cat", "and", "a", "knife", "on", "a", "chair"]
+    prompt = encode(" ".join(words))
+    variants = [encode(" ".join(words[:n] + words[n + 1 :])) for n in range(len(words))]
+    without = Without(
+        places=torch.arange(1, 1 + len(words)),
+        states=torch.cat([v.states for v in variants]),
+        content=torch.stack([v.content for v in variants]),
+        words=tuple(v.words for v in variants),
+    )
+    found = space.triggers(replace(prompt, without=(without,)), "leave_one_out")
+    triggers = {w for w, t in zip(prompt.words, found[0], strict=True) if t}
+    assert "knife" in triggers and not triggers & {"a", "on"}
+
+
+def test_an_encoder_without_meaning_cannot_tell():
+    def noise(text):
+        found = encode(text)
+        seed = zlib.crc32(text.encode())
+        return replace(found, states=torch.randn(found.states.shape, generator=torch.Generator().manual_seed(seed)))
+
+    space = fitted(noise)
+    assert not space.calibration[0].can_tell
+    assert space.risk(noise("a cat on a chair")) == 1.0
+
+
+def test_silent_tails_and_pooled_outputs_are_left_alone():
+    def masked(text):
+        found = encode(text)
+        return replace(found, states=found.states * found.content[:, None], pooled=torch.ones(1, 4))
+
+    space, prompt = fitted(masked), masked("a cat and a knife on a chair")
+    assert not space.tails and space.pooled is None
+    states, pooled, _ = space.project(prompt, prompt.states, prompt.pooled)
+    assert not states[0, prompt.tail].any() and torch.equal(pooled, prompt.pooled)
+
+
+@pytest.mark.parametrize("fault", [float("nan"), float("inf")])
+def test_states_that_are_not_finite_are_refused(fault):
+    def broken(text):
+        found = encode(text)
+        return replace(found, states=found.states * (fault if "drug" in text else 1.0))
+
+    with pytest.raises(ValueError, match="not finite for the concept 'drug'"):
+        fitted(broken)
+    with pytest.raises(ValueError, match="not finite for the prompt"):
+        replace(encode("cat"), pooled=torch.full((1, 3), fault)).check("the prompt")

@@ -1,0 +1,56 @@
+"""Concept lists and anchor phrases."""
+
+from safelight.anchors import BENIGN, UNSAFE, anchors_for
+from safelight.concepts import DEFAULT_CONCEPTS, I2P_CATEGORIES, categories_of, join_concepts, split_concepts
+
+EVERY_UNSAFE = [phrase for phrases in UNSAFE.values() for phrase in phrases]
+
+
+def test_the_default_is_slds_twenty_terms_and_the_categories_cover_them():
+    terms = split_concepts(DEFAULT_CONCEPTS)
+    assert len(terms) == 20
+    assert sorted(terms) == sorted(term for terms in I2P_CATEGORIES.values() for term in terms)
+    assert sorted(split_concepts(join_concepts(list(I2P_CATEGORIES)))) == sorted(terms)
+
+
+def test_lists_are_split_and_cleaned():
+    assert split_concepts(" a weapon,, A  Weapon ;blood\nsmoke, ") == ["a weapon", "blood", "smoke"]
+    assert split_concepts(" ,\n;") == []
+
+
+def test_own_words_join_the_ticked_categories():
+    assert join_concepts(["hate"], "spiders, hate") == "hate, spiders"
+    assert join_concepts([]) == ""
+
+
+def test_every_default_term_belongs_to_its_category():
+    for name, terms in I2P_CATEGORIES.items():
+        assert name in categories_of(name)
+        for term in terms:
+            assert categories_of(term) == {name}
+
+
+def test_own_words_belong_to_a_category_or_to_none():
+    assert categories_of("naked people") == {"sexual"}
+    assert categories_of("Guns") == {"illegal activity"}
+    assert categories_of("spiders") == set()
+
+
+def test_anchors_are_many_distinct_and_balanced():
+    assert len(BENIGN) >= 64 and len(EVERY_UNSAFE) >= 64
+    assert set(UNSAFE) == set(I2P_CATEGORIES) and all(len(phrases) >= 9 for phrases in UNSAFE.values())
+    assert len({p.lower() for p in (*BENIGN, *EVERY_UNSAFE)}) == len(BENIGN) + len(EVERY_UNSAFE)
+    lengths = [sum(len(p.split()) for p in phrases) / len(phrases) for phrases in (BENIGN, EVERY_UNSAFE)]
+    assert 0.7 < lengths[0] / lengths[1] < 1.4  # else length alone would tell them apart
+
+
+def test_only_the_named_categories_calibrate():
+    benign, unsafe = anchors_for(["nudity"])
+    assert unsafe == list(UNSAFE["sexual"]) and benign == list(BENIGN)
+    assert anchors_for(split_concepts(DEFAULT_CONCEPTS))[1] == EVERY_UNSAFE
+
+
+def test_own_words_make_their_own_anchors():
+    benign, unsafe = anchors_for(["bicycles", "nudity"])
+    assert any("bicycles" in phrase for phrase in unsafe) and set(UNSAFE["sexual"]) < set(unsafe)
+    assert "bicycle" not in benign and len(benign) >= 64

@@ -1,0 +1,172 @@
+"""Concept subspace, trigger tokens, projection and subtraction on constructed states."""
+
+import math
+
+import pytest
+import torch
+
+from safelight.subspace import (
+    Metric,
+    concept_subspace,
+    everyday_metric,
+    phrase_vector,
+    project,
+    trigger_tokens,
+)
+from safelight.subtract import subtract
+
+WIDTH = 40
+PLAIN = everyday_metric(torch.zeros(1, WIDTH), ridge=math.inf)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def centre():
+    return randn(WIDTH, seed=1)
+
+
+@pytest.fixture
+def space(centre):
+    """Three concepts along known directions."""
+    return concept_subspace(torch.eye(WIDTH)[:3] * torch.tensor([[1.0], [5.0], [0.2]]), centre, PLAIN)
+
+
+def test_subspace_spans_every_concept_whatever_its_length(space):
+    assert space.basis.shape == (WIDTH, 3)
+    assert torch.allclose(space.basis.T @ space.basis, torch.eye(3), atol=1e-6)
+    assert torch.allclose(space.share(torch.eye(WIDTH)[:4]), torch.tensor([1.0, 1.0, 1.0, 0.0]), atol=1e-6)
+
+
+def test_near_synonyms_add_no_direction(centre):
+    first, second = torch.eye(WIDTH)[:2]
+    found = concept_subspace(torch.stack([first, first + 1e-3 * second, second]), centre, PLAIN)
+    assert found.basis.shape[1] == 2
+
+
+def test_rank_stays_a_part_of_the_width(centre):
+    assert concept_subspace(randn(WIDTH, WIDTH), centre, PLAIN).basis.shape[1] == WIDTH // 4
+
+
+@pytest.mark.parametrize("fault", [math.nan, math.inf])
+def test_concepts_that_are_not_finite_are_refused(centre, fault):
+    with pytest.raises(ValueError, match="concepts"):
+        concept_subspace(torch.full((2, WIDTH), fault), centre, PLAIN)
+
+
+def test_concepts_that_the_encoder_does_not_tell_from_everyday_phrases_are_refused(centre):
+    with pytest.raises(ValueError, match="concepts"):
+        concept_subspace(torch.zeros(2, WIDTH), centre, PLAIN)
+
+
+def test_share_of_a_state_at_the_centre_is_zero(space):
+    assert space.share(torch.zeros(2, WIDTH)).tolist() == [0.0, 0.0]
+
+
+def test_projection_removes_the_planted_part_and_nothing_else(space, centre):
+    benign = randn(2, 6, WIDTH) * (torch.arange(WIDTH) >= 3)
+    planted = 4 * randn(2, 6, 3, seed=2) @ torch.eye(WIDTH)[:3]
+    states = centre + benign + planted
+    result = project(states, states - centre, space, torch.ones(2, 6, dtype=torch.bool), torch.ones(6))
+    assert torch.allclose(result, centre + benign, atol=1e-6)
+
+
+def test_projection_in_the_everyday_metric_leaves_no_share(centre):
+    metric = everyday_metric(randn(200, WIDTH, seed=3) * torch.linspace(5, 0.1, WIDTH))
+    space = concept_subspace(randn(4, WIDTH, seed=4), centre, metric)
+    states = randn(1, 5, WIDTH, seed=5)
+    result = project(states, states - centre, space, torch.ones(1, 5, dtype=torch.bool), torch.ones(5))
+    inside = metric.apply(result - centre) @ space.basis
+    assert inside.norm() < 1e-5 * metric.apply(states - centre).norm()
+
+
+def test_the_metric_takes_concepts_away_with_less_change_to_everyday_words():
+    everyday = randn(300, WIDTH, seed=6) * torch.linspace(4, 0.2, WIDTH)
+    concept = torch.eye(WIDTH)[[0]] + torch.eye(WIDTH)[[WIDTH - 1]]  # half of it is what everyday words differ in
+    change = []
+    for ridge in (math.inf, 0.1):
+        space = concept_subspace(concept, torch.zeros(WIDTH), everyday_metric(everyday, ridge))
+        change.append(space.unsafe_part(everyday).norm())
+        assert torch.allclose(space.unsafe_part(concept), concept, atol=1e-4)  # the concept itself goes entirely
+    assert change[1] < 0.5 * change[0]
+
+
+def test_metric_is_undone_exactly():
+    metric = everyday_metric(randn(12, WIDTH))
+    states = randn(3, 4, WIDTH, seed=7)
+    assert torch.allclose(metric.undo(metric.apply(states)), states, atol=1e-5)
+    assert (metric.gains < 1).all() and isinstance(metric.to(torch.device("cpu")), Metric)
+
+
+def test_strength_zero_and_unchosen_tokens_keep_their_bits(space, centre):
+    states = randn(2, 6, WIDTH)
+    everything = torch.ones(2, 6, dtype=torch.bool)
+    assert torch.equal(project(states, states - centre, space, everything, torch.zeros(6)), states)
+    some = torch.tensor([[True, False] * 3, [False] * 6])
+    result = project(states, states - centre, space, some, torch.ones(6))
+    assert torch.equal(result[~some], states[~some]) and not torch.equal(result[some], states[some])
+
+
+def test_rows_of_a_batch_are_independent(space, centre):
+    states = randn(3, 4, WIDTH)
+    chosen = randn(3, 4, seed=8) > 0
+    whole = project(states, states - centre, space, chosen, torch.ones(4))
+    for row in range(3):
+        one = slice(row, row + 1)
+        alone = project(states[one], states[one] - centre, space, chosen[one], torch.ones(4))
+        assert torch.allclose(whole[one], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(space, centre, dtype):
+    states = (300 * randn(1, 4, WIDTH)).to(dtype)  # squares of these overflow float16
+    chosen = torch.ones(1, 4, dtype=torch.bool)
+    result = project(states, states.float() - centre, space, chosen, torch.ones(4))
+    exact = project(states.float(), states.float() - centre, space, chosen, torch.ones(4))
+    assert result.dtype == dtype and torch.equal(result, exact.to(dtype))
+    moved = subtract(states, space.direction, chosen[0], torch.ones(4))
+    assert moved.dtype == dtype and torch.isfinite(moved).all()
+
+
+def test_phrase_vector_leaves_the_other_tokens_out():
+    states = randn(1, 5, WIDTH)
+    chosen = torch.tensor([False, True, True, False, False])
+    assert torch.allclose(phrase_vector(states, chosen), states[:, 1:3].mean(dim=1))
+    with pytest.raises(ValueError, match="concepts"):
+        phrase_vector(states, torch.zeros(5, dtype=torch.bool))
+
+
+def test_share_trigger_finds_the_planted_token(space):
+    deviations = randn(6, WIDTH) * (torch.arange(WIDTH) >= 3)
+    deviations[4, 1] = 20.0
+    assert trigger_tokens(space.share(deviations)).tolist() == [False, False, False, False, True, False]
+
+
+def test_leave_one_out_finds_the_planted_token(space):
+    words = randn(6, WIDTH) * (torch.arange(WIDTH) >= 3)
+    words[2] = 0.0
+    words[2, 1] = 30.0  # without it the mean of the others is the furthest from the subspace
+    without = torch.stack([torch.cat([words[:n], words[n + 1 :]]).mean(dim=0) for n in range(6)])
+    found = trigger_tokens(torch.zeros(6), "leave_one_out", distances=space.distance(without))
+    assert found[2]
+    assert space.distance(without).argmax() == 2
+
+
+def test_leave_one_out_of_a_single_token_finds_none():
+    assert not trigger_tokens(torch.zeros(1), "leave_one_out", distances=torch.ones(1)).any()
+
+
+def test_unknown_trigger_is_refused():
+    with pytest.raises(ValueError, match="trigger"):
+        trigger_tokens(torch.zeros(2), "guess")
+
+
+def test_subtract_moves_chosen_tokens_along_the_direction():
+    states, direction = randn(2, 3, WIDTH), randn(WIDTH, seed=9)
+    chosen, strength = torch.tensor([True, False, True]), torch.tensor([1.0, 1.0, 0.5])
+    result = subtract(states, direction, chosen, strength)
+    assert torch.allclose(result[:, 0], states[:, 0] - direction, atol=1e-6)
+    assert torch.equal(result[:, 1], states[:, 1])
+    assert torch.allclose(result[:, 2], states[:, 2] - 0.5 * direction, atol=1e-6)
