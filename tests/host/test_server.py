@@ -71,8 +71,9 @@ def post(client, path, body=None):
 
 def test_pack_loads_without_an_error(server):
     _, log = server
-    text = log.read_text("utf-8", "replace")
-    assert "IMPORT FAILED" not in text and "Cannot import" not in text, text
+    lines = log.read_text("utf-8", "replace").splitlines()
+    faults = [line for line in lines if "safelight" in line and ("IMPORT FAILED" in line or "Cannot import" in line)]
+    assert not faults, "\n".join(lines)
 
 
 def test_object_info_has_every_node_of_the_contract(server):
@@ -156,7 +157,7 @@ def test_failing_input_is_named(server, name, change):
 def test_interrupted_and_then_undisturbed(server):
     client, _ = server
     before, _ = picture(client, graph("SafelightKSampler", "before", safety=0.5, seed=21))
-    endless = client.submit(graph("SafelightKSampler", "endless", safety=0.5, seed=22, steps=10000))
+    endless = client.submit(graph("SafelightKSampler", "endless", safety=0.5, seed=22, steps=3000))
     deadline = time.monotonic() + 60
     while not _is_running(client, endless):
         assert time.monotonic() < deadline
@@ -184,20 +185,19 @@ def _history_of_an_interrupted(client, prompt_id):
 def test_demo_model_makes_a_picture(server):
     """The shipped model, encoder and nodes together, as the example workflow has them."""
     client, _ = server
-    if not any((loading.ROOT / "demo" / "weights").glob("*.safetensors")):
-        pytest.skip("the demo model has no weights yet")
+    # Numbers of their own: the oldest host takes a node of the last prompt with the same number and inputs for this one.
     prompt = {
-        "1": {"class_type": "SafelightDemoLoader", "inputs": {}},
-        "2": {"class_type": "SafelightContextEncode", "inputs": {
-            "clip": ["1", 1], "prompt": "a cat and a kitchen knife on a green background", "safe_prompt": "",
+        "21": {"class_type": "SafelightDemoLoader", "inputs": {}},
+        "22": {"class_type": "SafelightContextEncode", "inputs": {
+            "clip": ["21", 1], "prompt": "a cat and a kitchen knife on a green background", "safe_prompt": "",
             "method": "project", "strength": 1.0, "concepts": "weapon, something sharp"}},
-        "3": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ""}},
-        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 128, "height": 128, "batch_size": 1}},
-        "6": {"class_type": "SafelightKSampler", "inputs": {
-            "model": ["1", 0], "positive": ["2", 0], "safe": ["2", 1], "negative": ["3", 0],
-            "latent_image": ["5", 0], **host.SETTINGS, "safety": 1.0}},
-        "7": {"class_type": "VAEDecode", "inputs": {"samples": ["6", 0], "vae": ["1", 2]}},
-        "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "demo"}},
+        "23": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["21", 1], "text": ""}},
+        "25": {"class_type": "EmptyLatentImage", "inputs": {"width": 128, "height": 128, "batch_size": 1}},
+        "26": {"class_type": "SafelightKSampler", "inputs": {
+            "model": ["21", 0], "positive": ["22", 0], "safe": ["22", 1], "negative": ["23", 0],
+            "latent_image": ["25", 0], **host.SETTINGS, "safety": 1.0}},
+        "27": {"class_type": "VAEDecode", "inputs": {"samples": ["26", 0], "vae": ["21", 2]}},
+        "28": {"class_type": "SaveImage", "inputs": {"images": ["27", 0], "filename_prefix": "demo"}},
     }  # fmt: skip
     seen, entry = picture(client, prompt)
     assert seen.numel() == 128 * 128 * 3
