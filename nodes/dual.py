@@ -223,7 +223,7 @@ class SafeGuider(comfy.samplers.CFGGuider):
         if sigmas.shape[-1] < 2:
             return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
         record = self.record or RunRecord()
-        plan = plan_run(self.guidance, self.model_patcher, sigmas, self.full_sigmas)
+        plan = plan_run(self.guidance, self.model_patcher, sampler, sigmas, self.full_sigmas)
         record.plan(plan)
         run = DualRun(plan, record)
         conds = self.original_conds

@@ -108,12 +108,12 @@ def _outer_sample(guidance: Guidance, safe: list[Any]) -> Any:
         if "predict_noise" in vars(guider):
             raise ValueError("model: it carries two patches that replace the guider's prediction, such as two "
                              "Safelight Model Patches; keep one.")  # fmt: skip
-        sigmas = kwargs["sigmas"] if "sigmas" in kwargs else args[3]
+        sampler, sigmas = (kwargs[key] if key in kwargs else args[at] for key, at in (("sampler", 2), ("sigmas", 3)))
         if sigmas.shape[-1] < 2:
             return executor(*args, **kwargs)
         conds = dict(guider.conds)
         record = RunRecord()
-        run = DualRun(plan_run(guidance, guider.model_patcher, sigmas), record)
+        run = DualRun(plan_run(guidance, guider.model_patcher, sampler, sigmas), record)
         record.plan(run.plan)
         written = [[entry.get("cross_attn"), entry] for entry in conds["positive"]]
         prepared = comfy.sampler_helpers.convert_cond(read_safe(safe, written))

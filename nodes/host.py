@@ -39,6 +39,14 @@ HAS_WRAPPERS = patcher_extension is not None and hasattr(patcher_extension, "Wra
 _DOWNSCALE_KEYS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 
+def asks_at_last_step(sampler: Any) -> bool:
+    """Whether a sampler calls the model at the start of the run's last step.
+
+    dpm_fast and dpm_adaptive go to the last noise level above 0 in steps of their own, and stop there.
+    """
+    return not getattr(getattr(sampler, "sampler_function", None), "__name__", "").startswith(("dpm_fast", "dpm_adapt"))
+
+
 def fix_empty_latent(model: Any, latent: dict[str, Any]) -> Any:
     """`latent["samples"]` with the channels, and on newer hosts the size, that the model expects of an empty latent."""
     fix = comfy.sample.fix_empty_latent_channels

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..safelight.progress import guard, noise_level_progress, step_progress
+from . import host
 from .inputs import Guidance
 
 
@@ -14,11 +15,12 @@ class RunPlan:
 
     sigmas: the run's noise levels. full: those of the whole noise schedule of which the run is a part, where known;
         the axis "steps" and the clamp of the context are measured on it, so that every slice gets the same weights.
+    asks_last: whether the sampler calls the model at the start of the last step; if not, the step before counts as it.
     Raises ValueError where the schedule would guard nothing in a run that ends in a picture.
     """
 
     def __init__(self, guidance: Guidance, percent_to_sigma: Callable[[float], float], sigmas: Sequence[float],
-                 full: Sequence[float] | None = None) -> None:  # fmt: skip
+                 full: Sequence[float] | None = None, asks_last: bool = True) -> None:  # fmt: skip
         self.guidance = guidance
         self.percent_to_sigma = percent_to_sigma
         self.sigmas = [float(sigma) for sigma in sigmas]
@@ -26,7 +28,7 @@ class RunPlan:
         self.notes: list[str] = []
         self._progress: dict[float, float] = {}
         if self.full[-1] <= 0.0:
-            starts = [self.progress(sigma) for sigma in self.full[:-1]]
+            starts = [self.progress(sigma) for sigma in self.full[: -1 if asks_last or len(self.full) < 3 else -2]]
             self.context, notes = guard(guidance.schedule, guidance.safety, starts)
             self.notes += notes
         else:
@@ -64,7 +66,8 @@ class RunPlan:
         return 1.0 if full and ends[0] >= self.context else None
 
 
-def plan_run(guidance: Guidance, patcher: Any, sigmas: Any, full: Any = None) -> RunPlan:
-    """The RunPlan of a run of the model in `patcher` over the tensor `sigmas`, a part of `full`."""
+def plan_run(guidance: Guidance, patcher: Any, sampler: Any, sigmas: Any, full: Any = None) -> RunPlan:
+    """The RunPlan of a run of the model in `patcher` by `sampler` over the tensor `sigmas`, a part of `full`."""
     percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
-    return RunPlan(guidance, percent_to_sigma, sigmas.tolist(), None if full is None else full.tolist())
+    return RunPlan(guidance, percent_to_sigma, sigmas.tolist(), None if full is None else full.tolist(),
+                   host.asks_at_last_step(sampler))  # fmt: skip
