@@ -37,7 +37,7 @@ class Progress:
             print(f"\r\033[K  {now - self.started:4.0f} s  {detail[:90]}", end="", flush=True)
         elif now - self.shown >= self.EVERY:
             self.shown = now
-            say(f"  {now - self.started:4.0f} s  {detail}")
+            say(f"  {now - self.started:4.0f} s  {detail[:90]}")
 
     def done(self, result: str = "done") -> None:
         if self.live:
