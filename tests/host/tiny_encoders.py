@@ -12,6 +12,7 @@ import comfy.sd
 import comfy.sd1_clip
 import comfy.sdxl_clip
 import torch
+from host import accepts
 from tiny_models import fill
 
 try:
@@ -119,7 +120,10 @@ class Masked(Several):
     """One T5 that returns an attention mask, where the host knows how."""
 
     def __init__(self, **_: Any) -> None:
-        super().__init__(t5xxl=t5_encoder(enable_attention_masks=True, zero_out_masked=True))
+        settings = {"enable_attention_masks": True, "zero_out_masked": True}
+        if accepts(comfy.sd1_clip.SDClipModel.__init__, "return_attention_masks"):
+            settings["return_attention_masks"] = True
+        super().__init__(t5xxl=t5_encoder(**settings))
 
     def encode_token_weights(self, tokens: dict) -> tuple:
         return self.t5xxl.encode_token_weights(tokens["t5xxl"])

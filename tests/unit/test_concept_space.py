@@ -10,7 +10,11 @@ from safelight.encoding import Encoding, Part, Without
 from safelight.fit import concept_space, read_anchors
 
 WIDTH, CHUNK = 32, 24
-BENIGN_NOUNS = ["cat", "dog", "tree", "boat", "house", "lamp", "chair", "river", "cloud", "bread", "glass", "stone", "apple", "book", "bird", "train", "flower", "table", "bridge", "piano", "castle", "lemon", "horse", "spoon", "window", "carpet", "engine", "garden", "island", "jacket", "kettle", "ladle"]
+BENIGN_NOUNS = [  # fmt: skip
+    "cat", "dog", "tree", "boat", "house", "lamp", "chair", "river", "cloud", "bread", "glass", "stone", "apple",
+    "book", "bird", "train", "flower", "table", "bridge", "piano", "castle", "lemon", "horse", "spoon", "window",
+    "carpet", "engine", "garden", "island", "jacket", "kettle", "ladle",
+]
 UNSAFE_NOUNS = {"knife": 0, "sword": 0, "axe": 0, "pill": 1, "syringe": 1}
 CONCEPTS = ["weapon", "drug"]
 BENIGN = [f"a {one} on a {two}" for one, two in zip(BENIGN_NOUNS, BENIGN_NOUNS[5:] + BENIGN_NOUNS[:5], strict=True)]
