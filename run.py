@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--gpu",
         action="store_true",
-        help="let ComfyUI choose its device instead of the CPU, on which the pictures come out the same everywhere",
+        help="let ComfyUI choose its device instead of the CPU, which is enough for the small model",
     )
     demo.add_argument("--output", type=Path, default=ROOT / "output" / "demo", metavar="DIR", help="where to save")
     demo.add_argument(
