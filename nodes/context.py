@@ -94,7 +94,13 @@ def encode_context(
         )
 
     positive = encode_prompt(clip, prompt)
-    readings = _read(clip, read_tokens(clip, prompt), positive, method, trigger)
+    plain = all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 for entry in positive)
+    if not plain and method != "typed":
+        raise ValueError(
+            f"clip: this text encoder gives no plain list of token states, so the method {method!r} can't read it. "
+            "Write a safe_prompt and choose the method 'typed'."
+        )
+    readings = _read(clip, read_tokens(clip, prompt), positive, method, trigger) if plain else []
     space, risk, notes = _assess(clip, phrases, readings, reduction, ridge, must=method != "typed")
     if method == "typed":
         safe = encode_prompt(clip, safe_prompt)
@@ -141,6 +147,8 @@ def _assess(
     """The concept space, the prompt's risk and notes on it. Where the space is not needed, its failure is a note."""
     if not phrases:
         return None, 1.0, ["No concepts are named, so risk is 1."]
+    if not readings:
+        return None, 1.0, ["This text encoder gives no plain list of token states to measure, so risk is 1."]
     try:
         space = space_of(clip, phrases, reduction, ridge)
     except ValueError as error:

@@ -150,6 +150,14 @@ def test_earlier_results_and_what_is_remembered_never_change(encode, clip):
     assert same(again[1], kept[1]) and again[2] == first[2]
 
 
+def test_words_are_found_where_a_template_is_cut_off_in_front(encode):
+    cut = with_few_anchors(planted(tiny_encoders.clip("cut")))
+    positive, safe, risk, verdict = encode(cut)
+    assert risk >= 0.5 and "knife" in verdict["words"]
+    place = PROMPT.split().index("cat")
+    assert torch.equal(safe[0][0][0, place], positive[0][0][0, place])
+
+
 def test_an_unsafe_word_is_found_named_and_taken_out(encode, meaningful):
     positive, safe, risk, verdict = encode(meaningful)
     assert risk >= 0.5 and "knife" in verdict["words"] and "cat" not in verdict["words"]
@@ -249,6 +257,16 @@ def test_an_empty_prompt_and_empty_concepts_count_as_risk_one(encode, meaningful
 def test_what_cannot_guide_is_an_error_that_names_the_input(encode, meaningful, inputs, named):
     with pytest.raises(ValueError, match=f"^{named}:"):
         encode(meaningful, **inputs)
+
+
+def test_states_of_an_unknown_form_need_a_typed_prompt(encode, meaningful):
+    model = meaningful.cond_stage_model
+    original = model.encode_token_weights
+    model.encode_token_weights = lambda tokens: (original(tokens)[0][None], *original(tokens)[1:])
+    with pytest.raises(ValueError, match="^clip:.*typed"):
+        encode(meaningful)
+    _, safe, risk, verdict = encode(meaningful, safe_prompt="a cat")
+    assert risk == 1.0 and verdict["notes"] and safe[0][0].ndim == 4
 
 
 def test_a_missing_encoder_is_an_error(encode):

@@ -129,6 +129,14 @@ class Masked(Several):
         return self.t5xxl.encode_token_weights(tokens["t5xxl"])
 
 
+class Cut(SD1):
+    """Leaves the first token's state out, as encoders with a template do with theirs."""
+
+    def encode_token_weights(self, tokens: dict) -> tuple:
+        states, pooled = super().encode_token_weights(tokens)[:2]
+        return states[:, 1:], pooled
+
+
 class Nameless(SD1):
     """An encoder whose output has nothing to do with its tokens' number: no layout fits it."""
 
@@ -154,6 +162,7 @@ FORMS = {
     "SD3": (SD3, sd3_clip.SD3Tokenizer),
     "Flux": (Flux, FluxTokenizer),
     "masked T5": (Masked, T5Tokenizer),
+    "cut": (Cut, comfy.sd1_clip.SD1Tokenizer),
     "nameless": (Nameless, comfy.sd1_clip.SD1Tokenizer),
 }
 
