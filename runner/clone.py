@@ -10,7 +10,7 @@ from pathlib import Path
 from .messages import Progress
 from .processes import run_watched
 
-REPOSITORY = "https://github.com/comfyanonymous/ComfyUI"
+REPOSITORY = "https://github.com/Comfy-Org/ComfyUI"
 RELEASE = "v0.3.64"
 SILENCE = 20.0  # seconds without a word from the other side
 

@@ -132,7 +132,12 @@ class Environment:
         options = ("--no-input", "--no-compile", "--disable-pip-version-check")  # what is imported is compiled then
         pip = (str(self.python), "-m", "pip", "install", *options)
         log = self.folder / LOG
-        finished = run_watched((*pip, *step.arguments), on_line=progress.update, log=log)
+
+        def show(line: str) -> None:
+            if not line.startswith("WARNING"):
+                progress.update(line.strip())
+
+        finished = run_watched((*pip, *step.arguments), on_line=show, log=log)
         if finished.returncode != 0:
             raise Failure(
                 "\n".join([*finished.tail[-8:], f"Installing {step.title} failed; all of pip's words are in {log}"]),
