@@ -306,7 +306,7 @@ def test_every_entry_of_a_scheduled_encoder_is_made_safe(encode, meaningful):
     hook = comfy.hooks.WeightHook(strength_model=1.0, strength_clip=1.0)
     group = comfy.hooks.HookGroup()
     group.add(hook)
-    hook.weights = {name: (0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(2)),)}
+    hook.weights_clip = {name: (0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(2)),)}
     hook.need_weight_init = False
     keyframes = comfy.hooks.HookKeyframeGroup()
     keyframes.add(comfy.hooks.HookKeyframe(strength=1.0, start_percent=0.0))
