@@ -151,6 +151,11 @@ def _assess(
         return None, 1.0, ["This text encoder gives no plain list of token states to measure, so risk is 1."]
     try:
         space = space_of(clip, phrases, reduction, ridge)
+        if any(len(reading.parts) != len(space.calibration) for reading in readings):
+            raise ValueError(
+                "clip: this text encoder gives the prompt another form than the concepts. Write a safe_prompt and choose "
+                "the method 'typed'."
+            )
     except ValueError as error:
         if must:
             raise

@@ -35,7 +35,8 @@ _ABSENT_L = 768  # SD3 leaves CLIP-L's columns empty where only CLIP-G is loaded
 def encode_prompt(clip: Any, text: str) -> list[Any]:
     """The CONDITIONING that the host's own CLIPTextEncode makes of the text."""
     node = CLIPTextEncode()
-    return getattr(node, node.FUNCTION)(clip=clip, text=text)[0]
+    outcome = getattr(node, node.FUNCTION)(clip=clip, text=text)
+    return getattr(outcome, "result", outcome)[0]  # newer hosts' nodes may wrap their outputs
 
 
 # -- tokens -----------------------------------------------------------------------------------------------------------
