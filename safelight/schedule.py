@@ -98,8 +98,7 @@ class WeightSchedule:
         # Left to right: a segment sees its left tangent as the segment before it has left it.
         for i, secant in enumerate(secants):
             if secant == 0.0:
-                tangents[i] = tangents[i + 1] = 0.0
-                continue
+                continue  # the tangents at both ends of a flat segment are 0 already
             left, right = tangents[i] / secant, tangents[i + 1] / secant
             square = left * left + right * right
             if square > 9:

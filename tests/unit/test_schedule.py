@@ -74,6 +74,14 @@ def test_monotone_cubic_never_leaves_the_heights_of_its_neighbours():
             assert min(y0, y1) - 1e-12 <= min(heights) and max(heights) <= max(y0, y1) + 1e-12
 
 
+def test_a_height_never_leaves_the_range_by_rounding():
+    # Where the plain arithmetic gives -2.2e-16 and 1 + 2.2e-16.
+    low = WeightSchedule(((0.09, 1.0), (0.21, 0.0), (0.79, 0.6558729489347994)), "monotone_cubic")
+    high = WeightSchedule(((0.26, 0.0), (0.63, 1.0), (0.94, 0.2605302866978737)), "monotone_cubic")
+    assert low.curve(0.2099999997818368) == 0.0
+    assert high.curve(0.6299999999990743) == 1.0
+
+
 def test_mean_is_the_integral():
     assert WeightSchedule(((0.0, 0.0), (1.0, 1.0))).mean(0.2, 0.8) == pytest.approx(0.5, abs=1e-15)
     assert WeightSchedule(((0.0, 1.0), (0.25, 0.0), (1.0, 0.0)), context=0.0).mean(0.0, 1.0) == pytest.approx(0.125)
