@@ -27,6 +27,7 @@ from .branches import (
     safe_pair,
     written_pair,
 )
+from .host import renew_step_cache
 from .inputs import Guidance, fit_mask
 from .plan import RunPlan, plan_run
 from .report import RunRecord
@@ -49,6 +50,7 @@ class DualRun:
         self.alone: float | None = None
         self._mask: torch.Tensor | None = None
         self._checked = False
+        self._branches = ""  # those of the last call
 
     def handed(self, conds: dict[str, Entries], safe: Entries) -> dict[str, Entries]:
         """The conditionings that the host gets for this run: `conds` and the safe one, all of them converted.
@@ -96,7 +98,7 @@ class DualRun:
         negative, cfg = conds.get("negative"), guider.cfg
         if math.isclose(cfg, 1.0) and not model_options.get("disable_cfg1_optimization", False):
             negative = None
-        self._note(timestep, weight)
+        self._begin_call(guider.inner_model, "both", timestep, weight, model_options)
         model, three = guider.inner_model, [written, negative, safe]
         denoised_u, denoised_0, denoised_s = self._evaluate(model, three, x, timestep, model_options)
         merged = cover(denoised_u, denoised_s, reach_u, reach_s, weight if mask is None else weight * mask)
@@ -119,7 +121,8 @@ class DualRun:
     def _stock(self, guider: Any, pair: tuple[Entries, Entries | None], weight: float, x: torch.Tensor,
                timestep: torch.Tensor, model_options: dict[str, Any], seed: int | None) -> torch.Tensor:  # fmt: skip
         """The host's own prediction for a pair of conditionings."""
-        self._note(timestep, weight)
+        branch = "safe" if weight == 1.0 else "written"
+        self._begin_call(guider.inner_model, branch, timestep, weight, model_options)
         conds = guider.conds
         guider.conds = {**conds, "positive": pair[0], "negative": pair[1]}
         try:
@@ -159,7 +162,12 @@ class DualRun:
         options = {**model_options, "model_function_wrapper": shown_as_pair}
         return comfy.samplers.calc_cond_batch(model, conds, x, sigma, options)
 
-    def _note(self, timestep: torch.Tensor, weight: float) -> None:
+    def _begin_call(self, model: Any, branches: str, timestep: torch.Tensor, weight: float,
+                    model_options: dict[str, Any]) -> None:  # fmt: skip
+        """Notes a call of these branches, and keeps a step cache from answering for one that it has not seen."""
+        if self._branches not in ("", branches):
+            renew_step_cache(model, model_options)
+        self._branches = branches
         sigma = float(timestep[0])
         self.record.call(sigma, self.plan.progress(sigma), weight)
 

@@ -90,3 +90,14 @@ def progress_bar_disabled() -> bool:
     except ImportError:
         return not comfy.utils.PROGRESS_BAR_ENABLED
     return not current_execution_context().server.receive_all_progress_notifications
+
+
+def renew_step_cache(model: Any, model_options: dict[str, Any]) -> None:
+    """Empties the host's EasyCache, as at the start of a run.
+
+    It keeps what each conditioning gave, and until late 2025 failed where a step that it skips has a new one.
+    """
+    options = model_options.get("transformer_options", {})
+    cache = options.get("easycache")
+    if hasattr(cache, "uuid_cache_diffs") and not hasattr(cache, "can_apply_cache_diff"):
+        options["easycache"] = cache.clone().prepare_timesteps(model.model_sampling)
