@@ -119,7 +119,11 @@ def encode_context(
                 reading, states, pooled, strength, risk, trigger, threshold, common, tail
             )
             anything = anything or bool(changed.any())
-            words += [word for t, word in enumerate(reading.words) if word and changed[:, t].any()]
+            words += [
+                word
+                for t, word in enumerate(reading.words)
+                if word and word not in space.common and changed[:, t].any()
+            ]
         safe.append([states, {**extra, "pooled_output": pooled} if "pooled_output" in extra else dict(extra)])
     notes += _left_as_written(positive)
     if method == "project" and trigger == "leave_one_out" and any(reading.without is None for reading in readings):
@@ -153,8 +157,8 @@ def _assess(
         space = space_of(clip, phrases, reduction, ridge)
         if any(len(reading.parts) != len(space.calibration) for reading in readings):
             raise ValueError(
-                "clip: this text encoder gives the prompt another form than the concepts. Write a safe_prompt and choose "
-                "the method 'typed'."
+                "clip: this text encoder gives the prompt another form than the concepts. Write a safe_prompt and "
+                "choose the method 'typed'."
             )
     except ValueError as error:
         if must:

@@ -160,7 +160,7 @@ def test_words_are_found_where_a_template_is_cut_off_in_front(encode):
 
 def test_an_unsafe_word_is_found_named_and_taken_out(encode, meaningful):
     positive, safe, risk, verdict = encode(meaningful)
-    assert risk >= 0.5 and "knife" in verdict["words"] and "cat" not in verdict["words"]
+    assert risk >= 0.5 and "knife" in verdict["words"] and not {"cat", "a", "on"} & set(verdict["words"])
     place = 1 + PROMPT.split().index("knife")
     assert not torch.allclose(safe[0][0][0, place], positive[0][0][0, place], atol=0.1)
     before = 1 + PROMPT.split().index("cat")  # the encoder is causal: nothing unsafe has been said yet
