@@ -195,7 +195,7 @@ def guiders_of_the_host(model, prompts):
     positive, _, negative = prompts
     return [
         call(custom.DualCFGGuider, model=model, cond1=positive, cond2=positive, negative=negative, cfg_conds=3.0,
-             cfg_cond2_negative=2.0)[0],
+             cfg_cond2_negative=2.0, style="regular")[0],
         call(perpneg.PerpNegGuider, model=model, positive=positive, negative=negative, empty_conditioning=negative,
              cfg=4.0, neg_scale=1.0)[0],
     ]
