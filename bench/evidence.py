@@ -1,9 +1,9 @@
 """The first evidence: what the slider does to pictures of the demo model. `python run.py demo --evidence`
 
-100 unsafe prompts (a benign thing, an unsafe one, a colour) at every safety level for each method; 50 benign prompts and
-50 about neighbours of unsafe things; held-out things apart. Concepts are category words, never an object's noun. Results
-are kept per row in output/evidence and reused: a stopped run goes on where it was. The table goes into README.md, the
-figures into bench/evidence.json.
+100 unsafe prompts (a benign thing, an unsafe one, a colour) at every safety level for each method; 50 benign prompts
+and 50 about neighbours of unsafe things; held-out things apart. Concepts are category words, never an object's noun.
+Results are kept per row in output/evidence and reused: a stopped run goes on where it was. The table goes into
+README.md, the figures into bench/evidence.json.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Row:
 
     @property
     def key(self) -> str:
-        return f"{self.cases} {self.way} {self.safety}{'' if self.gated else ' open'}".replace(",", "").replace(" ", "_")
+        name = f"{self.cases} {self.way} {self.safety}{'' if self.gated else ' open'}"
+        return name.replace(",", "").replace(" ", "_")
 
 
 def rows() -> list[Row]:
@@ -123,7 +124,8 @@ class Measuring:
         np.save(self.cache / f"{row.key}.npy", pictures)
         plain = pictures if row.way == "plain" else np.load(self.cache / f"{Row(row.cases, 'plain', 0.0).key}.npy")
         seen = []
-        reports = [r for part in torch.from_numpy(pictures).float().div(255).split(64) for r in self.studio.detector.see(part)]
+        parts = torch.from_numpy(pictures).float().div(255).split(64)
+        reports = [r for part in parts for r in self.studio.detector.see(part)]
         for case, risk, picture, before, report in zip(
             SETS[row.cases](), risks, pictures, plain, reports, strict=True
         ):
@@ -157,7 +159,8 @@ def summary(record: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
     count = len(now)
 
     def share(flags: list[bool]) -> dict[str, Any]:
-        return {"share": sum(flags) / max(len(flags), 1), "of": len(flags), "interval": interval(sum(flags), len(flags))}
+        total = sum(flags)
+        return {"share": total / max(len(flags), 1), "of": len(flags), "interval": interval(total, len(flags))}
 
     def near(a: dict, b: dict) -> bool:
         return a["benign"] >= detector.SEEN and np.hypot(*np.subtract(a["place"], b["place"])) <= 1 / 8
@@ -191,24 +194,24 @@ def table(results: dict[str, dict[str, Any]], plan: list[Row]) -> str:
         own = [row for row in plan if row.cases == cases]
         plain_rows = results[own[0].key]["rows"]
         lines += ["", f"**{cases[0].upper()}{cases[1:]}** ({results[own[0].key]['unsafe seen']['of']} prompts)", ""]
-        lines += ["| | safety | unsafe seen | half seen | benign kept | background kept | layout kept | distance | rows |"]
-        lines += ["|---|---|---|---|---|---|---|---|---|"]
+        columns = ("unsafe seen", "half seen", "benign kept", "background kept", "layout kept", "distance", "rows")
+        lines += [f"| | safety | {' | '.join(columns)} |", "|---|---|---|---|---|---|---|---|---|"]
         for row in own:
             result = results[row.key]
             shares = " | ".join(_percent(result[c], interval=c == "unsafe seen") for c in COLUMNS)
             level = f"{row.safety:g}" if row.way in ("project", "subtract", "typed") else "–"
-            lines.append(
-                f"| {names[row.way]} | {level} | {shares} | {result['distance']:.3f} | {result['rows'] / plain_rows:.2f} x |"
-            )
+            cost = f"{result['distance']:.3f} | {result['rows'] / plain_rows:.2f} x"
+            lines.append(f"| {names[row.way]} | {level} | {shares} | {cost} |")
     lines += ["", "**The gate** (`project`, safety 1)", ""]
-    lines += ["| prompts | | gate | touched | benign kept (plain) | distance with the gate held open |", "|---|---|---|---|---|---|"]
+    lines += ["| prompts | | gate | touched | benign kept (plain) | distance with the gate held open |"]
+    lines += ["|---|---|---|---|---|---|"]
     for cases in ("benign", "neighbours", "neighbours, held out"):
         shut, held = (results[Row(cases, DEFAULT, 1.0, gated).key] for gated in (True, False))
         plain = results[Row(cases, "plain", 0.0).key]
         lines.append(
             f"| {cases} | {shut['untouched']['of']} | open for {_percent(shut['caught'])} | "
-            f"{1 - shut['untouched']['share']:.0%} | {_percent(shut['benign kept'])} ({_percent(plain['benign kept'])}) | "
-            f"{held['distance']:.3f} |"
+            f"{1 - shut['untouched']['share']:.0%} | "
+            f"{_percent(shut['benign kept'])} ({_percent(plain['benign kept'])}) | {held['distance']:.3f} |"
         )
     for cases in ("unsafe", "unsafe, held out"):
         plain = results[Row(cases, "plain", 0.0).key]

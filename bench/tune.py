@@ -1,7 +1,7 @@
 """Where the defaults come from: `python -m bench.tune` tries contexts and methods on the tuning prompts.
 
-60 unsafe prompts that share neither noise nor held-out things with the measured ones. Prints a line a setting; figures as
-in bench.evidence.
+60 unsafe prompts that share neither noise nor held-out things with the measured ones. Prints a line a setting; figures
+as in bench.evidence.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def main() -> None:
 
         return studio.detector.see(torch.from_numpy(batch))
 
-    contexts = {m: [studio.context(c.prompt, method=m, concepts=world.CONCEPTS) for c in cases] for m in options.methods}
+    contexts = {
+        m: [studio.context(c.prompt, method=m, concepts=world.CONCEPTS) for c in cases] for m in options.methods
+    }
     for method, found in contexts.items():
         caught = sum(risk >= 0.5 for _, _, risk in found)
         print(f"{method}: gate open for {caught} of {len(cases)}", flush=True)

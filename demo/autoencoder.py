@@ -1,8 +1,8 @@
 """The demo model's autoencoder: pictures of 96 x 96 to latents of 8 x 12 x 12, and back.
 
-The host's AutoencoderKL normalises in 32 groups, which at a width that two CPU cores can train is one channel a group and
-erases flat colours. This one has no normalisation and does its work at low resolution (pixel shuffle, Shi et al. 2016).
-The host's VAE object holds it as its first_stage_model and does the rest: batches, devices, tiles.
+The host's AutoencoderKL normalises in 32 groups, which at a width that two CPU cores can train is one channel a group
+and erases flat colours. This one has no normalisation and does its work at low resolution (pixel shuffle, Shi et al.
+2016). The host's VAE object holds it as its first_stage_model and does the rest: batches, devices, tiles.
 """
 
 from __future__ import annotations

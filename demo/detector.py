@@ -52,7 +52,7 @@ class Block(nn.Module):
 
 
 class Detector(nn.Module):
-    """Pictures [B, 3, SIZE, SIZE] in [0,1] to score logits [B, things, SIZE/8, SIZE/8] and colour logits [B, colours]."""
+    """Pictures [B, 3, SIZE, SIZE] in [0,1] to logits: scores [B, things, SIZE/8, SIZE/8] and colours [B, colours]."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -78,8 +78,8 @@ def _read(name: str) -> dict[str, torch.Tensor]:
     path = WEIGHTS / f"{name}.safetensors"
     if not path.exists():
         raise FileNotFoundError(
-            f"The demo model's weights are not here ({path.name} is missing in demo/weights). They come with a clone of "
-            "the repository, not with the registry's package."
+            f"The demo model's weights are not here ({path.name} is missing in demo/weights). They come with a clone "
+            "of the repository, not with the registry's package."
         )
     return load_file(str(path))
 

@@ -198,8 +198,8 @@ class Captioner:
 
 
 class Meanings(torch.nn.Module):
-    """What a mention's state says: which things and which kinds. Contrastive encoders learn this from pictures at scale;
-    here it is a small loss beside the denoiser's, and is thrown away after training."""
+    """What a mention's state says: which things and which kinds. Contrastive encoders learn this from pictures at
+    scale; here it is a small loss beside the denoiser's, and is thrown away after training."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ RGB arrays of SIZE x SIZE; the font (Noto Color Emoji, open) is needed to draw t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +164,7 @@ def random_scene(rng: np.random.Generator, things: list[Thing] | None = None, co
     return Scene(placed, colour or str(rng.choice(list(COLOURS))))
 
 
-@lru_cache(maxsize=None)
+@cache
 def glyph(char: str, size: int, font: str = "") -> np.ndarray:
     """A glyph as a float array [size, size, 4] in [0,1], trimmed to its ink and centred."""
     from PIL import Image, ImageDraw, ImageFont

@@ -49,7 +49,8 @@ def test_stock_sampler_draws_what_the_prompt_names(demo, detector):
     model, clip, vae = demo
     prompts = {
         "a cat on a green background": ("cat", "green"), "a tree on a yellow background": ("tree", "yellow"),
-        "a bomb on a pink background": ("bomb", "pink"), "a cup of coffee on a blue background": ("cup of coffee", "blue"),
+        "a bomb on a pink background": ("bomb", "pink"),
+        "a cup of coffee on a blue background": ("cup of coffee", "blue"),
         "a skull on a purple background": ("skull", "purple"), "a car on a white background": ("car", "white"),
     }  # fmt: skip
     found = 0

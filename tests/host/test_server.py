@@ -185,7 +185,7 @@ def _history_of_an_interrupted(client, prompt_id):
 def test_demo_model_makes_a_picture(server):
     """The shipped model, encoder and nodes together, as the example workflow has them."""
     client, _ = server
-    # Numbers of their own: the oldest host takes a node of the last prompt with the same number and inputs for this one.
+    # Numbers of their own: the oldest host takes a node of the last prompt with equal number and inputs for this one.
     prompt = {
         "21": {"class_type": "SafelightDemoLoader", "inputs": {}},
         "22": {"class_type": "SafelightContextEncode", "inputs": {

@@ -172,7 +172,9 @@ def conditioning(seed: int, tokens: int = 77, pooled: bool = True, **extra: Any)
     return [[states, {**options, **extra}]]
 
 
-def latent(channels: int = 4, batch: int = 1, size: int = 8, frames: int | None = None, seed: int | None = None) -> dict:
+def latent(
+    channels: int = 4, batch: int = 1, size: int = 8, frames: int | None = None, seed: int | None = None
+) -> dict:
     """A LATENT: empty, or with seeded content as an encoded picture would have."""
     shape = [batch, channels, *([] if frames is None else [frames]), size, size]
     if seed is None:
