@@ -62,12 +62,13 @@ def encode_context(
     threshold: float | None = None,
     common: str = "follow",
     tail: str = "follow",
+    removal: str = "whole",
     reduction: str = "max",
     ridge: float = RIDGE,
 ) -> Context:
     """What SafelightContextEncode does. From `trigger` on these are choices that the node makes for the artist.
 
-    trigger, threshold, common, tail: see ConceptSpace.project. reduction: see risk.prompt_score. ridge: see
+    trigger, threshold, common, tail, removal: see ConceptSpace.project. reduction: see risk.prompt_score. ridge: see
         everyday_metric.
     Calls of the text encoder once the concepts are in memory: one for the prompt; one more where tokens are weighted or
     left out in turn; one for a typed safe prompt.
@@ -116,7 +117,7 @@ def encode_context(
             states, pooled = space.subtract(reading, states, pooled, strength)
         else:
             states, pooled, changed = space.project(
-                reading, states, pooled, strength, risk, trigger, threshold, common, tail
+                reading, states, pooled, strength, risk, trigger, threshold, common, tail, removal
             )
             anything = anything or bool(changed.any())
             words += [
@@ -246,12 +247,12 @@ class SafelightContextEncode:
                 "method": (list(METHODS), {
                     "default": "auto",
                     "tooltip": "How the safe counterpart is made. auto: typed where safe_prompt is written, else "
-                               "project. typed: the safe prompt. project: takes the unsafe part out of the words that "
-                               "carry it. subtract: moves every word away from the concepts.",
+                               "project. typed: the safe prompt. project: makes everyday words of those that "
+                               "carry something unsafe. subtract: moves every word away from the concepts.",
                 }),
                 "strength": ("FLOAT", {
                     "default": 1.0, "min": 0.0, "max": 4.0, "step": 0.05,
-                    "tooltip": "How much project and subtract take away: 0 nothing, 1 all of the unsafe part, more "
+                    "tooltip": "How much project and subtract take away: 0 nothing, 1 all of it, more "
                                "pushes beyond. typed ignores it.",
                 }),
             },

@@ -18,6 +18,9 @@ from .subspace import SHARE_THRESHOLD, Subspace, phrase_vector, project, trigger
 from .subtract import subtract
 
 RULES = ("follow", "share", "keep")
+REMOVALS = ("whole", "part")
+# In a prompt that is risky as a whole, a word whose own risk is this is taken for a trigger too.
+TRIGGER_RISK = 0.1
 
 
 @dataclass(frozen=True)
@@ -80,31 +83,35 @@ class ConceptSpace:
         ]
         return max(found, default=1.0)
 
-    def threshold(self, part: int) -> float:
-        """The share from which on a word of this part is a trigger: the decision point of risk.
+    def threshold(self, part: int, risk: float = risks.DECISION) -> float:
+        """The share that has this risk: from it on, a word of this part is a trigger.
 
-        So a prompt has a trigger where its risk passes 0.5, and a single word is judged as a prompt of that word is.
-        SHARE_THRESHOLD where the anchors could not be told apart, or where risk goes by all words together.
+        At 0.5 a prompt has a trigger where its own risk passes 0.5. SHARE_THRESHOLD where the anchors could not be told
+        apart, or where risk goes by all words together.
         """
         calibrated = self.reduction == "max" and bool(self.calibration) and self.calibration[part].can_tell
-        return self.calibration[part].decision if calibrated else SHARE_THRESHOLD
+        return self.calibration[part].score(risk) if calibrated else SHARE_THRESHOLD
 
-    def triggers(self, encoding: Encoding, trigger: str = "share", threshold: float | None = None) -> torch.Tensor:
+    def triggers(
+        self, encoding: Encoding, trigger: str = "share", threshold: float | None = None, risk: float = 0.0
+    ) -> torch.Tensor:
         """Boolean [B, T]: the words with a meaning that call up an unsafe concept, in any block of their part.
 
-        threshold: for "share", in place of each part's own.
+        threshold: for "share", in place of each part's own. risk: the whole prompt's; where it is 0.5 or more, words
+        count from TRIGGER_RISK on. A word of several tokens is one as a whole.
         """
+        least_risk = TRIGGER_RISK if risk >= risks.DECISION else risks.DECISION
         shares = self.shares(encoding)
         result = torch.zeros_like(shares, dtype=torch.bool)
         for p, part in enumerate(encoding.parts):
             rows = slice(part.start, part.stop)
             if trigger == "share" or encoding.without is None:
-                least = self.threshold(p) if threshold is None else threshold
+                least = self.threshold(p, least_risk) if threshold is None else threshold
                 result[:, rows] = trigger_tokens(shares[:, rows], threshold=least)
             else:
                 result[:, rows] = self._missed(encoding, p, trigger)
             result[:, rows] &= self.meaning(encoding, p)
-        return result
+        return encoding.whole_words(result)
 
     def _missed(self, encoding: Encoding, p: int, trigger: str) -> torch.Tensor:
         """Boolean [T of the part]: the tokens without which their chunk lies further from the concepts."""
@@ -139,17 +146,21 @@ class ConceptSpace:
         threshold: float | None = None,
         common: str = "follow",
         tail: str = "follow",
+        removal: str = "whole",
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """A prompt's states [B, T, W] and pooled output without the unsafe part of its trigger tokens.
+        """A prompt's states [B, T, W] and pooled output without what its trigger words call up.
 
-        encoding: the same prompt without token weights. A part without any trigger has all its words projected where
-            risk >= 0.5 (fail closed).
+        encoding: the same prompt without token weights. A part without any trigger has the unsafe part of all its words
+            taken away where risk >= 0.5 (fail closed).
+        removal: what a trigger word loses. "part": what lies in the subspace. "whole": all that sets it apart from
+            everyday words; concepts that name kinds span what a kind shares, and the rest still draws the thing.
         common, tail: what happens to common words and tails. "follow": projected in every chunk where a word is;
             "share": those with more than SHARE_THRESHOLD of their own deviation in the subspace; "keep": left alone.
         Returns new states, new pooled output, and which tokens changed, boolean [B, T]. The pooled output is projected
         where any word is.
         """
-        chosen = self.triggers(encoding, trigger, threshold)
+        triggers = self.triggers(encoding, trigger, threshold, risk)
+        chosen = triggers.clone()
         if risk >= risks.DECISION:
             for part in encoding.parts:
                 here = chosen[:, part.start : part.stop]
@@ -164,9 +175,11 @@ class ConceptSpace:
                 tokens = (chosen & kind)[:, rows]
                 if key in spaces and tokens.any():
                     away = self.deviations(encoding, key, rows, columns, is_tail).to(states.device)
-                    space = spaces[key].to(states.device)
+                    lost = spaces[key].to(states.device).unsafe_part(away)
+                    if removal == "whole":
+                        lost = torch.where(triggers[:, rows, None].to(states.device), away, lost)
                     block = result[:, rows, columns]
-                    result[:, rows, columns] = project(block, away, space, tokens.to(states.device), amount[rows])
+                    result[:, rows, columns] = project(block, lost, tokens.to(states.device), amount[rows])
         if pooled is not None and self.pooled is not None and chosen.any():
             space = self.pooled.to(pooled.device)
             moved = pooled.float() - strength * space.unsafe_part(pooled.float() - space.centre)

@@ -67,6 +67,21 @@ class Encoding:
             for b, (start, stop) in enumerate(part.blocks):
                 yield (p, b), slice(part.start, part.stop), slice(start, stop)
 
+    def whole_words(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Boolean [B, T]: the chosen tokens, and the other pieces of their words."""
+        result, start = chosen.clone(), 0
+        for stop in range(1, len(self.words) + 1):
+            same = (
+                stop < len(self.words)
+                and self.words[stop] == self.words[start]
+                and self.chunk[stop] == self.chunk[start]
+            )
+            if not same:
+                if self.words[start]:
+                    result[:, start:stop] = chosen[:, start:stop].any(dim=1, keepdim=True)
+                start = stop
+        return result
+
     def check(self, what: str) -> Encoding:
         """Itself; a ValueError that names `what` where a value is not finite."""
         tensors = [self.states] if self.pooled is None else [self.states, self.pooled]

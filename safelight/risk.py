@@ -34,6 +34,10 @@ class Calibration:
     def can_tell(self) -> bool:
         return self.auc >= LEAST_AUC and self.slope > 0 and math.isfinite(self.slope * self.decision)
 
+    def score(self, risk: float) -> float:
+        """The score that has this risk, in (0, 1)."""
+        return self.decision + math.log(risk / (1 - risk)) / self.slope
+
     def risk(self, score: float) -> float:
         """1 where the anchors could not be told apart or the score is not finite."""
         if not self.can_tell or not math.isfinite(score):

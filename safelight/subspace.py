@@ -1,8 +1,8 @@
 """The subspace of unsafe concepts among text states, the tokens that lie in it, and their projection out of it.
 
 After SAFREE (Yoon et al., ICLR 2025, arXiv 2410.12761), with differences of our own: the space is that of the states
-which the projection changes (not the pooled output), it is centred on everyday phrases, and what is removed is part of
-the deviation from that centre. SAFREE's second projection, onto the prompt's own subspace, is left out: it takes away
+which the projection changes (not the pooled output), it is centred on everyday phrases, and what is removed is of the
+deviation from that centre. SAFREE's second projection, onto the prompt's own subspace, is left out: it takes away
 detail of benign words. The metric below is that of LEACE (Belrose et al., NeurIPS 2023, arXiv 2306.03819), which erases
 a concept with the least change to everything else.
 """
@@ -160,18 +160,14 @@ def trigger_tokens(
 
 
 def project(
-    states: torch.Tensor,
-    deviations: torch.Tensor,
-    subspace: Subspace,
-    tokens: torch.Tensor,
-    strength: torch.Tensor,
+    states: torch.Tensor, away: torch.Tensor, tokens: torch.Tensor, strength: torch.Tensor
 ) -> torch.Tensor:
-    """The states with the unsafe part of the chosen tokens' deviations taken away.
+    """The states with something taken away from the chosen tokens.
 
-    states: [B, T, W], with the artist's token weights applied. deviations: [B, T, W], of the states without weights
-        from the centre. tokens: boolean, [B, T]. strength: [T], 1 removes all of it; the node's strength times the
-        token's weight, so that the result is the weighted form of the projected state.
+    states: [B, T, W], with the artist's token weights applied. away: [B, T, W], what to take away, as of the
+        states without weights. tokens: boolean, [B, T]. strength: [T], 1 removes all of it; the node's strength times the token's
+        weight, so that the result is the weighted form of the projected state.
     Computed in float32 and returned in the dtype of `states`; a token that is not chosen keeps its bits.
     """
-    moved = states.float() - strength.float()[:, None] * subspace.unsafe_part(deviations)
+    moved = states.float() - strength.float()[:, None] * away
     return torch.where(tokens[..., None], moved.to(states.dtype), states)

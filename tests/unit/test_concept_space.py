@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from safelight.concept_space import TRIGGER_RISK
 from safelight.encoding import Encoding, Part, Without
 from safelight.fit import concept_space, read_anchors
 
@@ -110,11 +111,41 @@ def test_one_unsafe_word_in_a_long_prompt_is_seen(space):
 def test_projection_takes_the_unsafe_part_of_the_trigger_alone(space):
     prompt = encode("a cat and a knife on a chair")
     before = prompt.states.clone()
-    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep")
+    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep", removal="part")
     assert changed_words(prompt, changed) == {"knife"}
     assert torch.equal(states[~changed], before[~changed])
     assert torch.equal(prompt.states, before)  # nothing changes in place
     assert space.shares(replace(prompt, states=states))[changed].max() < 1e-3
+
+
+def test_a_trigger_loses_all_that_sets_it_apart_from_everyday_words(space):
+    prompt = encode("a cat and a knife on a chair")
+    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep", removal="whole")
+    assert changed_words(prompt, changed) == {"knife"}
+    assert torch.allclose(states[changed], space.words[(0, 0)].centre.expand_as(states[changed]), atol=1e-5)
+    part, _, _ = space.project(prompt, prompt.states, None, removal="part")
+    whole, _, _ = space.project(prompt, prompt.states, None, removal="whole")
+    rest = ~changed
+    assert torch.equal(part[rest], whole[rest])  # common words and the tail lose their unsafe part alone
+
+
+def test_words_count_from_a_lower_share_on_where_the_prompt_is_risky(space):
+    prompt = encode("a cat and a knife on a chair")
+    low, high = space.threshold(0, TRIGGER_RISK), space.threshold(0)
+    assert low < high == space.calibration[0].decision
+    assert space.calibration[0].risk(low) == pytest.approx(TRIGGER_RISK)
+    between = space.shares(prompt)[0, [word == "knife" for word in prompt.words]].max() - (low + high) / 2
+    calibration = replace(space.calibration[0], decision=space.calibration[0].decision + float(between))
+    shifted = replace(space, calibration=(calibration,))  # the knife's share now lies between the two
+    assert not shifted.triggers(prompt, risk=0.49).any()
+    assert changed_words(prompt, shifted.triggers(prompt, risk=0.5)) == {"knife"}
+
+
+def test_a_word_of_several_tokens_is_chosen_as_a_whole(space):
+    prompt = replace(encode("cat knife axe"), words=("", "hatchet", "hatchet", "axe", *[""] * (CHUNK - 4)))
+    chosen = torch.zeros(1, CHUNK, dtype=torch.bool)
+    chosen[0, 2] = True
+    assert prompt.whole_words(chosen)[0].nonzero().flatten().tolist() == [1, 2]
 
 
 def test_rest_follows_in_the_chunk_of_the_trigger(space):
@@ -201,10 +232,10 @@ def test_blocks_side_by_side_have_spaces_of_their_own():
 
     space, prompt = fitted(wide), wide("a cat and a knife on a chair")
     assert {key: found.basis.shape[0] for key, found in space.words.items()} == {(0, 0): WIDTH, (0, 1): 20}
-    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep")
+    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep", removal="part")
     assert changed_words(prompt, changed) == {"knife"}
     alone, _, _ = fitted(narrow).project(narrow("a cat and a knife on a chair"), prompt.states[..., WIDTH:], None,
-                                         common="keep", tail="keep")  # fmt: skip
+                                         common="keep", tail="keep", removal="part")  # fmt: skip
     assert torch.allclose(states[..., WIDTH:], alone, atol=1e-5)
 
 

@@ -69,7 +69,7 @@ def test_projection_removes_the_planted_part_and_nothing_else(space, centre):
     benign = randn(2, 6, WIDTH) * (torch.arange(WIDTH) >= 3)
     planted = 4 * randn(2, 6, 3, seed=2) @ torch.eye(WIDTH)[:3]
     states = centre + benign + planted
-    result = project(states, states - centre, space, torch.ones(2, 6, dtype=torch.bool), torch.ones(6))
+    result = project(states, space.unsafe_part(states - centre), torch.ones(2, 6, dtype=torch.bool), torch.ones(6))
     assert torch.allclose(result, centre + benign, atol=1e-6)
 
 
@@ -77,7 +77,7 @@ def test_projection_in_the_everyday_metric_leaves_no_share(centre):
     metric = everyday_metric(randn(200, WIDTH, seed=3) * torch.linspace(5, 0.1, WIDTH))
     space = concept_subspace(randn(4, WIDTH, seed=4), centre, metric)
     states = randn(1, 5, WIDTH, seed=5)
-    result = project(states, states - centre, space, torch.ones(1, 5, dtype=torch.bool), torch.ones(5))
+    result = project(states, space.unsafe_part(states - centre), torch.ones(1, 5, dtype=torch.bool), torch.ones(5))
     inside = metric.apply(result - centre) @ space.basis
     assert inside.norm() < 1e-5 * metric.apply(states - centre).norm()
 
@@ -103,19 +103,19 @@ def test_metric_is_undone_exactly():
 def test_strength_zero_and_unchosen_tokens_keep_their_bits(space, centre):
     states = randn(2, 6, WIDTH)
     everything = torch.ones(2, 6, dtype=torch.bool)
-    assert torch.equal(project(states, states - centre, space, everything, torch.zeros(6)), states)
+    assert torch.equal(project(states, space.unsafe_part(states - centre), everything, torch.zeros(6)), states)
     some = torch.tensor([[True, False] * 3, [False] * 6])
-    result = project(states, states - centre, space, some, torch.ones(6))
+    result = project(states, space.unsafe_part(states - centre), some, torch.ones(6))
     assert torch.equal(result[~some], states[~some]) and not torch.equal(result[some], states[some])
 
 
 def test_rows_of_a_batch_are_independent(space, centre):
     states = randn(3, 4, WIDTH)
     chosen = randn(3, 4, seed=8) > 0
-    whole = project(states, states - centre, space, chosen, torch.ones(4))
+    whole = project(states, space.unsafe_part(states - centre), chosen, torch.ones(4))
     for row in range(3):
         one = slice(row, row + 1)
-        alone = project(states[one], states[one] - centre, space, chosen[one], torch.ones(4))
+        alone = project(states[one], space.unsafe_part(states[one] - centre), chosen[one], torch.ones(4))
         assert torch.allclose(whole[one], alone, atol=1e-6)
 
 
@@ -123,8 +123,8 @@ def test_rows_of_a_batch_are_independent(space, centre):
 def test_half_precision_is_computed_in_single(space, centre, dtype):
     states = (300 * randn(1, 4, WIDTH)).to(dtype)  # squares of these overflow float16
     chosen = torch.ones(1, 4, dtype=torch.bool)
-    result = project(states, states.float() - centre, space, chosen, torch.ones(4))
-    exact = project(states.float(), states.float() - centre, space, chosen, torch.ones(4))
+    result = project(states, space.unsafe_part(states.float() - centre), chosen, torch.ones(4))
+    exact = project(states.float(), space.unsafe_part(states.float() - centre), chosen, torch.ones(4))
     assert result.dtype == dtype and torch.equal(result, exact.to(dtype))
     moved = subtract(states, space.direction, chosen[0], torch.ones(4))
     assert moved.dtype == dtype and torch.isfinite(moved).all()
