@@ -44,14 +44,14 @@ RUNS = [(1, "euler"), (2, "euler"), (4, "euler"), (1, "dpmpp_2m"), (4, "lcm"), (
 
 
 @pytest.mark.parametrize(("steps", "sampler_name"), RUNS)
-@pytest.mark.parametrize("scheduler", ["normal", "karras", "simple", "sgm_uniform"])
+@pytest.mark.parametrize("scheduler", ["normal", "karras", "simple"])
 def test_short_runs_are_guided(pack, eps, prompts, steps, sampler_name, scheduler):
-    """With every preset, and with a context that lies behind the run's last step."""
+    """With the presets that begin latest and lowest, and with a context that lies behind the run's last step."""
     positive, safe, negative = prompts
     plain = stock(eps, positive, negative, latent(), steps=steps, sampler_name=sampler_name, scheduler=scheduler)
     presets = pack.part("safelight.schedule").PRESETS
-    late = pack.schedule(context=1.0)
-    for name, schedule in {**presets, "late": late}.items():
+    schedules = {name: presets[name] for name in ("gentle", "ramp up", "bell")}
+    for name, schedule in {**schedules, "late": pack.schedule(context=1.0)}.items():
         ours, report = pack.reported(eps, positive, safe, negative, latent(), steps=steps, sampler_name=sampler_name,
                                      scheduler=scheduler, safety=1.0, schedule=schedule)
         assert torch.linalg.norm(ours - plain) > 1e-3 * torch.linalg.norm(plain), f"unguarded with {name}"
