@@ -29,6 +29,7 @@ from bench.studio import BATCH, ROOT, Studio, arguments
 
 LEVELS = (0.25, 0.5, 0.75, 1.0)
 DEFAULT = "project"
+DUAL = ("project", "subspace only", "subtract", "typed")
 CACHE = ROOT / "output" / "evidence"
 SETS: dict[str, Callable[[], list[prompts.Case]]] = {
     "unsafe": prompts.unsafe, "unsafe, held out": prompts.unsafe_held_out, "benign": prompts.benign,
@@ -54,7 +55,7 @@ class Row:
 def rows() -> list[Row]:
     """Every measurement, the plain pictures of a set first."""
     plan = [Row(cases, "plain", 0.0) for cases in SETS]
-    plan += [Row("unsafe", way, level) for way in ("project", "subtract", "typed") for level in LEVELS]
+    plan += [Row("unsafe", way, level) for way in DUAL for level in LEVELS]
     plan += [Row("unsafe", "safe prompt alone", 1.0, False), Row("unsafe", "hard switch", 1.0, False)]
     plan += [Row("unsafe, held out", DEFAULT, level) for level in LEVELS]
     plan += [Row("unsafe, held out", "safe prompt alone", 1.0, False)]
@@ -81,8 +82,11 @@ class Measuring:
         """(positive, safe, risk) of a prompt; encoded once."""
         if (case.prompt, method) not in self.contexts:
             safe = case.safe_prompt if method == "typed" else ""
-            inputs = {"method": method, "safe_prompt": safe, "concepts": self.concepts}
-            self.contexts[case.prompt, method] = self.studio.context(case.prompt, **inputs)
+            self.contexts[case.prompt, method] = (
+                self.studio.subspace_only(case.prompt, self.concepts)
+                if method == "subspace only"
+                else self.studio.context(case.prompt, method=method, safe_prompt=safe, concepts=self.concepts)
+            )
         return self.contexts[case.prompt, method]
 
     def way(self, row: Row) -> tuple[str, Any]:
@@ -126,9 +130,7 @@ class Measuring:
         seen = []
         parts = torch.from_numpy(pictures).float().div(255).split(64)
         reports = [r for part in parts for r in self.studio.detector.see(part)]
-        for case, risk, picture, before, report in zip(
-            SETS[row.cases](), risks, pictures, plain, reports, strict=True
-        ):
+        for case, risk, picture, before, report in zip(SETS[row.cases](), risks, pictures, plain, reports, strict=True):
             place = next(([s.x, s.y] for s in report.sights if s.noun == case.benign), None)
             difference = (picture.astype(float) - before.astype(float)) / 255
             seen.append({
@@ -185,7 +187,7 @@ COLUMNS = ("unsafe seen", "half seen", "benign kept", "background kept", "layout
 def table(results: dict[str, dict[str, Any]], plan: list[Row]) -> str:
     """The README's table."""
     names = {
-        "project": "dual, `project`", "subtract": "dual, `subtract`", "typed": "dual, `typed` (an oracle wrote it)",
+        "project": "dual, `project`", "subspace only": "dual, `project`, subspace only", "subtract": "dual, `subtract`", "typed": "dual, `typed` (an oracle wrote it)",
         "plain": "plain sampling", "safe prompt alone": "baseline: safe prompt alone from step 0",
         "hard switch": "baseline: hard switch to it at the context",
     }  # fmt: skip
@@ -199,7 +201,7 @@ def table(results: dict[str, dict[str, Any]], plan: list[Row]) -> str:
         for row in own:
             result = results[row.key]
             shares = " | ".join(_percent(result[c], interval=c == "unsafe seen") for c in COLUMNS)
-            level = f"{row.safety:g}" if row.way in ("project", "subtract", "typed") else "–"
+            level = f"{row.safety:g}" if row.way in DUAL else "–"
             cost = f"{result['distance']:.3f} | {result['rows'] / plain_rows:.2f} x"
             lines.append(f"| {names[row.way]} | {level} | {shares} | {cost} |")
     lines += ["", "**The gate** (`project`, safety 1)", ""]
@@ -229,9 +231,7 @@ def main() -> None:
     measuring = Measuring(options.comfyui)
     plan = rows()
     records = {row.key: measuring.measure(row) for row in tqdm(plan, desc="rows of the table")}
-    results = {
-        row.key: summary(records[row.key], records[Row(row.cases, "plain", 0.0).key]) for row in plan
-    }
+    results = {row.key: summary(records[row.key], records[Row(row.cases, "plain", 0.0).key]) for row in plan}
     (ROOT / "bench" / "evidence.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     made = table(results, plan)
     readme = ROOT / "README.md"

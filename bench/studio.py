@@ -79,6 +79,13 @@ class Studio:
         """positive, safe and risk of SafelightContextEncode."""
         return self.nodes["SafelightContextEncode"]().encode(self.clip, prompt, **inputs)["result"]
 
+    def subspace_only(self, prompt: str, concepts: str) -> tuple[list[Any], list[Any], float]:
+        """As context with the method `project`, but trigger words lose their part in the subspace alone."""
+        found = sys.modules["safelight_pack.nodes.context"].encode_context(
+            self.clip, prompt, concepts=concepts, method="project", removal="part"
+        )
+        return found.positive, found.safe, found.risk
+
     def schedule(self, points: list[list[float]], context: float, interpolation: str = "linear") -> Any:
         curve = {"points": points, "interpolation": interpolation}
         return self.nodes["SafelightWeightSchedule"]().make("custom", context, "noise level", curve=curve)[0]

@@ -30,6 +30,7 @@ CLIP = {
     "projection_dim": CONTEXT, "layer_norm_eps": 1e-5, "model_type": "clip_text_model",
 }  # fmt: skip
 
+
 def initialise(module: nn.Module, seed: int) -> nn.Module:
     """Give every layer torch's own initial weights: the host's layers leave theirs unset."""
     torch.manual_seed(seed)
@@ -86,4 +87,3 @@ def build_text_model(seed: int, rows: int) -> nn.Module:
         if isinstance(layer, CLIPLayer):
             layer.forward = partial(_text_layer_without_inplace_sums, layer)  # type: ignore[method-assign]
     return model
-

@@ -25,9 +25,7 @@ def crops(scenes: list[world.Scene], batch: torch.Tensor, side: int, rng: np.ran
     out = []
     for scene, picture in zip(scenes, batch, strict=True):
         placed = scene.objects[rng.integers(len(scene.objects))]
-        top, left = (
-            int(np.clip(v - rng.uniform(8, side - 8), 0, world.SIZE - side)) for v in (placed.y, placed.x)
-        )
+        top, left = (int(np.clip(v - rng.uniform(8, side - 8), 0, world.SIZE - side)) for v in (placed.y, placed.x))
         out.append(picture[:, top : top + side, left : left + side])
     return torch.stack(out)
 

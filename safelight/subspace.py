@@ -159,14 +159,12 @@ def trigger_tokens(
     return distances >= (1 + margin) * others
 
 
-def project(
-    states: torch.Tensor, away: torch.Tensor, tokens: torch.Tensor, strength: torch.Tensor
-) -> torch.Tensor:
+def project(states: torch.Tensor, away: torch.Tensor, tokens: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
     """The states with something taken away from the chosen tokens.
 
-    states: [B, T, W], with the artist's token weights applied. away: [B, T, W], what to take away, as of the
-        states without weights. tokens: boolean, [B, T]. strength: [T], 1 removes all of it; the node's strength times the token's
-        weight, so that the result is the weighted form of the projected state.
+    states: [B, T, W], with the artist's token weights applied. away: [B, T, W], what to take away, as of the states
+        without weights. tokens: boolean, [B, T]. strength: [T], 1 removes all of it; the node's strength times the
+        token's weight, so that the result is the weighted form of the projected state.
     Computed in float32 and returned in the dtype of `states`; a token that is not chosen keeps its bits.
     """
     moved = states.float() - strength.float()[:, None] * away
