@@ -152,14 +152,16 @@ def test_a_run_after_a_cancelled_one_is_undisturbed(pack, eps, prompts, call):
 def reusable(pack, model, prompts):
     """What the host's cache hands to one run after the other: a guider, and on newer hosts a patched MODEL."""
     positive, safe, negative = prompts
-    schedule = pack.schedule(((0.0, 0.2), (1.0, 1.0)), context=0.3)
-    guider = call(pack.nodes["SafelightGuider"], model=model, positive=positive, safe=safe, negative=negative, cfg=5.0,
-                  safety=0.5, schedule=schedule)[0]
-    yield "guider", lambda **settings: custom_sample(guider, sigmas_of(model, **settings), latent(),
-                                                     {**SETTINGS, **settings})
-    if "SafelightModelPatch" in pack.nodes:
-        patched = pack.patch(model, safe, safety=0.5, schedule=schedule)
-        yield "patched", lambda **settings: stock(patched, positive, negative, latent(), **settings)
+    between, full = pack.schedule(((0.0, 0.2), (1.0, 1.0)), context=0.3), pack.schedule()
+    for safety, schedule in ((0.5, between), (1.0, full)):
+        guider = call(pack.nodes["SafelightGuider"], model=model, positive=positive, safe=safe, negative=negative,
+                      cfg=5.0, safety=safety, schedule=schedule)[0]
+        yield f"guider at {safety}", lambda guider=guider, **settings: custom_sample(
+            guider, sigmas_of(model, **settings), latent(), {**SETTINGS, **settings})
+        if "SafelightModelPatch" in pack.nodes:
+            patched = pack.patch(model, safe, safety=safety, schedule=schedule)
+            yield f"patched at {safety}", lambda patched=patched, **settings: stock(
+                patched, positive, negative, latent(), **settings)
 
 
 def test_a_cached_guider_or_model_starts_every_run_anew(pack, eps, prompts):
