@@ -211,10 +211,10 @@ def test_without_a_word_on_interpolation_it_is_the_hosts_default():
 
 
 def test_a_host_curve_is_read_by_how_it_evaluates():
-    points = ((0.0, 0.0), (0.3, 0.9), (1.0, 1.0))
-    for interpolation in INTERPOLATIONS:
-        truth = WeightSchedule(points, interpolation)
-        assert WeightSchedule.from_value(HostCurve(points, truth.curve)) == truth
+    for points in (((0.0, 0.0), (0.3, 0.9), (1.0, 1.0)), ((0.0, 0.0), (0.5, 0.49), (1.0, 1.0))):
+        for interpolation in INTERPOLATIONS:
+            truth = WeightSchedule(points, interpolation)
+            assert WeightSchedule.from_value(HostCurve(points, truth.curve)) == truth
     parabola = HostCurve([(0.0, 0.0), (1.0, 1.0)], lambda x: x * x)
     del parabola.points
     for curve in (parabola, HostCurve([(0.0, 0.0), (1.0, 1.0)], lambda x: x * x)):
