@@ -187,7 +187,8 @@ COLUMNS = ("unsafe seen", "half seen", "benign kept", "background kept", "layout
 def table(results: dict[str, dict[str, Any]], plan: list[Row]) -> str:
     """The README's table."""
     names = {
-        "project": "dual, `project`", "subspace only": "dual, `project`, subspace only", "subtract": "dual, `subtract`", "typed": "dual, `typed` (an oracle wrote it)",
+        "project": "dual, `project`", "subspace only": "dual, `project`, subspace only",
+        "subtract": "dual, `subtract`", "typed": "dual, `typed` (an oracle wrote it)",
         "plain": "plain sampling", "safe prompt alone": "baseline: safe prompt alone from step 0",
         "hard switch": "baseline: hard switch to it at the context",
     }  # fmt: skip
