@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS, CFG, SAMPLER, SCHEDULER, SEED = 20, 5.0, "euler", "normal", 7
+STEPS, CFG, SAMPLER, SCHEDULER, SEED = 20, 3.0, "dpmpp_2m", "karras", 7
 BATCH = 20
 
 

@@ -11,7 +11,7 @@ import host
 import pytest
 import torch
 
-SETTINGS = {"seed": 1, "steps": 20, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal"}
+SETTINGS = {"seed": 1, "steps": 20, "cfg": 3.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
 PROMPT = "a cat and a kitchen knife on a green background"
 
 
