@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.checkout = Path(path).resolve() if path else None
     loading.load_host(config.checkout)
     config.skipped_tests = set()
+    config.remarks = []  # what a passing test has to say, printed at the end
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -81,6 +82,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    for remark in config.remarks:
+        terminalreporter.write_line(remark)
     for fault in _skip_faults(config):
         terminalreporter.write_line(f"FAILED {fault}", red=True)
 

@@ -64,6 +64,13 @@ def test_inpaint_mask(pack, eps, prompts):
     assert torch.allclose(between[..., 5:], picture["samples"][..., 5:], atol=1e-4), "cells outside the inpaint mask"
 
 
+def test_inpaint_mask_that_changes_with_the_noise_level(pack, eps, prompts):
+    """Differential diffusion: a denoise_mask_function on the MODEL."""
+    model = call(extra_node("nodes_differential_diffusion", "DifferentialDiffusion"), model=eps)[0]
+    slope = torch.linspace(0.0, 1.0, 64).expand(1, 64, 64).clone()
+    ends(pack, model, prompts, {**latent(seed=3), "noise_mask": slope})
+
+
 def test_image_to_image_and_partial_denoise(pack, eps, prompts):
     for denoise in (0.3, 0.6, 1.0):
         ends(pack, eps, prompts, latent(seed=3), denoise=denoise)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from host import stock_advanced
-from tiny_models import conditioning, latent
+from host import base_nodes, call, stock_advanced
+from tiny_models import conditioning, controlnet, latent
 
 SAMPLERS = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde", "dpm_2", "heun", "uni_pc", "lcm"]
 SETTINGS = [
@@ -61,6 +61,54 @@ def test_axes_give_the_same_latent_by_guider_and_ksampler(pack, eps, prompts, ax
     schedule = pack.schedule(((0.0, 0.1), (1.0, 1.0)), context=0.25, axis=axis)
     ours = pack.ksampler(eps, *prompts, latent(), schedule=schedule)
     assert torch.equal(pack.custom(eps, *prompts, latent(), schedule=schedule), ours)
+
+
+def dressed(prompts, kind):
+    """The three prompts with something on the written one that the safe one takes over, or with a longer safe one."""
+    positive, safe, negative = prompts
+    if kind == "areas":
+        halves = {"area": (16, 8, 0, 0), "strength": 1.0}, {"area": (16, 8, 0, 8), "strength": 0.8}
+        positive = [[positive[0][0], {**positive[0][1], **half}] for half in halves]
+    elif kind == "masked":
+        mask = torch.zeros(1, 128, 128)
+        mask[:, :, :64] = 1.0
+        positive = [[positive[0][0], {**positive[0][1], "mask": mask, "mask_strength": 0.9}]]
+    elif kind == "timestep range":
+        positive = call(base_nodes.ConditioningSetTimestepRange, conditioning=positive, start=0.0, end=0.6)[0]
+        safe = call(base_nodes.ConditioningSetTimestepRange, conditioning=safe, start=0.3, end=1.0)[0]
+    elif kind == "controlnet":
+        hint = torch.rand(1, 128, 128, 3, generator=torch.Generator().manual_seed(2))
+        positive = call(base_nodes.ControlNetApply, conditioning=positive, control_net=controlnet(), image=hint,
+                        strength=0.9)[0]
+    elif kind == "longer":
+        safe = conditioning(12, tokens=154)
+    return positive, safe, negative
+
+
+KINDS = ["areas", "masked", "timestep range", "controlnet", "longer", "inpaint"]
+
+
+def canvas(kind):
+    picture = latent(size=16, seed=4)
+    if kind == "inpaint":
+        picture["noise_mask"] = torch.rand(1, 128, 128, generator=torch.Generator().manual_seed(3)).round()
+    return picture
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_guider_gives_the_ksamplers_latent_for_prompts_with(pack, eps, prompts, kind):
+    for safety in (0.6, 1.0):
+        settings = {"safety": safety, "schedule": pack.schedule(context=0.2)}
+        ours = pack.ksampler(eps, *dressed(prompts, kind), canvas(kind), **settings)
+        assert torch.equal(pack.custom(eps, *dressed(prompts, kind), canvas(kind), **settings), ours)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_model_patch_gives_the_ksamplers_latent_for_prompts_with(pack, eps, prompts, kind):
+    for safety in (0.6, 1.0):
+        settings = {"safety": safety, "schedule": pack.schedule(context=0.2)}
+        patched = pack.patched(eps, *dressed(prompts, kind), canvas(kind), **settings)
+        assert torch.equal(patched, pack.ksampler(eps, *dressed(prompts, kind), canvas(kind), **settings))
 
 
 def test_axes_differ(pack, eps, prompts):
