@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from . import model, world
 from .autoencoder import Autoencoder
-from .detector import CELL, Detector
+from .detector import CELL, WEIGHTS, Detector
 from .train import Run
 
 
@@ -217,6 +217,14 @@ class Meanings(torch.nn.Module):
         )
 
 
+def _committed(name: str) -> dict[str, torch.Tensor]:
+    """The weights in demo/weights, in single precision."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(str(WEIGHTS.parent / f"{name}.safetensors"))
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
 def noise_levels() -> torch.Tensor:
     """Cumulative alphas of Stable Diffusion's schedule, [1000]."""
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
@@ -240,7 +248,8 @@ def networks(options: argparse.Namespace, captioner: Captioner) -> tuple[torch.n
 def latent_bank(options: argparse.Namespace, count: int) -> tuple[list[world.Scene], torch.Tensor]:
     """Scenes and their latents [count, 8, 12, 12], made once: captions and noise are drawn anew at every use."""
     autoencoder = Autoencoder().to(options.device)
-    autoencoder.load_state_dict(torch.load(options.folder / "vae.pt", weights_only=True))
+    trained = options.folder / "vae.pt"
+    autoencoder.load_state_dict(torch.load(trained, weights_only=True) if trained.exists() else _committed("vae"))
     rng = np.random.default_rng((options.seed, 5))
     scenes: list[world.Scene] = []
     latents = []
@@ -270,6 +279,12 @@ def text_to_image(options: argparse.Namespace) -> None:
     captioner = Captioner()
     scenes, bank = latent_bank(options, options.scenes)
     nets, mean = networks(options, captioner)
+    if options.further:
+        found = _committed("model")
+        if found.pop("token_ids").tolist() != captioner.ids:
+            raise SystemExit("--further: the words of demo/world.py have changed since these weights were made")
+        nets.load_state_dict(found, strict=False)  # all but the head that is thrown away
+        mean.module.load_state_dict(nets.state_dict())
     optimiser = torch.optim.AdamW(nets.parameters(), 6e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     state = {"nets": nets, "mean": mean, "optimiser": optimiser}
     run = Run("model", options.folder, options.model_steps, state, 6e-4)
@@ -312,8 +327,6 @@ def export(options: argparse.Namespace) -> None:
     """Write demo/weights from the checkpoints, in half precision."""
     from safetensors.torch import save_file
 
-    from .detector import WEIGHTS
-
     captioner = Captioner()
     _, mean = networks(options, captioner)
     mean.load_state_dict(torch.load(options.folder / "model.ckpt", weights_only=True, map_location="cpu")["mean"])
@@ -321,10 +334,10 @@ def export(options: argparse.Namespace) -> None:
     tensors = {k: v for k, v in kept.items() if k.startswith(("unet.", "text."))}
     tensors["token_ids"] = torch.tensor(captioner.ids)
     WEIGHTS.parent.mkdir(exist_ok=True)
-    for name, values in (
-        ("model", tensors),
-        ("vae", torch.load(options.folder / "vae.pt", weights_only=True, map_location="cpu")),
-        ("detector", torch.load(options.folder / "detector.pt", weights_only=True, map_location="cpu")),
-    ):
+    trained = {"model": tensors}
+    for name in ("vae", "detector"):
+        if (options.folder / f"{name}.pt").exists():
+            trained[name] = torch.load(options.folder / f"{name}.pt", weights_only=True, map_location="cpu")
+    for name, values in trained.items():
         half = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in values.items()}
         save_file(half, str(WEIGHTS.parent / f"{name}.safetensors"))

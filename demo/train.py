@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--detector-steps", type=int, default=3000)
     parser.add_argument("--model-steps", type=int, default=5000)
+    parser.add_argument("--further", action="store_true", help="the model stage starts from demo/weights")
     parser.add_argument("--scenes", type=int, default=32000, help="scenes that the model stage draws from")
     options = parser.parse_args()
     # The host has a module named `nodes` too: it must not find ours, so the root leaves the front of the path.
