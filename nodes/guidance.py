@@ -13,8 +13,6 @@ from .inputs import Guidance, read_guidance, read_safe
 from .plan import plan_run
 from .report import RunRecord
 
-CFG = ("FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01,
-                 "tooltip": "Classifier-free guidance scale: how closely the picture follows the prompt."})  # fmt: skip
 OPTIONAL = {"schedule": inputs.SCHEDULE, "risk": inputs.RISK, "gate": inputs.GATE, "mask": inputs.MASK}
 WRAPPER_KEY = "safelight"
 
@@ -39,7 +37,7 @@ class SafelightGuider:
                 "positive": inputs.POSITIVE,
                 "safe": inputs.SAFE,
                 "negative": inputs.NEGATIVE,
-                "cfg": CFG,
+                "cfg": inputs.CFG,
                 "safety": inputs.SAFETY,
             },
             "optional": OPTIONAL,

@@ -25,6 +25,8 @@ SAFE = ("CONDITIONING", {"tooltip": "The prompt's safe counterpart, from Safelig
                                     "yourself. It takes over ControlNets, areas, masks and timestep ranges of "
                                     "`positive` that it lacks."})  # fmt: skip
 NEGATIVE = ("CONDITIONING", {"tooltip": "What to keep out of the picture, as with any sampler."})
+CFG = ("FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01,
+                 "tooltip": "Classifier-free guidance scale: how closely the picture follows the prompt."})  # fmt: skip
 LATENT_IMAGE = ("LATENT", {"tooltip": "The latent image to denoise."})
 SAFETY = ("FLOAT", {
     "default": DEFAULT_SAFETY, "min": 0.0, "max": 1.0, "step": 0.01, "display": "gradientslider",

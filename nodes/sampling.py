@@ -16,8 +16,6 @@ from .separate import separate_sampler
 SEED = {"default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "control_after_generate": True,
         "tooltip": "The seed of the noise."}  # fmt: skip
 STEPS = ("INT", {"default": 20, "min": 1, "max": 10000, "tooltip": "Number of steps."})
-CFG = ("FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01,
-                 "tooltip": "Classifier-free guidance scale: how closely the picture follows the prompt."})  # fmt: skip
 SAMPLER_NAME = (comfy.samplers.KSampler.SAMPLERS, {"tooltip": "The host's sampler."})
 SCHEDULER = (comfy.samplers.KSampler.SCHEDULERS, {"tooltip": "How the noise is removed over the steps."})
 DENOISE = ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.01,
@@ -90,7 +88,7 @@ class SafelightKSampler(GuidedSampler):
                 "latent_image": inputs.LATENT_IMAGE,
                 "seed": ("INT", SEED),
                 "steps": STEPS,
-                "cfg": CFG,
+                "cfg": inputs.CFG,
                 "sampler_name": SAMPLER_NAME,
                 "scheduler": SCHEDULER,
                 "denoise": DENOISE,
@@ -126,7 +124,7 @@ class SafelightKSamplerAdvanced(GuidedSampler):
                     "advanced": True, "tooltip": "Disable to go on with a latent that still has its noise."}),
                 "noise_seed": ("INT", SEED),
                 "steps": STEPS,
-                "cfg": CFG,
+                "cfg": inputs.CFG,
                 "sampler_name": SAMPLER_NAME,
                 "scheduler": SCHEDULER,
                 "positive": inputs.POSITIVE,
