@@ -20,8 +20,6 @@ BATCH = 20
 
 def enter(comfyui: Path | None) -> Any:
     """Import the host (a checkout, or the installed package) and load the pack as the host does; the pack's module."""
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
     # The host has a module named `nodes` too: our folders must not come before it.
     sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() not in (ROOT, ROOT / "bench")] + [str(ROOT)]
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -99,9 +97,9 @@ class Studio:
         """
         import torch
 
-        from demo import world
+        from demo import autoencoder, world
 
-        side = world.SIZE // 8
+        side = world.SIZE // autoencoder.DOWNSCALE
         latent = {"samples": torch.zeros(len(numbers), 4, side, side), "batch_index": numbers}
         node = self.nodes["SafelightKSampler"]()
         with torch.inference_mode():
