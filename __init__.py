@@ -1,6 +1,6 @@
 """Safelight: ComfyUI nodes that steer a picture away from what is unsafe and keep everything else."""
 
-from .nodes import context, demo, guidance, sampling, schedule
+from .nodes import context, demo, guidance, sampling, schedule, steps
 
 _MODULES = (context, schedule, sampling, guidance, demo)
 
@@ -9,5 +9,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     name: shown for module in _MODULES for name, shown in module.NODE_DISPLAY_NAME_MAPPINGS.items()
 }
 WEB_DIRECTORY = "js"
+
+steps.serve()
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "WEB_DIRECTORY"]

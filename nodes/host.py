@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
 
 import comfy.model_management
@@ -90,6 +91,15 @@ def progress_bar_disabled() -> bool:
     except ImportError:
         return not comfy.utils.PROGRESS_BAR_ENABLED
     return not current_execution_context().server.receive_all_progress_notifications
+
+
+def prompt_server() -> Any:
+    """The server that loads this pack, None where the nodes are used without one."""
+    for name in ("server", "comfy.cmd.server"):
+        instance = getattr(getattr(sys.modules.get(name), "PromptServer", None), "instance", None)
+        if instance is not None:
+            return instance
+    return None
 
 
 def renew_step_cache(model: Any, model_options: dict[str, Any]) -> None:

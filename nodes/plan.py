@@ -28,7 +28,7 @@ class RunPlan:
         self.notes: list[str] = []
         self._progress: dict[float, float] = {}
         if self.full[-1] <= 0.0:
-            starts = [self.progress(sigma) for sigma in self.full[: -1 if asks_last or len(self.full) < 3 else -2]]
+            starts = [self.progress(sigma) for sigma in self.full[: counted_steps(self.full, asks_last)]]
             self.context, notes = guard(guidance.schedule, guidance.safety, starts)
             self.notes += notes
         else:
@@ -64,6 +64,11 @@ class RunPlan:
             return 0.0
         full = self.guidance.safety == 1.0 and self.guidance.mask is None and min(heights) == 1.0
         return 1.0 if full and ends[0] >= self.context else None
+
+
+def counted_steps(sigmas: Sequence[float], asks_last: bool) -> int:
+    """How many of a run's steps, from the first, the guard counts; asks_last as for RunPlan."""
+    return len(sigmas) - (1 if asks_last or len(sigmas) < 3 else 2)
 
 
 def plan_run(guidance: Guidance, patcher: Any, sampler: Any, sigmas: Any, full: Any = None) -> RunPlan:

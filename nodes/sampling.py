@@ -102,9 +102,7 @@ class SafelightKSampler(GuidedSampler):
                merge_at=inputs.DEFAULT_MERGE_AT, mask=None) -> dict[str, Any]:  # fmt: skip
         guidance = read_guidance(safety, schedule, risk, gate, mask)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
-        full = stock.sigmas
-        if 0.0 < denoise <= 0.9999:
-            full = stock_sampler(model, int(steps / denoise), sampler_name, scheduler).sigmas
+        full = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
         return self.run(model, positive, safe, negative, latent_image, seed, cfg,
                         comfy.samplers.sampler_object(stock.sampler), stock.sigmas, full, steps, guidance, merge,
                         merge_at)  # fmt: skip
@@ -148,13 +146,9 @@ class SafelightKSamplerAdvanced(GuidedSampler):
                mask=None) -> dict[str, Any]:  # fmt: skip
         guidance = read_guidance(safety, schedule, risk, gate, mask)
         stock = stock_sampler(model, steps, sampler_name, scheduler)
-        full, end = stock.sigmas, len(stock.sigmas) - 1
-        if end_at_step < end:
-            end = end_at_step
-            if return_with_leftover_noise == "disable":
-                full = torch.cat([full[:end], full.new_zeros(1)])
+        full = cut_short(stock.sigmas, end_at_step, return_with_leftover_noise)
         return self.run(model, positive, safe, negative, latent_image, noise_seed, cfg,
-                        comfy.samplers.sampler_object(stock.sampler), full[start_at_step:end + 1], full, steps,
+                        comfy.samplers.sampler_object(stock.sampler), full[start_at_step:end_at_step + 1], full, steps,
                         guidance, merge, merge_at, disable_noise=add_noise == "disable")  # fmt: skip
 
 
@@ -162,6 +156,21 @@ def stock_sampler(model: Any, steps: int, sampler_name: str, scheduler: str, den
     """The host's KSampler object: its `sigmas` and `sampler`."""
     return comfy.samplers.KSampler(model, steps=steps, device=model.load_device, sampler=sampler_name,
                                    scheduler=scheduler, denoise=denoise, model_options=model.model_options)  # fmt: skip
+
+
+def whole_run(model: Any, sigmas: torch.Tensor, steps: int, sampler_name: str, scheduler: str,
+              denoise: float) -> torch.Tensor:  # fmt: skip
+    """The noise levels of the run from pure noise of which a partial denoise (`sigmas`) is the last part."""
+    if 0.0 < denoise <= 0.9999:
+        return stock_sampler(model, int(steps / denoise), sampler_name, scheduler).sigmas
+    return sigmas
+
+
+def cut_short(sigmas: torch.Tensor, end_at_step: int, return_with_leftover_noise: str) -> torch.Tensor:
+    """The noise levels of a run that takes its picture out of step end_at_step without noise; else as they are."""
+    if end_at_step < len(sigmas) - 1 and return_with_leftover_noise == "disable":
+        return torch.cat([sigmas[:end_at_step], sigmas.new_zeros(1)])
+    return sigmas
 
 
 NODE_CLASS_MAPPINGS = {

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import host
@@ -204,3 +205,13 @@ def test_demo_model_makes_a_picture(server):
     assert seen.float().std() > 10, "the picture is blank"
 
 
+def test_the_page_is_told_where_the_steps_of_a_run_lie(server):
+    client, _ = server
+    with urllib.request.urlopen(f"{client.url}/safelight/steps?steps=5&scheduler=karras", timeout=60) as response:
+        told = json.load(response)
+    starts = told["progress"]["noise level"]
+    assert (len(starts), starts[0], starts == sorted(starts)) == (5, 0.0, True)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{client.url}/safelight/steps?steps=5&scheduler=none", timeout=60)
+    assert refused.value.code == 400
+    assert "scheduler: this ComfyUI has no scheduler 'none'" in json.load(refused.value)["error"]
