@@ -185,6 +185,11 @@ def glyph(char: str, size: int, font: str = "") -> np.ndarray:
     return np.asarray(square.convert("RGBa").resize((size, size), Image.LANCZOS), dtype=np.float32) / 255.0
 
 
+def ink(thing: Thing) -> float:
+    """Share of its square that a thing covers, in [0,1]."""
+    return float(glyph(thing.glyph, GLYPH_SIZES[-1])[..., 3].mean())
+
+
 def render(scene: Scene, rng: np.random.Generator | None = None, opacity: tuple[float, ...] = ()) -> np.ndarray:
     """Draw a scene: float array [SIZE, SIZE, 3] in [0,1]. rng shades the background slightly; opacity is per object."""
     colour = np.array(COLOURS[scene.colour], dtype=np.float32) / 255.0
