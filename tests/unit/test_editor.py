@@ -1,4 +1,4 @@
-"""The page's reading of a typed curve (js/editor.js) against Python's: no text may act as another curve."""
+"""The page's reading of a curve (js/curve_value.js) and its presets against Python's: none may act as another curve."""
 
 import json
 import shutil
@@ -7,39 +7,51 @@ from pathlib import Path
 
 import pytest
 
-from safelight.schedule import WeightSchedule
+from safelight.schedule import AXES, CUSTOM, DEFAULT_PRESET, INTERPOLATIONS, PRESETS, WeightSchedule
 
-EDITOR = Path(__file__).resolve().parents[2] / "js" / "editor.js"
+PAGE = Path(__file__).resolve().parents[2] / "js"
 NODE = shutil.which("node")
 SCRIPT = """
-import { readFileSync } from "node:fs"
-const source = readFileSync(process.argv[1], "utf8")
-const { readCurve, writeCurve } = await import("data:text/javascript," + encodeURIComponent(source))
-const texts = JSON.parse(readFileSync(0, "utf8"))
-const answers = texts.map((text) => ({ ...readCurve(text), again: readCurve(writeCurve(readCurve(text).value)).value }))
-console.log(JSON.stringify(answers))
+const [{ readCurve, writeCurve }, curve] = await Promise.all(process.argv.slice(1).map((file) => import(file)))
+let given = ""
+for await (const part of process.stdin) given += part
+const read = ({ value, fault }) => ({ value, fault })
+const answers = JSON.parse(given).map((text) =>
+  ({ ...read(readCurve(text)), again: readCurve(writeCurve(readCurve(text).value)).value }))
+console.log(JSON.stringify({ answers, ...curve }))
 """
 GOOD = [
     '{"points": [[0, 1], [1, 1]], "interpolation": "linear"}',
     ' {"points":\n [[0, 0], [0.25, 1e-1], [1, 1]]}\n',
     "[[0, 0.5], [1, 1]]",
     '{"points": [[1, 1], [0, 0.5]], "interpolation": "step", "context": 0.4}',
+    '{"__type__": "CURVE", "__value__": {"points": [[0, 0.5], [1, 1]]}}',
+    '{"__value__": [[0, 0.5], [1, 1]]}',
 ]
 BAD = [
     "", "  ", "{", "[[0, 1], [1, 1]", '{"points": [[0, 1], [1, 1]],}', "NaN", "[[0, NaN], [1, 1]]", "5", "null", '"x"',
-    "{}", "[]", "[3, 0]", '["4", 0]', "[[0, 1]]", "[[0, 1], [1, 2]]", "[[0, 1], [1, null]]",
-    '{"points": "[[0,1],[1,1]]"}',
+    "{}", "[]", "[3, 0]", '["4", 0]', "[[0, 1]]", "[[0, 1], [1, 2]]", "[[0, 1], [1, null]]", "[[0, true], [1, 1]]",
+    '{"points": "[[0,1],[1,1]]"}', "[[0, 1], [0, 0.5], [1, 1]]", "[[0, 1], [5e-324, 0]]",
+    '{"points": [[0, 1], [1, 1]], "interpolation": "spline"}', '{"points": [[0, 1], [1, 1]], "interpolation": null}',
+    '{"__type__": "IMAGE", "__value__": {"points": [[0, 1], [1, 1]]}}',
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def answers():
+def page():
     if NODE is None:
         pytest.skip("no node on this machine")
-    command = [NODE, "--input-type=module", "--eval", SCRIPT, str(EDITOR)]
-    texts = [*GOOD, *BAD]
-    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True, timeout=60)
-    return dict(zip(texts, json.loads(done.stdout), strict=True))
+    files = [(PAGE / name).as_uri() for name in ("curve_value.js", "curve.js")]
+    command = [NODE, "--input-type=module", "--eval", SCRIPT, *files]
+    given = json.dumps([*GOOD, *BAD])
+    return json.loads(
+        subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=60).stdout
+    )
+
+
+@pytest.fixture(scope="module")
+def answers(page):
+    return dict(zip([*GOOD, *BAD], page["answers"], strict=True))
 
 
 @pytest.mark.parametrize("text", GOOD)
@@ -58,3 +70,11 @@ def test_a_text_that_is_no_curve_is_shown_as_a_fault_and_refused_by_python(answe
 
 def test_no_value_sent_is_a_list_which_the_host_would_take_for_a_link(answers):
     assert not [text for text, answer in answers.items() if isinstance(answer["value"], list)]
+
+
+def test_the_page_draws_the_presets_that_python_runs(page):
+    drawn = {name: WeightSchedule(**preset) for name, preset in page["PRESETS"].items()}
+    assert drawn == PRESETS
+    assert list(drawn) == list(PRESETS)
+    assert (page["INTERPOLATIONS"], page["AXES"]) == (list(INTERPOLATIONS), list(AXES))
+    assert (page["CUSTOM"], page["DEFAULT_PRESET"]) == (CUSTOM, DEFAULT_PRESET)

@@ -1,5 +1,7 @@
+import json
 import math
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from safelight.progress import guard, guarded_context, noise_level_progress, step_progress
 from safelight.schedule import PRESETS, WeightSchedule
 
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "weights.json").read_text(encoding="utf-8"))
 FULL = ((0.0, 1.0), (1.0, 1.0))
 
 
@@ -236,3 +239,18 @@ def test_safety_above_zero_always_ends_in_a_guarded_step_or_an_error():
         assert any(schedule.weight(p, 0.5, context) > 0.0 for p in starts)
         assert context <= schedule.context and bool(notes) == (context < schedule.context)
     assert outcomes == {"refused", "lowered", "kept"}
+
+
+def test_the_weight_of_every_step_agrees_with_the_shared_vectors():
+    assert len(VECTORS) >= 200
+    for case in VECTORS:
+        schedule = WeightSchedule(case["points"], case["interpolation"], context=case["context"])
+        counted = case["starts"][: case["guarded"]]
+        if case["weights"] is None:
+            with pytest.raises(ValueError, match="^curve: it is zero at each"):
+                guard(schedule, case["safety"], counted)
+            continue
+        context, _ = guard(schedule, case["safety"], counted)
+        assert context == pytest.approx(case["used"], abs=1e-12), case
+        weights = [schedule.weight(p, case["safety"], context) for p in case["starts"]]
+        assert weights == pytest.approx(case["weights"], abs=1e-12), case

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
+import test from "node:test"
+
+import { heightOf, stepWeights } from "../../js/curve.js"
+
+const table = (name) => JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), "utf8"))
+const near = (got, expected, what) => assert.ok(Math.abs(got - expected) <= 1e-6, `${got} is not ${expected}: ${what}`)
+
+test("the curve's height agrees with the shared vectors", () => {
+  const cases = table("curves")
+  assert.ok(cases.length >= 200)
+  for (const entry of cases) {
+    const height = heightOf(entry)
+    for (const [p, y] of entry.samples) near(height(p), y, JSON.stringify([entry.points, entry.interpolation, p]))
+  }
+})
+
+test("the weight of every step, the guard counted in, agrees with the shared vectors", () => {
+  const cases = table("weights")
+  assert.ok(cases.length >= 200)
+  for (const entry of cases) {
+    const { weights, context, fault } = stepWeights(entry, entry.safety, entry.starts, entry.guarded)
+    assert.equal(fault !== "", entry.weights === null, JSON.stringify(entry))
+    if (fault) continue
+    near(context, entry.used, JSON.stringify(entry))
+    entry.weights.forEach((weight, i) => near(weights[i], weight, `step ${i + 1} of ${JSON.stringify(entry)}`))
+  }
+})
+
+test("no rounding takes a height out of its range", () => {
+  const low = heightOf({ points: [[0.09, 1], [0.21, 0], [0.79, 0.6558729489347994]], interpolation: "monotone_cubic" })
+  const high = heightOf({ points: [[0.26, 0], [0.63, 1], [0.94, 0.2605302866978737]], interpolation: "monotone_cubic" })
+  assert.equal(low(0.2099999997818368), 0)
+  assert.equal(high(0.6299999999990743), 1)
+})
