@@ -1,11 +1,121 @@
 // The one place where Safelight meets the ComfyUI page.
+import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { createCurveEditor } from "./editor.js"
+import { PRESETS } from "./curve.js"
+import { createResults } from "./results.js"
+import { followSafety } from "./slider.js"
+import { VERSION } from "./version.js"
+import { speak } from "./words.js"
 
 const FULL = { points: [[0, 1], [1, 1]], interpolation: "linear" }
 
+const PRESET_SETTING = "Safelight.Schedule.DefaultPreset"
+const FEEDBACK_SETTING = "Safelight.Feedback.Show"
+const PAPER = "https://arxiv.org/abs/2411.13982"
+
+const setting = (id) => app.extensionManager.setting.get(id)
+const workflow = () => (app.rootGraph ?? app.graph).serialize()
+
+/** Every node of the workflow, those in subgraphs once for each way to them. */
+function* placed(graph = app.rootGraph ?? app.graph, path = []) {
+  for (const node of graph.nodes) {
+    const here = [...path, String(node.id)]
+    yield { node, path: here, locator: path.length ? `${graph.id}:${node.id}` : here[0] }
+    if (node.subgraph) yield* placed(node.subgraph, here)
+  }
+}
+
+/** The prompt and the workflow of a run, null where the server does not know them (a run sent by another client). */
+async function askWhatRan(id) {
+  const ask = async (path) => (await api.fetchApi(path)).json()
+  try {
+    const running = (await ask("/queue")).queue_running.find((entry) => entry[1] === id)
+    const [, , prompt, { extra_pnginfo: saved }] = running ?? (await ask(`/history/${id}`))[id].prompt
+    return saved?.workflow ? { prompt, workflow: saved.workflow } : null
+  } catch {
+    return null
+  }
+}
+
+const results = createResults(placed, workflow)
+let asked = { id: null, ran: null } // one question for all nodes of a run
+
+function onExecuted({ detail }) {
+  if (!setting(FEEDBACK_SETTING)) return
+  if (asked.id !== detail.prompt_id) asked = { id: detail.prompt_id, ran: askWhatRan(detail.prompt_id) }
+  results.arrived(String(detail.display_node || detail.node), detail.output, asked.ran)
+}
+
+function showResults() {
+  if (setting(FEEDBACK_SETTING)) results.restore(app.nodeOutputs)
+  else results.hideAll()
+}
+
+/** The page's language, from the texts that it has loaded for its nodes too. */
+async function learnLanguage() {
+  const language = setting("Comfy.Locale")
+  if (!language || language === "en") return
+  try {
+    speak((await api.getCustomNodesI18n())[language]?.safelight)
+  } catch {
+    // An older server has no texts: English it is.
+  }
+}
+
+/** A page without gradient sliders makes a number box of one; it has plain sliders. */
+function offerSlider(defs) {
+  const probe = new window.LiteGraph.LGraphNode("probe")
+  const made = (type) => probe.addWidget(type, type, 0, null, {}).constructor
+  if (made("gradientslider") !== made("safelight-unknown")) return
+  for (const def of Object.values(defs)) {
+    const options = def.input?.required?.safety?.[1]
+    if (options?.display === "gradientslider") options.display = "slider"
+  }
+}
+
+/** A node just made: a workflow's own value, where it is loaded from one, comes after this. */
+function startWithPreset(node) {
+  const widget = node.comfyClass === "SafelightWeightSchedule" && node.widgets?.find(({ name }) => name === "preset")
+  const preset = setting(PRESET_SETTING)
+  if (widget && preset in PRESETS) widget.value = preset
+}
+
 app.registerExtension({
   name: "Safelight.Nodes",
+  settings: [
+    {
+      id: PRESET_SETTING,
+      category: ["Safelight", "Nodes", "Default preset"],
+      name: "Default preset",
+      tooltip: "What a new Safelight Weight Schedule starts with. Nodes that are in a workflow keep theirs.",
+      type: "combo",
+      options: Object.keys(PRESETS),
+      defaultValue: "balanced"
+    },
+    {
+      id: FEEDBACK_SETTING,
+      category: ["Safelight", "Nodes", "Show feedback"],
+      name: "Show feedback",
+      tooltip: "After a run, Safelight's nodes show what it did: weights, risk, gate and cost.",
+      type: "boolean",
+      defaultValue: true,
+      onChange: (shown, before) => before !== undefined && showResults()
+    }
+  ],
+  aboutPageBadges: [{ label: `Safelight ${VERSION}`, url: PAPER, icon: "pi pi-book" }],
+  addCustomNodeDefs: offerSlider,
+  async setup() {
+    api.addEventListener("executed", onExecuted)
+    api.addEventListener("graphChanged", ({ detail }) => results.changed(detail))
+    await learnLanguage()
+  },
+  nodeCreated(node) {
+    startWithPreset(node)
+    if (node.comfyClass?.startsWith("Safelight")) followSafety(node)
+  },
+  afterConfigureGraph: showResults,
+  onNodeOutputsUpdated: showResults,
   getCustomWidgets() {
     return {
       // Asked for by `widgetType`; the input itself stays the host's CURVE, so a core Curve Editor can be linked to it.

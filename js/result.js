@@ -1,0 +1,87 @@
+// What a run told, read from the JSON texts of its `executed` message. Pure: no page, no host.
+
+const REPORT_VERSION = 1 // of nodes/report.py
+
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value)
+const isUnit = (value) => isNumber(value) && value >= 0 && value <= 1
+const texts = (value) => (Array.isArray(value) ? value.filter((entry) => typeof entry === "string") : [])
+
+/** The JSON object in a text, or null. */
+function objectIn(text) {
+  try {
+    const value = JSON.parse(text)
+    return value !== null && typeof value === "object" && !Array.isArray(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+/**
+ * A sampler's report (nodes/report.py).
+ * @param {unknown} text
+ * @returns {{fault: "unreadable"|"foreign"} | {fault: "", state: "off"|"alone"|"waiting"|"steered", safety: number,
+ *   risk: number, gate: number, context: number|null, calls: {progress: number, weight: number}[],
+ *   rows: number, plainRows: number, ratio: number|null, notes: string[]}}
+ *   progress in [0, 1] from noise to picture; calls without one are left out.
+ */
+export function readReport(text) {
+  const report = objectIn(text)
+  if (!report) return { fault: "unreadable" }
+  if (report.version !== REPORT_VERSION) return { fault: "foreign" }
+  const { safety, risk, gate, gate_open: open, context, weights, rows, plain_rows: plainRows } = report
+  const sound = [safety, risk, gate].every(isUnit) && typeof open === "boolean" && (context === null || isUnit(context)) &&
+    Array.isArray(weights) && weights.every((call) => call !== null && isUnit(call?.w)) && isNumber(rows) && isNumber(plainRows)
+  if (!sound) return { fault: "unreadable" }
+  const steered = weights.some((call) => call.w > 0)
+  const state = safety === 0 ? "off" : !open ? "alone" : steered ? "steered" : "waiting"
+  // The headline says it already.
+  const notes = texts(report.notes).filter((note) => !(state === "off" || state === "alone") || !note.endsWith(": the stock sampler ran."))
+  return {
+    fault: "", state, safety, risk, gate, context, rows, plainRows, notes,
+    calls: weights.filter((call) => isUnit(call.progress)).map((call) => ({ progress: call.progress, weight: call.w })),
+    ratio: plainRows > 0 ? rows / plainRows : null
+  }
+}
+
+/**
+ * A prompt's verdict (nodes/context.py).
+ * @param {unknown} text
+ * @returns {{fault: "unreadable"} | {fault: "", risk: number, method: string, words: string[], notes: string[]}}
+ */
+export function readVerdict(text) {
+  const verdict = objectIn(text)
+  if (!verdict || !isUnit(verdict.risk) || typeof verdict.method !== "string" || !Array.isArray(verdict.words)) {
+    return { fault: "unreadable" }
+  }
+  return {
+    fault: "", risk: verdict.risk, method: verdict.method, words: texts(verdict.words).filter(Boolean), notes: texts(verdict.notes)
+  }
+}
+
+/**
+ * A text in pieces, those that are one of the words marked; a word inside another word is not marked where it stands
+ * alone elsewhere (scripts without spaces have no words that stand alone).
+ * @returns {{pieces: {text: string, marked: boolean}[], missing: string[]}} missing: words that the text does not have
+ */
+export function markWords(text, words) {
+  const spans = []
+  const missing = []
+  for (const word of words) {
+    const escaped = word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
+    let found = [...text.matchAll(new RegExp(`(?<![\\p{L}\\p{N}])${escaped}(?![\\p{L}\\p{N}])`, "giu"))]
+    if (!found.length) found = [...text.matchAll(new RegExp(escaped, "giu"))]
+    if (!found.length) missing.push(word)
+    spans.push(...found.map((match) => [match.index, match.index + match[0].length]))
+  }
+  spans.sort((a, b) => a[0] - b[0])
+  const pieces = []
+  let at = 0
+  for (const [start, end] of spans) {
+    if (end <= at) continue
+    if (start > at) pieces.push({ text: text.slice(at, start), marked: false })
+    pieces.push({ text: text.slice(Math.max(start, at), end), marked: true })
+    at = end
+  }
+  if (at < text.length) pieces.push({ text: text.slice(at), marked: false })
+  return { pieces, missing }
+}

@@ -1,0 +1,87 @@
+// Which node shows what from its last run, and whether that still is what its settings give. Free of the application.
+import { createReportView, createVerdictView } from "./feedback.js"
+import { mount } from "./mount.js"
+import { settingsBehind } from "./provenance.js"
+
+/** By node type: the key in its `ui`, and the view. */
+const SHOWN = {
+  SafelightKSampler: ["safelight_report", createReportView],
+  SafelightKSamplerAdvanced: ["safelight_report", createReportView],
+  SafelightContextEncode: ["safelight_verdict", createVerdictView]
+}
+const REMEMBERED = 64 // results whose settings are kept for when the page builds their nodes anew (undo, another tab)
+
+const promptOf = (node) => String(node.widgets?.find((widget) => widget.name === "prompt")?.value ?? "")
+
+/**
+ * @param {() => Iterable<{node: object, path: string[], locator: string}>} placed every node of the workflow: the ids
+ *   that lead to it, and its name in the page's outputs
+ * @param {() => object} workflow the workflow as it would be saved now
+ */
+export function createResults(placed, workflow) {
+  const showing = new WeakMap() // node to {view, remove, text, path, run}
+  const runs = new Map() // path and text to {behind, prompt}: the settings it came from, the prompt that it is about
+
+  const places = () => [...placed()].filter(({ node }) => SHOWN[node.comfyClass])
+
+  const hide = (node) => {
+    showing.get(node)?.remove()
+    showing.delete(node)
+  }
+
+  const judge = (node, now) => {
+    const result = showing.get(node)
+    result?.view.setStale(settingsBehind(now, result.path) !== result.run.behind)
+  }
+
+  const show = ({ node, path }, text, run) => {
+    const key = `${path.join(":")} ${text}`
+    const now = workflow()
+    run ??= runs.get(key) ?? { behind: settingsBehind(now, path), prompt: promptOf(node) }
+    runs.delete(key)
+    runs.set(key, run)
+    if (runs.size > REMEMBERED) runs.delete(runs.keys().next().value)
+    let result = showing.get(node)
+    if (!result) {
+      const view = SHOWN[node.comfyClass][1]()
+      result = { view, remove: mount(node, view.element) }
+      showing.set(node, result)
+    }
+    Object.assign(result, { text, path, run })
+    result.view.show(text, run.prompt)
+    judge(node, now)
+  }
+
+  return {
+    /** A node has run. `ran`: what ran, {workflow, prompt}; until that is known it is taken for the present one. */
+    arrived(executionId, output, ran) {
+      const place = places().find(({ path }) => path.join(":") === executionId)
+      const text = output?.[SHOWN[place?.node.comfyClass]?.[0]]?.[0]
+      if (text === undefined) return
+      const { node, path } = place
+      show(place, text, { behind: settingsBehind(workflow(), path), prompt: promptOf(node) })
+      ran.then((found) => {
+        if (!found || showing.get(node)?.text !== text) return
+        const { prompt } = found.prompt?.[executionId]?.inputs ?? {}
+        const behind = settingsBehind(found.workflow, path)
+        if (behind) show(place, text, { behind, prompt: typeof prompt === "string" ? prompt : "" })
+      })
+    },
+    /** The page's outputs, by locator, are these now. */
+    restore(outputs) {
+      for (const place of places()) {
+        const text = outputs?.[place.locator]?.[SHOWN[place.node.comfyClass][0]]?.[0]
+        if (text === undefined) hide(place.node)
+        else if (showing.get(place.node)?.text !== text) show(place, text)
+        else judge(place.node, workflow())
+      }
+    },
+    /** The workflow has changed to this. */
+    changed(now) {
+      for (const { node } of places()) judge(node, now)
+    },
+    hideAll() {
+      for (const { node } of places()) hide(node)
+    }
+  }
+}
