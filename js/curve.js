@@ -78,6 +78,32 @@ export function heightOf({ points, interpolation }) {
   }
 }
 
+const CUBIC_PARTS = 24
+
+/**
+ * The curve between two progresses as a line of [progress, height] pairs: exact, but for the parts of a cubic.
+ * @param {{points: number[][], interpolation: string}} curve
+ * @param {number} from
+ * @param {number} to
+ */
+export function outline(curve, from, to) {
+  const height = heightOf(curve)
+  const line = [[from, height(from)]]
+  const knots = [...curve.points.map(([x]) => x).filter((x) => x > from && x < to), to]
+  for (const x of knots) {
+    const [start, y] = line[line.length - 1]
+    if (curve.interpolation === "step") line.push([x, y])
+    if (curve.interpolation === "monotone_cubic") {
+      for (let i = 1; i < CUBIC_PARTS; i++) {
+        const p = start + ((x - start) * i) / CUBIC_PARTS
+        line.push([p, height(p)])
+      }
+    }
+    line.push([x, height(x)])
+  }
+  return line
+}
+
 /**
  * `context`, lowered where needed so that the last quarter of the run, by steps and by progress, lies behind it.
  * @param {number} context

@@ -1,86 +1,299 @@
-// The editor of a weight curve as a host-free element: JSON in a text area. It knows nothing of ComfyUI.
-// A curve is {"points": [[progress, height], ...], "interpolation": "linear" | "monotone_cubic" | "step"}.
+// The editor of a weight schedule as one element. It knows nothing of ComfyUI: what it needs comes by update(), what it
+// does goes out by handlers.
+import { AXES, CUSTOM, INTERPOLATIONS, PRESETS, heightOf, stepWeights } from "./curve.js"
+import { addPoint, deletePoint, movePoint, tidyContext } from "./curve_edit.js"
+import { readCurve, scheduleFault, writeCurve } from "./curve_value.js"
+import { WORDS, createBar } from "./editor_bar.js"
+import { listenToClipboard, readClipboard, writeClipboard } from "./editor_clipboard.js"
+import { listenToPointers } from "./editor_gestures.js"
+import { listenToKeys } from "./editor_keys.js"
+import { openMenu } from "./editor_menu.js"
+import { createPlot } from "./editor_plot.js"
+import { installStyle } from "./editor_style.js"
+import { createTextPanel } from "./editor_text.js"
+import { percent, placeWords, runWords } from "./editor_words.js"
+
+const isShare = (number) => typeof number === "number" && number >= 0 && number <= 1
 
 /**
- * Reads what the artist typed.
- * @returns {{value: object|string, fault: string}} the curve object and "", or the text as it is and what is wrong with
- *   it. The text is passed on so that the Python side refuses it: a broken curve must never act as some other curve.
+ * What surrounds the curve, as the host tells it. null always means: it comes from a link and cannot be known here.
+ * @typedef {object} Surroundings
+ * @property {?string} preset "custom" draws the editor's own curve and context, any other its preset's
+ * @property {?number} context progress before which the prompt as written steers alone
+ * @property {?string} axis what progress means
+ * @property {string[]} linked which of preset, context and curve come from a link, and cannot be edited
+ * @property {unknown} [linkedCurve] the linked curve's value, undefined where it cannot be known
+ * @property {?number} safety the linked sampler's slider; null too where there is no sampler
+ * @property {?{starts: number[], guarded: number, from: number, to: number}} steps of the linked sampler: progress at
+ *   the start of each step of the whole run, how many of them the guard counts, and which this run does
  */
-export function readCurve(text) {
-  let parsed
-  try {
-    parsed = JSON.parse(text)
-  } catch (error) {
-    return { value: text, fault: text.trim() ? `Not valid JSON: ${error.message}` : "The curve is empty." }
-  }
-  // Never an array: in a prompt the host takes a bare list for a link.
-  if (Array.isArray(parsed)) parsed = { points: parsed }
-  if (parsed === null || typeof parsed !== "object") return { value: text, fault: "A curve is an object with points." }
-  return { value: parsed, fault: faultOf(parsed) }
-}
-
-/** What is wrong with a curve object, "" if nothing is seen; Python has the last word. */
-function faultOf({ points }) {
-  if (!Array.isArray(points) || points.length < 2) return "A curve needs at least two points."
-  const inside = (number) => typeof number === "number" && number >= 0 && number <= 1
-  const wrong = points.findIndex((p) => !Array.isArray(p) || p.length !== 2 || !p.every(inside))
-  return wrong < 0 ? "" : `Point ${wrong + 1} is not a pair of numbers from 0 to 1.`
-}
-
-/** One line for each point would be long: the points stand in one line, the rest below. */
-export function writeCurve(value) {
-  if (typeof value === "string") return value
-  const lines = Object.entries(value).map(([key, entry]) => `  ${JSON.stringify(key)}: ${JSON.stringify(entry)}`)
-  return `{\n${lines.join(",\n")}\n}`
-}
 
 /**
- * @param {object} initial the curve shown at first
- * @param {(value: object|string) => void} onEdit called after each edit by the artist
- * @returns {{element: HTMLElement, getValue: () => object|string, setValue: (value: unknown) => void}}
+ * @param {object} handlers
+ * @param {object} handlers.initial the curve shown at first
+ * @param {(schedule: {preset: string, curve: object|string, context: number, axis?: string}) => void} handlers.edit
+ *   called with each change by the artist, many times in a drag
+ * @param {() => void} handlers.commit called when a gesture is over: one step of undo
+ * @param {() => void} handlers.reset asks for the schedule that a new node has
+ * @returns {{element: HTMLElement, getValue: () => object|string, setValue: (value: unknown) => void,
+ *   update: (surroundings: Partial<Surroundings>) => void}}
  */
-export function createCurveEditor(initial, onEdit) {
-  const element = document.createElement("div")
-  element.style.cssText = "display:flex;flex-direction:column;width:100%;height:100%;box-sizing:border-box;gap:2px"
-  const area = document.createElement("textarea")
-  area.spellcheck = false
-  area.setAttribute("aria-label", "Weight curve as JSON")
-  area.style.cssText =
-    "flex:1;min-height:60px;resize:none;box-sizing:border-box;font:11px monospace;padding:4px;border-radius:4px;" +
-    "border:1px solid var(--border-color,#4e4e4e);background:var(--comfy-input-bg,#222);color:var(--input-text,#ddd)"
-  const message = document.createElement("div")
-  message.setAttribute("role", "alert")
-  message.style.cssText = "color:var(--error-text,#ff6e6e);font:11px sans-serif;flex:none"
-  element.append(area, message)
+export function createCurveEditor(handlers) {
+  installStyle()
+  let own = readCurve(handlers.initial)
+  let around = { preset: CUSTOM, context: 0.2, axis: AXES[0], linked: [], safety: null, steps: null }
+  let selected = -1
+  let pointed = null // the progress under the pointer
+  let before = null // what a gesture has changed so far, as it was
+  let view = null
 
-  let value = initial
+  const box = (className) => {
+    const made = document.createElement("div")
+    made.className = className
+    return made
+  }
+  const element = box("safelight-editor")
+  const stage = box("safelight-plot")
+  const note = box("safelight-note")
+  const readOut = box("safelight-read")
+  const quiet = box("safelight-quiet")
+  quiet.setAttribute("role", "status")
+  note.setAttribute("role", "alert")
+  const announce = (text) => (quiet.textContent = text)
 
-  const show = (fault) => {
-    message.textContent = fault
-    area.style.outline = fault ? "1px solid var(--error-text,#ff6e6e)" : ""
-    area.setAttribute("aria-invalid", String(Boolean(fault)))
+  /** What the node will use: its curve and context, what is wrong or has to be said, what cannot be edited. */
+  function schedule() {
+    const { preset, context, linked } = around
+    const isLinked = (name) => linked.includes(name)
+    const none = { curve: null, context: null, fault: "", said: "", fixed: true, contextFixed: true }
+    if (preset === null) return { ...none, said: "The preset comes from a link." }
+    const fixed = isLinked("curve") || (isLinked("preset") && preset !== CUSTOM)
+    if (Object.hasOwn(PRESETS, preset)) {
+      const said = isLinked("curve") ? "The linked curve acts with the preset custom." : ""
+      return { ...none, ...PRESETS[preset], curve: PRESETS[preset], said, fixed, contextFixed: fixed || isLinked("context") }
+    }
+    if (preset !== CUSTOM) return { ...none, fault: `There is no preset ${JSON.stringify(preset)}.` }
+    const known = { ...none, context: isShare(context) ? context : null, fixed, contextFixed: isLinked("context") }
+    if (isLinked("curve") && around.linkedCurve === undefined) return { ...known, said: "The curve comes from the link." }
+    const { curve, fault } = isLinked("curve") ? readCurve(around.linkedCurve) : own
+    if (fault) return { ...known, fault }
+    const said = isLinked("curve") ? "The linked curve, to be edited there." : ""
+    if (context === null) return { ...known, curve, said: said || "The context comes from a link." }
+    if (known.context === null) return { ...known, curve, fault: "The context is not a number from 0 to 1." }
+    return { ...known, curve, said, fault: scheduleFault({ ...curve, context }) }
   }
 
-  const setValue = (given) => {
-    if (given !== null && typeof given === "object" && "__value__" in given) given = given.__value__
-    if (given === undefined || given === null) return // an older workflow without this value
-    if (JSON.stringify(given) === JSON.stringify(value)) return // our own edit coming back: keep the artist's layout
-    area.value = Array.isArray(given) ? writeCurve({ points: given }) : writeCurve(typeof given === "object" ? given : String(given))
-    const read = readCurve(area.value)
-    value = read.value
-    show(read.fault)
+  function look() {
+    const now = schedule()
+    const { safety, axis, steps } = around
+    const acts = now.curve && now.context !== null && !now.fault
+    const run = acts && steps ? stepWeights({ ...now.curve, context: now.context }, safety ?? 1, steps.starts, steps.guarded) : null
+    return {
+      ...now,
+      fault: now.fault || (run?.fault ?? ""),
+      height: now.curve && heightOf(now.curve),
+      used: run?.context ?? now.context,
+      safety,
+      axis,
+      steps: run && !run.fault ? { ...steps, weights: run.weights } : null,
+      selected
+    }
   }
 
-  area.value = writeCurve(initial)
-  area.addEventListener("input", () => {
-    const read = readCurve(area.value)
-    value = read.value
-    show(read.fault)
-    onEdit(value)
+  function draw() {
+    view = look()
+    if (selected >= (view.curve?.points.length ?? 0)) selected = view.selected = -1
+    bar.update(view.curve?.interpolation, view.fixed, !view.curve)
+    element.classList.toggle("fixed", view.fixed)
+    const text = view.curve ? "" : view.fault || view.said
+    if (note.textContent !== text) note.textContent = text
+    note.classList.toggle("fault", Boolean(view.fault))
+    drawPointed()
+  }
+
+  function drawPointed() {
+    const at = focusedProgress()
+    plot.draw({ ...view, at })
+    const words = at === null ? view.fault || view.said || runWords(view) : placeWords(view, at)
+    readOut.textContent = readOut.title = words
+    readOut.classList.toggle("fault", at === null && Boolean(view.fault))
+  }
+
+  const focusedProgress = () => {
+    if (pointed !== null) return pointed
+    const at = plot.focused()
+    return typeof at === "number" ? (view.curve?.points[at]?.[0] ?? null) : null
+  }
+
+  /** An edit: the preset becomes custom, with what is given and, for the rest, what was shown. */
+  function apply({ curve, context = view.context, axis }) {
+    before ??= { preset: around.preset, curve: own.value, context: around.context }
+    const shown = around.preset === CUSTOM ? own.value : bare(view.curve)
+    own = readCurve(curve ? bare(curve) : shown)
+    around = { ...around, preset: CUSTOM, context: context ?? around.context, axis: axis ?? around.axis }
+    handlers.edit({ preset: CUSTOM, curve: own.value, context: around.context, axis })
+    draw()
+  }
+  const bare = ({ points, interpolation }) => ({ points: points.map((pair) => [...pair]), interpolation })
+
+  const actions = {
+    state: () => ({ ...view, points: view.curve?.points ?? [], fixed: view.fixed || !view.curve }),
+    point(p) {
+      pointed = p === null ? null : Math.min(Math.max(p, 0), 1)
+      drawPointed()
+    },
+    select(index) {
+      selected = index
+      draw()
+      plot.focusPoint(index)
+    },
+    /** @returns {?number} the new point's index, null where there is no room */
+    add(p, w) {
+      const added = addPoint(view.curve, p, w)
+      if (!added) return null
+      apply({ curve: added.curve })
+      actions.select(added.index)
+      announce(`Point ${added.index + 1} added at ${percent(added.curve.points[added.index][0])}`)
+      return added.index
+    },
+    /** A point in the middle after point `index`; for the last one before it, for null in the middle of the run. */
+    addAfter(index) {
+      const { points } = view.curve
+      const left = Math.min(index ?? Math.floor((points.length - 1) / 2), points.length - 2)
+      if (actions.add((points[left][0] + points[left + 1][0]) / 2) === null) announce("No room for a point here")
+    },
+    move: (index, p, w) => apply({ curve: movePoint(view.curve, index, p, w) }),
+    moveContext: (p) => apply({ context: tidyContext(p) }),
+    remove(index) {
+      const curve = deletePoint(view.curve, index)
+      if (!curve) {
+        announce("A curve keeps two points")
+        readOut.textContent = "A curve keeps two points."
+        return
+      }
+      apply({ curve })
+      actions.select(Math.min(index, curve.points.length - 1))
+      announce(`Point ${index + 1} deleted`)
+    },
+    interpolate(interpolation) {
+      if (view.fixed || !view.curve) return
+      apply({ curve: { ...view.curve, interpolation } })
+      actions.commit()
+      announce(WORDS[interpolation])
+    },
+    commit() {
+      before = null
+      handlers.commit()
+    },
+    revert() {
+      if (!before) return
+      own = readCurve(before.curve)
+      around = { ...around, preset: before.preset, context: before.context }
+      handlers.edit(before)
+      before = null
+      draw()
+    },
+    text() {
+      if (!view.curve) return writeCurve(own.value)
+      const { points, interpolation } = view.curve
+      return writeCurve({ points, interpolation, context: view.context, axis: around.axis })
+    },
+    async copy() {
+      if (await writeClipboard(actions.text())) announce((readOut.textContent = "Copied."))
+      else panel.open(actions.text(), "Copy this text.", false)
+    },
+    async paste() {
+      const text = await readClipboard()
+      const fault = text === null ? "Paste the text here." : take(text)
+      if (fault) panel.open(text ?? "", fault, true)
+    },
+    edit: () => panel.open(actions.text(), "A schedule as JSON.", !view.fixed),
+    reset() {
+      if (view.fixed) return
+      handlers.reset()
+      actions.commit()
+      announce("Reset")
+    },
+    menu(at, target) {
+      const { curve, fixed } = view
+      const index = target.kind === "point" ? target.index : selected
+      const place = target.kind === "key" ? undefined : target
+      const none = fixed || !curve
+      openMenu(at, [
+        { label: "Add point here", disabled: none || target.kind === "point", run: () => {
+          if (place) actions.add(place.p, place.kind === "curve" ? undefined : place.w)
+          else actions.addAfter(selected < 0 ? null : selected)
+          actions.commit()
+        } },
+        { label: "Delete point", disabled: none || index < 0 || curve.points.length < 3, run: () => {
+          actions.remove(index)
+          actions.commit()
+        } },
+        null,
+        ...INTERPOLATIONS.map((name) => ({ label: WORDS[name], disabled: none, checked: curve?.interpolation === name,
+          run: () => actions.interpolate(name) })),
+        null,
+        { label: "Copy as JSON", run: actions.copy },
+        { label: "Paste JSON", disabled: fixed, run: actions.paste },
+        { label: fixed ? "Show as text" : "Edit as text", run: actions.edit },
+        { label: "Reset", disabled: fixed, run: actions.reset }
+      ], plot.element)
+    }
+  }
+
+  /** A schedule from text. Returns what is wrong with it, "" where it was taken. */
+  function take(text) {
+    if (view.fixed) return view.said || "This curve cannot be edited here."
+    const { value, curve, fault } = readCurve(text)
+    if (fault) return fault
+    apply({
+      curve,
+      context: view.contextFixed || !isShare(value.context) ? undefined : tidyContext(value.context),
+      axis: AXES.includes(value.axis) ? value.axis : undefined
+    })
+    actions.commit()
+    announce("Pasted")
+    return ""
+  }
+
+  const plot = createPlot()
+  const bar = createBar(actions)
+  const panel = createTextPanel(take, () => plot.element.focus({ preventScroll: true }))
+  stage.append(plot.element, note)
+  element.append(bar.element, stage, readOut, quiet, panel.element)
+  listenToPointers(plot, actions)
+  listenToKeys(plot, actions)
+  listenToClipboard(element, {
+    copy: () => {
+      announce((readOut.textContent = "Copied."))
+      return actions.text()
+    },
+    paste: (text) => {
+      const fault = take(text)
+      if (fault) panel.open(text, fault, !view.fixed)
+    }
   })
-  // The canvas must not take typing for its shortcuts, nor a drag over the text for a drag of the node.
-  for (const type of ["keydown", "keyup", "keypress", "copy", "cut", "paste", "pointerdown"]) {
-    area.addEventListener(type, (event) => event.stopPropagation())
+  element.addEventListener("focusin", () => {
+    const at = plot.focused()
+    if (typeof at === "number") selected = at
+    draw()
+  })
+  element.addEventListener("focusout", () => view && drawPointed())
+  draw()
+
+  return {
+    element,
+    getValue: () => own.value,
+    setValue(given) {
+      if (given === undefined || given === null) return // an older workflow without this value
+      const read = readCurve(given)
+      if (JSON.stringify(read.value) === JSON.stringify(own.value)) return
+      own = read
+      draw()
+    },
+    update(surroundings) {
+      around = { ...around, ...surroundings }
+      draw()
+    }
   }
-  return { element, getValue: () => value, setValue }
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
 import test from "node:test"
 
-import { heightOf, stepWeights } from "../../js/curve.js"
+import { heightOf, outline, stepWeights } from "../../js/curve.js"
 
 const table = (name) => JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), "utf8"))
 const near = (got, expected, what) => assert.ok(Math.abs(got - expected) <= 1e-6, `${got} is not ${expected}: ${what}`)
@@ -33,4 +33,17 @@ test("no rounding takes a height out of its range", () => {
   const high = heightOf({ points: [[0.26, 0], [0.63, 1], [0.94, 0.2605302866978737]], interpolation: "monotone_cubic" })
   assert.equal(low(0.2099999997818368), 0)
   assert.equal(high(0.6299999999990743), 1)
+})
+
+test("the line that is drawn lies on the curve and keeps a step's jumps upright", () => {
+  for (const entry of table("curves")) {
+    const height = heightOf(entry)
+    const line = outline(entry, 0.1, 0.9)
+    assert.deepEqual([line[0][0], line.at(-1)[0]], [0.1, 0.9])
+    line.forEach(([p, h], i) => {
+      if (i) assert.ok(p >= line[i - 1][0])
+      if (entry.interpolation === "step" && i) assert.ok(p === line[i - 1][0] || h === line[i - 1][1])
+      else near(h, height(p), JSON.stringify(entry.points))
+    })
+  }
 })
