@@ -31,7 +31,6 @@ const PATIENCE = 90_000 // ms, for what a loaded machine may take long over
 const SETTINGS = {
   "Comfy.TutorialCompleted": true,
   "Comfy.Notification.ShowVersionUpdates": false,
-  "Comfy.Workflow.Persist": false,
   "Comfy.Minimap.Visible": false,
   "Comfy.VueNodes.Enabled": MODE === "nodes2"
 }

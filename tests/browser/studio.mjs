@@ -75,11 +75,12 @@ export class Studio {
     await this.page.waitForFunction(() => !document.querySelector("#splash-loader, .p-progressspinner"), null, { timeout })
   }
 
-  /** An empty graph at scale 1, nothing to undo, no window open, the pointer in a corner. */
+  /** An empty graph at scale 1, nothing to undo, the pointer where it touches nothing. */
   async clear() {
     this.posted.length = 0
-    await this.page.mouse.move(2, 2)
+    await this.page.mouse.move(700, 860)
     await this.load(EMPTY)
+    await this.#acted()
     await this.page.evaluate(() => {
       document.activeElement?.blur()
       const { tracker, app } = window.studio
@@ -243,6 +244,13 @@ export class Studio {
       if (tracker.captureCanvasState) tracker.captureCanvasState()
       else tracker.checkState() // its name on older pages
     })
+    await this.#acted()
+  }
+
+  /** The page takes what changes within 50 ms of an act for a part of it; an artist's next act comes later. */
+  async #acted() {
+    await this.page.waitForTimeout(100)
+    await this.settle()
   }
 
   /** How many changes can be undone and redone. */
