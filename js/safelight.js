@@ -1,14 +1,12 @@
 // The one place where Safelight meets the ComfyUI page.
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
-import { createCurveEditor } from "./editor.js"
-import { PRESETS } from "./curve.js"
+import { DEFAULT_PRESET, PRESETS } from "./curve.js"
 import { createResults } from "./results.js"
+import { createScheduleWidgets } from "./schedule.js"
 import { followSafety } from "./slider.js"
 import { VERSION } from "./version.js"
 import { speak } from "./words.js"
-
-const FULL = { points: [[0, 1], [1, 1]], interpolation: "linear" }
 
 const PRESET_SETTING = "Safelight.Schedule.DefaultPreset"
 const FEEDBACK_SETTING = "Safelight.Feedback.Show"
@@ -74,11 +72,28 @@ function offerSlider(defs) {
   }
 }
 
+/** Where the steps of a run lie, as the server works it out; null from a server or for settings that give no answer. */
+async function askSteps(run) {
+  try {
+    const answer = await api.fetchApi(`/safelight/steps?${new URLSearchParams(run)}`)
+    return answer.ok ? await answer.json() : null
+  } catch {
+    return null
+  }
+}
+
+/** The page's history takes note: an edit by touch, or one with a key held down, would else pass it by. */
+function edited() {
+  app.canvas.emitBeforeChange()
+  app.canvas.emitAfterChange()
+}
+
+const firstPreset = () => (setting(PRESET_SETTING) in PRESETS ? setting(PRESET_SETTING) : DEFAULT_PRESET)
+
 /** A node just made: a workflow's own value, where it is loaded from one, comes after this. */
 function startWithPreset(node) {
   const widget = node.comfyClass === "SafelightWeightSchedule" && node.widgets?.find(({ name }) => name === "preset")
-  const preset = setting(PRESET_SETTING)
-  if (widget && preset in PRESETS) widget.value = preset
+  if (widget) widget.value = firstPreset()
 }
 
 app.registerExtension({
@@ -119,17 +134,7 @@ app.registerExtension({
   getCustomWidgets() {
     return {
       // Asked for by `widgetType`; the input itself stays the host's CURVE, so a core Curve Editor can be linked to it.
-      SAFELIGHT_CURVE(node, inputName, inputData) {
-        const editor = createCurveEditor(inputData?.[1]?.default ?? FULL, (value) => {
-          widget.value = value // through the setter: the page's value store sees it
-        })
-        const widget = node.addDOMWidget(inputName, "SAFELIGHT_CURVE", editor.element, {
-          getValue: editor.getValue,
-          setValue: editor.setValue,
-          getMinHeight: () => 110
-        })
-        return { widget, minWidth: 260, minHeight: 120 }
-      }
+      SAFELIGHT_CURVE: createScheduleWidgets({ askSteps, edited, firstPreset })
     }
   }
 })
