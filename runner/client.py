@@ -48,8 +48,12 @@ class Client:
             return False
         return True
 
+    def get(self, path: str) -> Any:
+        """The JSON at a path of the server."""
+        return json.loads(self._open(path))
+
     def object_info(self) -> dict[str, Any]:
-        return json.loads(self._open("/object_info"))
+        return self.get("/object_info")
 
     def submit(self, prompt: dict[str, Any], workflow: dict[str, Any] | None = None) -> str:
         """Queues an API-format prompt and returns its id; `workflow` is kept in the pictures for the page."""

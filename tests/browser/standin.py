@@ -4,7 +4,8 @@
 
 FRONTEND is the `static` folder of a comfyui-frontend-package. What nodes there are comes from object_info.json, which
 was recorded from a real server; the pack's scripts, translations, workflows and subgraphs come from the working tree,
-read anew for each request. A posted prompt is answered and reported as done at once. Needs aiohttp, as ComfyUI does.
+read anew for each request. A posted prompt is kept in the history and reported as done at once; nothing runs. Needs
+aiohttp, as ComfyUI does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -39,17 +41,27 @@ def translations(locales: Path) -> dict[str, Any]:
     return found
 
 
+def run_of(query: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The settings of a run, however they are written, those left out at the nodes' defaults."""
+    return (
+        int(query["steps"]), query.get("sampler_name", "euler"), query["scheduler"], float(query.get("denoise", 1)),
+        int(query.get("start_at_step", 0)), int(query.get("end_at_step", 10000)),
+        query.get("return_with_leftover_noise", "disable"),
+    )  # fmt: skip
+
+
 class StandIn:
     """The state of one server: its settings, the user's files, the open pages, the prompts taken."""
 
     def __init__(self, frontend: Path) -> None:
         self.frontend = frontend
         self.nodes = json.loads((HERE / "object_info.json").read_text("utf-8"))
-        self.steps = json.loads((HERE / "steps.json").read_text("utf-8"))
+        recorded = json.loads((HERE / "steps.json").read_text("utf-8"))
+        self.steps = {run_of(entry["run"]): entry["answer"] for entry in recorded}
         self.settings: dict[str, Any] = {}
         self.files: dict[str, bytes] = {}
         self.pages: dict[str, web.WebSocketResponse] = {}
-        self.taken = 0
+        self.history: dict[str, Any] = {}
 
     def app(self) -> web.Application:
         api = web.RouteTableDef()
@@ -63,7 +75,6 @@ class StandIn:
             "/users": {"storage": "server", "migrated": True},
             "/node_replacements": {},
             "/jobs": {"jobs": [], "pagination": {"offset": 0, "limit": 200, "total": 0, "has_more": False}},
-            "/history": {},
             "/internal/logs": "",
             "/internal/folder_paths": {},
             "/internal/files/{kind}": [],
@@ -87,6 +98,8 @@ class StandIn:
             ("GET", "/global_subgraphs/{id}", self.get_subgraphs),
             ("GET", f"/{NAME}/steps", self.get_steps),
             ("POST", "/prompt", self.take_prompt),
+            ("GET", "/history", self.get_history),
+            ("GET", "/history/{id}", self.get_history),
             ("GET", "/ws", self.talk),
         ):
             api.route(method, path)(handler)
@@ -169,20 +182,28 @@ class StandIn:
         return web.json_response(None if "id" in request.match_info else found)
 
     async def get_steps(self, request: web.Request) -> web.Response:
-        """The recorded answer to this query; 404, as on a server without the route, to one that was not recorded."""
-        key = "&".join(f"{name}={request.query[name]}" for name in sorted(request.query))
-        return web.json_response(self.steps[key]) if key in self.steps else web.Response(status=404)
+        """The recorded answer for this run; 404, as on a server without the route, for one that was not recorded."""
+        answer = self.steps.get(run_of(request.query))
+        return web.Response(status=404) if answer is None else web.json_response(answer)
+
+    async def get_history(self, request: web.Request) -> web.Response:
+        key = request.match_info.get("id")
+        return web.json_response(
+            self.history if key is None else {key: self.history[key]} if key in self.history else {}
+        )
 
     async def take_prompt(self, request: web.Request) -> web.Response:
         body = await request.json()
-        self.taken += 1
-        prompt_id = str(body.get("prompt_id") or uuid.uuid4())
+        prompt_id, number = str(body.get("prompt_id") or uuid.uuid4()), len(self.history)
+        status = {"status_str": "success", "completed": True, "messages": []}
+        entry = [number, prompt_id, body["prompt"], body.get("extra_data", {}), []]
+        self.history[prompt_id] = {"prompt": entry, "outputs": {}, "status": status, "meta": {}}
         page = self.pages.get(body.get("client_id", ""))
         if page is not None:
             done = {"prompt_id": prompt_id, "timestamp": 0}
             for kind, data in (("execution_start", done), ("execution_success", done), ("status", _status())):
                 await page.send_json({"type": kind, "data": data})
-        return web.json_response({"prompt_id": prompt_id, "number": self.taken, "node_errors": {}})
+        return web.json_response({"prompt_id": prompt_id, "number": number, "node_errors": {}})
 
     async def talk(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
