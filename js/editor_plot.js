@@ -2,7 +2,7 @@
 import { outline } from "./curve.js"
 
 const NAMESPACE = "http://www.w3.org/2000/svg"
-const MARGIN = { left: 27, right: 10, top: 8, bottom: 20 } // px, room for the labels and half a handle
+const MARGIN = { left: 22, right: 10, top: 8, bottom: 20 } // px, room for the labels and half a handle
 const HANDLE = 4.5 // px, radius of a point
 // How far, in px, a pointer may be from what it means.
 const REACH = { mouse: { point: 9, edge: 5, curve: 6 }, touch: { point: 20, edge: 14, curve: 12 } }
@@ -47,7 +47,7 @@ export function createPlot() {
     return made
   }
   const labels = {
-    top: label("end", "1"), middle: label("end", "0.5"), zero: label("end", "0"), weight: label("middle", "weight"),
+    top: label("end", "1"), zero: label("end", "0"), weight: label("middle", "weight"),
     start: label("start", "0 %"), axis: label("middle", ""), end: label("end", "100 %"), before: label("start", "as written")
   }
   const element = shape(
@@ -79,10 +79,9 @@ export function createPlot() {
     set(parts.grid, [...across, ...up].join(""))
     set(parts.frame, `M${left} ${top}V${bottom}H${right}`)
     const foot = size.height - 3
-    put(labels.top, { x: left - 4, y: top + 4 })
-    put(labels.middle, { x: left - 4, y: toY(0.5) + 3 })
-    put(labels.zero, { x: left - 4, y: bottom + 2 })
-    put(labels.weight, { transform: `translate(8 ${toY(0.5)}) rotate(-90)`, visibility: inner().height > 54 ? "visible" : "hidden" })
+    put(labels.top, { x: left - 7, y: top + 4 })
+    put(labels.zero, { x: left - 7, y: bottom + 2 })
+    put(labels.weight, { transform: `translate(13 ${toY(0.5)}) rotate(-90)`, visibility: inner().height > 54 ? "visible" : "hidden" })
     put(labels.start, { x: left, y: foot })
     put(labels.axis, { x: (left + right) / 2, y: foot })
     put(labels.end, { x: right, y: foot })
