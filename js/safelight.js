@@ -4,12 +4,11 @@ import { app } from "../../scripts/app.js"
 import { DEFAULT_PRESET, PRESETS } from "./curve.js"
 import { createResults } from "./results.js"
 import { createScheduleWidgets } from "./schedule.js"
+import { FEEDBACK, PRESET, settings } from "./settings.js"
 import { followSafety } from "./slider.js"
 import { VERSION } from "./version.js"
 import { speak } from "./words.js"
 
-const PRESET_SETTING = "Safelight.Schedule.DefaultPreset"
-const FEEDBACK_SETTING = "Safelight.Feedback.Show"
 const PAPER = "https://arxiv.org/abs/2411.13982"
 
 const setting = (id) => app.extensionManager.setting.get(id)
@@ -40,13 +39,13 @@ const results = createResults(placed, workflow)
 let asked = { id: null, ran: null } // one question for all nodes of a run
 
 function onExecuted({ detail }) {
-  if (!setting(FEEDBACK_SETTING)) return
+  if (!setting(FEEDBACK)) return
   if (asked.id !== detail.prompt_id) asked = { id: detail.prompt_id, ran: askWhatRan(detail.prompt_id) }
   results.arrived(String(detail.display_node || detail.node), detail.output, asked.ran)
 }
 
 function showResults() {
-  if (setting(FEEDBACK_SETTING)) results.restore(app.nodeOutputs)
+  if (setting(FEEDBACK)) results.restore(app.nodeOutputs)
   else results.hideAll()
 }
 
@@ -88,7 +87,7 @@ function edited() {
   app.canvas.emitAfterChange()
 }
 
-const firstPreset = () => (setting(PRESET_SETTING) in PRESETS ? setting(PRESET_SETTING) : DEFAULT_PRESET)
+const firstPreset = () => (setting(PRESET) in PRESETS ? setting(PRESET) : DEFAULT_PRESET)
 
 /** A node just made: a workflow's own value, where it is loaded from one, comes after this. */
 function startWithPreset(node) {
@@ -98,26 +97,7 @@ function startWithPreset(node) {
 
 app.registerExtension({
   name: "Safelight.Nodes",
-  settings: [
-    {
-      id: PRESET_SETTING,
-      category: ["Safelight", "Nodes", "Default preset"],
-      name: "Default preset",
-      tooltip: "What a new Safelight Weight Schedule starts with. Nodes that are in a workflow keep theirs.",
-      type: "combo",
-      options: Object.keys(PRESETS),
-      defaultValue: "balanced"
-    },
-    {
-      id: FEEDBACK_SETTING,
-      category: ["Safelight", "Nodes", "Show feedback"],
-      name: "Show feedback",
-      tooltip: "After a run, Safelight's nodes show what it did: weights, risk, gate and cost.",
-      type: "boolean",
-      defaultValue: true,
-      onChange: (shown, before) => before !== undefined && showResults()
-    }
-  ],
+  settings: settings(showResults),
   aboutPageBadges: [{ label: `Safelight ${VERSION}`, url: PAPER, icon: "pi pi-book" }],
   addCustomNodeDefs: offerSlider,
   async setup() {

@@ -19,7 +19,6 @@ export const ENGLISH = {
     start: "noise",
     end: "picture",
     risk: "risk",
-    gate: "gate {gate}",
     open: "gate {gate} open",
     closed: "gate {gate} closed",
     work: "work",
