@@ -28,9 +28,9 @@ CORE = (
     *("CurveEditor", "DualCLIPLoader", "EmptyLatentImage", "EmptySD3LatentImage", "FluxGuidance", "ImageScale"),
     *("ImageScaleBy", "ImageUpscaleWithModel", "InpaintModelConditioning", "KSampler", "KSamplerAdvanced"),
     *("KSamplerSelect", "KarrasScheduler", "LatentUpscale", "LatentUpscaleBy", "LoadImage", "LoadImageMask"),
-    *("LoraLoader", "MaskComposite", "ModelSamplingFlux", "PreviewAny", "PreviewImage", "PrimitiveFloat", "PrimitiveString"),
-    *("RandomNoise", "SamplerCustom", "SamplerCustomAdvanced", "SaveImage", "SetLatentNoiseMask", "SolidMask"),
-    *("UNETLoader", "UpscaleModelLoader", "VAEDecode", "VAEEncode", "VAEEncodeForInpaint", "VAELoader"),
+    *("LoraLoader", "MaskComposite", "ModelSamplingFlux", "PreviewAny", "PreviewImage", "PrimitiveFloat"),
+    *("PrimitiveString", "RandomNoise", "SamplerCustom", "SamplerCustomAdvanced", "SaveImage", "SetLatentNoiseMask"),
+    *("SolidMask", "UNETLoader", "UpscaleModelLoader", "VAEDecode", "VAEEncode", "VAEEncodeForInpaint", "VAELoader"),
 )
 
 

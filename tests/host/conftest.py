@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--comfyui")
     config.checkout = Path(path).resolve() if path else None
     loading.load_host(config.checkout)
+    loading.load_file("runner", loading.ROOT / "runner" / "__init__.py", package=True)
     config.skipped_tests = set()
     config.remarks = []  # what a passing test has to say, printed at the end
 
@@ -110,3 +111,17 @@ def prompts():
     from tiny_models import conditioning
 
     return conditioning(11), conditioning(12), conditioning(13)
+
+
+@pytest.fixture(scope="session")
+def server(request, tmp_path_factory):
+    """A server of the host under test, with this pack and the tiny models' nodes: its client, and its log."""
+    import host
+
+    from runner.hosts import Host
+    from runner.server import running
+
+    log = tmp_path_factory.mktemp("server") / "comfyui.log"
+    chosen = Host(request.config.checkout, host.VERSION, "under test")
+    with running(chosen, Path(sys.executable), loading.ROOT, log, beside=[HERE / "tiny_pack"]) as started:
+        yield started.client, log

@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import time
 import urllib.error
 import urllib.request
 
 import host
-import loading
 import pytest
 import torch
 from PIL import Image
 
-loading.load_file("runner", loading.ROOT / "runner" / "__init__.py", package=True)
-from runner.client import pictures  # noqa: E402
-from runner.hosts import Host  # noqa: E402
-from runner.messages import Failure  # noqa: E402
-from runner.server import running  # noqa: E402
+from runner.client import pictures
+from runner.messages import Failure
 
 NODES = {"SafelightConcepts", "SafelightContextEncode", "SafelightWeightSchedule", "SafelightKSampler",
          "SafelightKSamplerAdvanced", "SafelightGuider", "SafelightModelPatch", "SafelightDemoLoader"}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server(request, tmp_path_factory):
-    """A server of the host under test, with this pack and the tiny models' nodes, and its log."""
-    from pathlib import Path
-
-    log = tmp_path_factory.mktemp("server") / "comfyui.log"
-    chosen = Host(request.config.checkout, host.VERSION, "under test")
-    with running(chosen, Path(sys.executable), loading.ROOT, log,
-                 beside=[Path(__file__).with_name("tiny_pack")]) as started:
-        yield started.client, log
 
 
 def graph(sampler, prefix, **inputs):

@@ -85,6 +85,12 @@ def unet_model(model_type: str = "EPS", in_channels: int = 4) -> comfy.model_pat
     return patcher(model)
 
 
+def sdxl_model(context: int, pooled: int) -> comfy.model_patcher.ModelPatcher:
+    """An SDXL-like UNet for text states `context` wide; its vector is the pooled output and six embedded sizes."""
+    network = {**UNET, "context_dim": context, "num_classes": "sequential", "adm_in_channels": pooled + 6 * 256}
+    return patcher(comfy.model_base.SDXL(config_of(comfy.supported_models.SDXL, network)))
+
+
 def sd3_model() -> comfy.model_patcher.ModelPatcher:
     """An SD3-like flow model: MMDiT, one block, 16 channels, a pooled output."""
     network = {
@@ -107,14 +113,14 @@ def sd3_model() -> comfy.model_patcher.ModelPatcher:
     return patcher(model)
 
 
-def flux_model() -> comfy.model_patcher.ModelPatcher:
+def flux_model(context: int = CONTEXT, pooled: int = POOLED) -> comfy.model_patcher.ModelPatcher:
     """A Flux-like flow model: one double and one single block, 16 channels, distilled guidance."""
     network = {
         "image_model": "flux",
         "in_channels": 16,
         "out_channels": 16,
-        "vec_in_dim": POOLED,
-        "context_in_dim": CONTEXT,
+        "vec_in_dim": pooled,
+        "context_in_dim": context,
         "hidden_size": 32,
         "mlp_ratio": 2.0,
         "num_heads": 2,

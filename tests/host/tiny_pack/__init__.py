@@ -1,9 +1,10 @@
-"""A custom node pack for the server under test: a tiny random model, prompts for it, and pictures of its latents."""
+"""A custom node pack for the server under test: tiny random models, prompts for them, and pictures of their latents."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -41,8 +42,31 @@ class TinyPrompt:
         return (conditioning,)
 
 
+def decoded(latents):
+    """A latent's first three channels as an IMAGE."""
+    return torch.sigmoid(latents[:, :3].movedim(1, -1).float())
+
+
+class TinyCheckpoint:
+    """In a checkpoint loader's place: a random model of that kind, its text encoder, and a viewer of its latents."""
+
+    RETURN_TYPES = ("MODEL", "CLIP", "VAE")
+    FUNCTION = "load"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"kind": (["SDXL", "Flux"], {})}}
+
+    def load(self, kind):
+        import tiny_encoders as encoders  # not on import: it needs a host that has started
+
+        model = (tiny_models.sdxl_model(encoders.L + encoders.G, encoders.G) if kind == "SDXL" else
+                 tiny_models.flux_model(encoders.T5, encoders.L))  # fmt: skip
+        return (model, encoders.clip(kind), SimpleNamespace(decode=decoded))
+
+
 class TinyPicture:
-    """Shows a latent's first three channels as an IMAGE."""
 
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "decode"
@@ -53,8 +77,9 @@ class TinyPicture:
         return {"required": {"samples": ("LATENT",)}}
 
     def decode(self, samples):
-        picture = samples["samples"][:, :3].movedim(1, -1)
-        return (torch.sigmoid(picture.float()),)
+        return (decoded(samples["samples"]),)
 
 
-NODE_CLASS_MAPPINGS = {"TinyModel": TinyModel, "TinyPrompt": TinyPrompt, "TinyPicture": TinyPicture}
+NODE_CLASS_MAPPINGS = {
+    node.__name__: node for node in (TinyModel, TinyCheckpoint, TinyPrompt, TinyPicture)
+}
