@@ -44,8 +44,8 @@ function onExecuted({ detail }) {
   results.arrived(String(detail.display_node || detail.node), detail.output, asked.ran)
 }
 
-function showResults() {
-  if (setting(FEEDBACK)) results.restore(app.nodeOutputs)
+function showResults(wanted = setting(FEEDBACK)) {
+  if (wanted) results.restore(app.nodeOutputs)
   else results.hideAll()
 }
 
@@ -109,8 +109,8 @@ app.registerExtension({
     startWithPreset(node)
     if (node.comfyClass?.startsWith("Safelight")) followSafety(node)
   },
-  afterConfigureGraph: showResults,
-  onNodeOutputsUpdated: showResults,
+  afterConfigureGraph: () => showResults(),
+  onNodeOutputsUpdated: () => showResults(),
   getCustomWidgets() {
     return {
       // Asked for by `widgetType`; the input itself stays the host's CURVE, so a core Curve Editor can be linked to it.

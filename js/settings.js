@@ -4,7 +4,7 @@ import { DEFAULT_PRESET, PRESETS } from "./curve.js"
 export const PRESET = "Safelight.Schedule.DefaultPreset"
 export const FEEDBACK = "Safelight.Feedback.Show"
 
-/** @param {() => void} onFeedback called when feedback is switched on or off */
+/** @param {(shown: boolean) => void} onFeedback called when feedback is switched on or off; older pages store the value later */
 export const settings = (onFeedback) => [
   {
     id: PRESET,
@@ -22,6 +22,6 @@ export const settings = (onFeedback) => [
     tooltip: "After a run, the sampler nodes show weights, risk, gate and cost, and Context Encode shows its verdict.",
     type: "boolean",
     defaultValue: true,
-    onChange: (shown, before) => before !== undefined && onFeedback() // the page calls it once at the start, too
+    onChange: (shown, before) => before !== undefined && onFeedback(shown) // the page calls it once at the start, too
   }
 ]

@@ -1,19 +1,10 @@
 // The level's word beside the safety slider. It knows nodes and widgets, not the application.
+import { chain } from "./chain.js"
 import { LEVELS, levelOf } from "./levels.js"
 import { say } from "./words.js"
 
 const INPUT = "safety"
 const BETWEEN = " · "
-
-/** Lets `after` run behind a method that the page or another pack may have set. */
-function chain(object, method, after) {
-  const before = object[method]
-  object[method] = function (...given) {
-    const answer = before?.apply(this, given)
-    after()
-    return answer
-  }
-}
 
 /**
  * Keeps the level's word in the label of a node's safety widget. A widget's label is shown and never saved; a name that
@@ -38,7 +29,8 @@ export function followSafety(node) {
       if (input?.label) input.label = named(input.label)
     }
     const level = input?.link == null ? levelOf(widget.value) : "" // a linked value is not known here
-    worded = level ? `${plain || INPUT}${BETWEEN}${say(`level.${level}`)}` : plain
+    const name = input?.label || plain || INPUT // older pages forget to show a name that a workflow was saved with
+    worded = level ? `${name}${BETWEEN}${say(`level.${level}`)}` : input?.label || plain
     if (widget.label !== worded) widget.label = worded
   }
   chain(widget, "callback", update)

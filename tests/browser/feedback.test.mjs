@@ -227,8 +227,12 @@ test("the setting takes effect at once", async ({ page, studio }) => {
 test("it comes back with the page's outputs, and goes with them", async ({ page, studio }) => {
   const id = await studio.add("SafelightKSampler", { values: { safety: 0.75 } })
   await studio.executed(id, { safelight_report: [report()] })
-  const saved = await studio.reopen() // nodes made anew, outputs kept
+  const saved = await studio.save()
+  await studio.set(id, "steps", 30)
+  await studio.commit()
+  await studio.undo() // makes the nodes anew
   assert.ok((await feedback(page, id)).includes("1.38 x"))
+  await studio.element(id, "safelight_feedback")
   assert.deepEqual((await studio.save()).nodes, saved.nodes)
   await page.evaluate(() => { window.studio.app.nodeOutputs = {} })
   assert.equal(await feedback(page, id), null)
