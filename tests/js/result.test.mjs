@@ -1,0 +1,59 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import { markWords, readReport, readVerdict } from "../../js/result.js"
+
+const base = {
+  version: 1, safety: 0.5, risk: 0.9, gate: 0.5, gate_open: true, context: 0.2, schedule: {}, merge: "every step",
+  weights: [{ sigma: 14, progress: 0, w: 0 }, { sigma: 2, progress: 0.5, w: 0.5 }], rows: 5, plain_rows: 4, notes: ["a"]
+}
+const read = (more) => readReport(JSON.stringify({ ...base, ...more }))
+
+test("a report", () => {
+  assert.deepEqual(read(), {
+    fault: "", state: "steered", safety: 0.5, risk: 0.9, gate: 0.5, context: 0.2, rows: 5, plainRows: 4, ratio: 1.25, notes: ["a"],
+    calls: [{ progress: 0, weight: 0 }, { progress: 0.5, weight: 0.5 }]
+  })
+})
+
+test("what a run was is told by what it did", () => {
+  const idle = [{ sigma: 1, progress: null, w: 0 }]
+  const why = "safety is 0: the stock sampler ran."
+  assert.equal(read({ safety: 0, weights: idle }).state, "off")
+  assert.equal(read({ gate_open: false, weights: idle }).state, "alone")
+  assert.equal(read({ weights: [{ sigma: 1, progress: 0.1, w: 0 }] }).state, "waiting")
+  assert.deepEqual(read({ safety: 0, weights: idle, notes: [why, "b"] }).notes, ["b"])
+  assert.deepEqual(read({ weights: idle }).calls, [], "no progress, no place in the plot")
+  assert.equal(read({ rows: 0, plain_rows: 0, weights: [] }).ratio, null)
+})
+
+test("a report that is not one is a fault, never a number", () => {
+  const odd = ["", "x", "[]", "null", "1", "{}", undefined, null, 7, {}]
+  for (const text of odd) assert.equal(readReport(text).fault === "", false, String(text))
+  for (const more of [
+    { safety: 2 }, { risk: null }, { gate: "0.5" }, { gate_open: 1 }, { context: -1 }, { weights: {} }, { weights: [null] },
+    { weights: [{ w: 2 }] }, { rows: "5" }, { plain_rows: null }
+  ]) assert.equal(read(more).fault, "unreadable", JSON.stringify(more))
+  assert.equal(read({ version: 2 }).fault, "foreign")
+  assert.equal(readReport(JSON.stringify(base).replace("0.9", "NaN")).fault, "unreadable")
+})
+
+test("a verdict", () => {
+  const verdict = { risk: 0.8, method: "project", words: ["knife", "", 3], notes: ["n", 3] }
+  assert.deepEqual(readVerdict(JSON.stringify(verdict)), { fault: "", risk: 0.8, method: "project", words: ["knife"], notes: ["n"] })
+  for (const more of [{ risk: -1 }, { method: 1 }, { words: "knife" }]) {
+    assert.equal(readVerdict(JSON.stringify({ ...verdict, ...more })).fault, "unreadable")
+  }
+})
+
+test("words are marked where they stand alone, whatever their case, and the text stays whole", () => {
+  const marked = (text, words) => markWords(text, words).pieces.filter((piece) => piece.marked).map((piece) => piece.text)
+  assert.deepEqual(marked("a Knife, knives, (knife:1.3) penknife", ["knife"]), ["Knife", "knife"])
+  assert.deepEqual(marked("penknife", ["knife"]), ["knife"], "else inside another word")
+  assert.deepEqual(marked("一把刀在桌上", ["刀"]), ["刀"])
+  assert.deepEqual(marked("a+b (c", ["a+b", "(c"]), ["a+b", "(c"], "no word is a pattern")
+  assert.deepEqual(markWords("a spoon", ["knife"]).missing, ["knife"])
+  for (const text of ["", "x", "kitchen knife", "<b>knife</b>"]) {
+    const { pieces } = markWords(text, ["knife", "kitchen knife", "fe"])
+    assert.equal(pieces.map((piece) => piece.text).join(""), text)
+  }
+})
