@@ -4,6 +4,7 @@ import { chain } from "./chain.js"
 import { AXES } from "./curve.js"
 import { createCurveEditor } from "./editor.js"
 import { servedBy, sourceOf } from "./linked.js"
+import { holdPlace } from "./place.js"
 
 const TYPE = "SAFELIGHT_CURVE"
 const SIZE = { width: 280, height: 168 } // px: the plot stays legible
@@ -113,6 +114,7 @@ export function createScheduleWidgets(page) {
       requestAnimationFrame(refresh) // by then the page has given it its values
     })
     chain(node, "onRemoved", () => unwatch(refresh))
+    holdPlace(node, name, editor.element)
     return { widget, minWidth: SIZE.width, minHeight: SIZE.height + 10 }
   }
 }
