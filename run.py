@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+SUITES = ("unit", "contract", "host", "browser")
 
 
 def _interpreter(path: str) -> Path:
@@ -54,8 +55,14 @@ def parser() -> argparse.ArgumentParser:
         "and goes on; further options go to bench/evidence.py",
     )
 
-    test = commands.add_parser("test", parents=[where], help="the unit, contract and host tests")
-    test.add_argument("-k", metavar="EXPRESSION", help="only the tests that match, as pytest's -k")
+    test = commands.add_parser("test", parents=[where], help="the unit, contract, host and browser tests")
+    test.add_argument("-k", default="", metavar="EXPRESSION", help="only the tests that match, as pytest's -k")
+    test.add_argument(
+        "--suite", nargs="+", choices=SUITES, default=SUITES, metavar="NAME", help=f"of {', '.join(SUITES)} only these"
+    )
+    test.add_argument(
+        "--frontend", nargs="+", default=[], metavar="VERSION", help="releases of the page for the browser tests"
+    )
 
     check = commands.add_parser("check", help="lint and type check")
     check.add_argument(
@@ -85,7 +92,7 @@ def main(words: list[str] | None = None) -> int:
         host = hosts.find_host(ROOT, options.comfyui, ROOT / ".hosts", options.python)
         messages.say(f"Using {host.name}: {host.why}")
         if options.command == "test":
-            return suites.run_tests(ROOT, host, environment, ["-k", options.k] if options.k else [])
+            return suites.run_tests(ROOT, host, environment, options.k, options.suite, options.frontend)
         if options.evidence:
             return demo.run_evidence(ROOT, host, environment, further)
         return demo.run_demo(

@@ -20,7 +20,10 @@ from .processes import WINDOWS, start, stop
 
 START_TIMEOUT = 240.0  # seconds; a first start compiles every file it imports
 PACK = "safelight"  # the folder's name in custom_nodes, as the registry installs it
-NOT_IN_A_COPY = (".git", ".hosts", ".venv", "output", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache")
+NOT_IN_A_COPY = (
+    *(".git", ".hosts", ".frontends", ".venv", "output", "node_modules"),
+    *("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"),
+)
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,11 @@ def running(
     port: int | None = None,
     gpu: bool = False,
     beside: Sequence[Path] = (),
+    further: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Starts a host with the pack at `root`, yields once it answers, and ends it with all it started.
 
-    Packs `beside` it are linked too, under their folders' names.
+    Packs `beside` it are linked too, under their folders' names; `further` arguments go to the host.
     """
     base = Path(tempfile.mkdtemp(prefix="safelight-host-"))
     process = None
@@ -107,14 +111,14 @@ def running(
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as sink:
             process = start(
-                [*launch, *arguments(host, base, port, gpu=gpu)],
+                [*launch, *arguments(host, base, port, gpu=gpu), *further],
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 cwd=base,
                 env=environment,
             )
         client = Client(f"http://127.0.0.1:{port}")
-        _wait_until_up(client, process, log, host)
+        wait_until_up(client, process, log, host.name)
         yield Server(client, base, process)
     finally:
         if process:
@@ -122,17 +126,18 @@ def running(
         shutil.rmtree(base, ignore_errors=True)
 
 
-def _wait_until_up(client: Client, process: subprocess.Popen, log: Path, host: Host) -> None:
-    progress = Progress(f"Starting {host.name}; its log: {log}")
+def wait_until_up(client: Client, process: subprocess.Popen, log: Path, name: str) -> None:
+    """Returns once a server answers; raises Failure with its last words if it ends or stays silent."""
+    progress = Progress(f"Starting {name}; its log: {log}")
     while not client.is_up():
         if process.poll() is not None:
             raise Failure(
-                f"{last_lines(log)}\n{host.name} ended while starting",
+                f"{last_lines(log)}\n{name} ended while starting",
                 "its last words stand above; a missing module means that its environment is incomplete",
             )
         if progress.elapsed() > START_TIMEOUT:
             raise Failure(
-                f"{last_lines(log)}\n{host.name} does not answer at {client.url}",
+                f"{last_lines(log)}\n{name} does not answer at {client.url}",
                 "see its last words above; a firewall that blocks local connections has this effect too",
             )
         progress.update("waiting for its first answer")

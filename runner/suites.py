@@ -1,36 +1,45 @@
-"""`python run.py test`: the unit, contract and host suites on the host found, and their totals."""
+"""`python run.py test`: the unit, contract, host and browser suites on the host found, and their totals."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import browser
 from .environment import CHECK_TOOLS, TEST_TOOLS, Environment, Step, prepare, torch_steps
 from .hosts import Host
 from .messages import Failure, say
 
-SUITES = ("unit", "contract", "host")
+BROWSER = "browser"  # the one suite that is not pytest's
 NOTHING_COLLECTED = 5  # pytest's exit code
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one suite reported."""
+    """What one suite reported; `missing` says why it, or a part of it, was not run."""
 
     suite: str
     code: int
     passed: int
     failed: int
     skipped: int
+    missing: str = ""
 
     @property
     def ok(self) -> bool:
         return self.code == 0 and self.failed == 0
+
+    @property
+    def words(self) -> str:
+        return f"{self.suite} {self.passed}" + ("" if self.ok else " (failed)") + (
+            f" (not run: {self.missing})" if self.missing else "")
 
 
 def outcome(suite: str, code: int, report: Path) -> Outcome:
@@ -46,7 +55,7 @@ def outcome(suite: str, code: int, report: Path) -> Outcome:
 
 
 def closing_line(outcomes: list[Outcome], host: Host, seconds: float) -> str:
-    parts = ", ".join(f"{o.suite} {o.passed}" + ("" if o.ok else " (failed)") for o in outcomes)
+    parts = ", ".join(outcome.words for outcome in outcomes)
     total = {name: sum(getattr(o, name) for o in outcomes) for name in ("passed", "failed", "skipped")}
     counts = ", ".join(f"{count} {name}" for name, count in total.items())
     return f"{counts} in {seconds:.0f} s ({parts}) on {host.name}"
@@ -56,39 +65,68 @@ def _has_pytest(python: Path) -> bool:
     return subprocess.run([str(python), "-c", "import pytest"], capture_output=True, check=False).returncode == 0
 
 
-def run_tests(root: Path, host: Host, environment: Path, selection: list[str]) -> int:
-    """Runs each suite in a pytest of its own; `selection` goes to all of them. Returns the exit code."""
+def run_pytest(suite: str, root: Path, host: Host, python: Path, report: Path, word: str) -> Outcome:
+    """Runs a suite in a pytest of its own, `word` being what pytest's -k takes."""
+    variables = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
+    # One word: as two, pytest takes the path for one of tests, and the folder above both for its root.
+    place = [f"--comfyui={host.path}"] if host.path and suite != "unit" else []
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        f"tests/{suite}",
+        "--import-mode=importlib",
+        "-q",
+        "-ra",
+        f"--junitxml={report}",
+        *place,
+        *(["-k", word] if word else []),
+    ]
+    code = subprocess.run(command, cwd=root, env=variables, check=False).returncode
+    if code == NOTHING_COLLECTED and word:
+        code = 0
+    return outcome(suite, code, report)
+
+
+def run_browser(root: Path, host: Host, python: Path, reports: Path, word: str, frontends: Sequence[str]) -> Outcome:
+    """Runs what node, Chromium and the network are there for; in continuous integration all of them must be."""
+    counts: list[browser.Counts] = []
+    missing = ""
+    try:
+        if re.search(r"\b(and|or|not)\b|[()]", word):
+            raise browser.Missing("-k takes one word or phrase here")
+        node = browser.find_node()
+        counts.append(browser.run_scripts(node, root, reports, re.escape(word)))
+        counts += browser.run_pages(node, host, python, root, reports, re.escape(word), frontends)
+    except browser.Missing as reason:
+        missing = str(reason)
+    code = int(any(count.code != 0 for count in counts) or bool(missing and os.environ.get("CI")))
+    totals = (sum(getattr(count, name) for count in counts) for name in ("passed", "failed", "skipped"))
+    return Outcome(BROWSER, code, *totals, missing)
+
+
+def run_tests(root: Path, host: Host, environment: Path, word: str, suites: Sequence[str],
+              frontends: Sequence[str]) -> int:  # fmt: skip
+    """Runs each of `suites` in turn, of it the tests that `word` chooses, and says their totals. Returns the exit code.
+
+    `frontends` are releases of the page; without any, those that the browser suite is held to on this host.
+    """
     python = prepare(host, environment, extra=TEST_TOOLS)
     if not _has_pytest(python):
         raise Failure(
             f"{python} has no pytest, and this command installs nothing in an environment it did not make",
             f"install it there ({python} -m pip install pytest)",
         )
-    variables = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
+    frontends = frontends or ((browser.NEWEST,) if host.path else browser.VERSIONS)
     began = time.monotonic()
     outcomes = []
     with tempfile.TemporaryDirectory() as reports:
-        for suite in SUITES:
+        for suite in suites:
             say(f"\n=== {suite} tests")
-            report = Path(reports) / f"{suite}.xml"
-            # One word: as two, pytest takes the path for one of tests, and the folder above both for its root.
-            place = [f"--comfyui={host.path}"] if host.path and suite != "unit" else []
-            command = [
-                str(python),
-                "-m",
-                "pytest",
-                f"tests/{suite}",
-                "--import-mode=importlib",
-                "-q",
-                "-ra",
-                f"--junitxml={report}",
-                *place,
-                *selection,
-            ]
-            code = subprocess.run(command, cwd=root, env=variables, check=False).returncode
-            if code == NOTHING_COLLECTED and selection:
-                code = 0
-            outcomes.append(outcome(suite, code, report))
+            if suite == BROWSER:
+                outcomes.append(run_browser(root, host, python, Path(reports), word, frontends))
+            else:
+                outcomes.append(run_pytest(suite, root, host, python, Path(reports) / f"{suite}.xml", word))
     say(closing_line(outcomes, host, time.monotonic() - began))
     return 0 if all(o.ok for o in outcomes) and any(o.passed for o in outcomes) else 1
 

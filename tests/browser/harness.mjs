@@ -58,7 +58,7 @@ async function open(objectInfo) {
     permissions: ["clipboard-read", "clipboard-write"]
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(30_000)
   const faults = []
   page.on("pageerror", (error) => faults.push(`thrown: ${error.stack ?? error}`))
   page.on("console", (message) => {

@@ -113,7 +113,7 @@ export class Studio {
   }
 
   /** Waits until `check` (run in the page, window.studio at hand) gives something true, and returns it. */
-  async until(check, argument, timeout = 15_000) {
+  async until(check, argument, timeout = 30_000) {
     const handle = await this.page.waitForFunction(check, argument, { timeout })
     return handle.jsonValue()
   }
