@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
 HEIGHT = 256  # pixels of a picture in the strip
 GAP, LABEL = 8, 34
 PAPER, INK = (250, 248, 245), (60, 20, 20)
+MOST = 40_000  # bytes of a strip as JPEG
 
 
 def make_strip(pictures: list[tuple[Path, str]], out: Path) -> None:
-    """Writes the strip of (file, label) pairs to `out`; its suffix names the format."""
+    """Writes the strip of (file, label) pairs to `out` as JPEG, at the best quality that keeps to MOST bytes."""
     from PIL import Image, ImageDraw, ImageFont
 
     opened = [(Image.open(file).convert("RGB"), label) for file, label in pictures]
@@ -27,7 +29,12 @@ def make_strip(pictures: list[tuple[Path, str]], out: Path) -> None:
         strip.paste(image, (left, GAP))
         draw.text((left + image.width / 2, HEIGHT + GAP + LABEL / 2), label, INK, font, anchor="mm")
         left += image.width + GAP
-    strip.save(out, quality=92)
+    for quality in (92, 85, 75, 60):
+        data = io.BytesIO()
+        strip.save(data, "JPEG", quality=quality)
+        if data.tell() <= MOST:
+            break
+    out.write_bytes(data.getvalue())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,76 @@
+"""The pictures beside the workflows, as the demo model makes them: `python -m runner.thumbnails --comfyui PATH`.
+
+A workflow that saves several pictures shows them side by side; one that saves one shows it at safety 0 too. Workflows
+that load a checkpoint get none: a picture by the demo model would not be theirs. Needs ComfyUI 0.3.64 or newer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from . import workflow
+from .client import Client, pictures
+from .demo import in_environment
+from .environment import prepare
+from .hosts import find_host
+from .messages import Failure, say
+from .server import running
+
+ROOT = Path(__file__).resolve().parents[1]
+LOADER = "SafelightDemoLoader"
+
+
+def runs(page: dict[str, Any], prompt: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """What to queue for a workflow's thumbnail: prompts, each with the labels of its pictures by node."""
+    titles = {str(node["id"]): node.get("title", "") for node in page["nodes"] if node["type"] == "SaveImage"}
+    if len(titles) > 1:
+        return [(prompt, titles)]
+    (node,) = titles
+    (guided,) = [entry["class_type"] for entry in prompt.values() if "safety" in entry["inputs"]]
+    return [
+        (workflow.with_inputs(prompt, {guided: {"safety": level}}), {node: f"safety {level:g}"}) for level in (0.0, 1.0)
+    ]
+
+
+def made(client: Client, prompt: dict[str, Any], labels: dict[str, str], folder: Path) -> list[str]:
+    """Runs a prompt and saves its pictures in the order of their nodes; FILE=LABEL of each."""
+    entry = client.wait(client.submit(prompt))
+    words = []
+    for node, label in sorted(labels.items(), key=lambda pair: int(pair[0])):
+        (saved,) = pictures({"outputs": {node: entry["outputs"][node]}})
+        file = folder / saved.filename
+        file.write_bytes(client.view(saved))
+        words.append(f"{file}={label}")
+    return words
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--comfyui", metavar="PATH")
+    parser.add_argument("--python", metavar="PATH", type=lambda path: Path(path).absolute())
+    options = parser.parse_args()
+    host = find_host(ROOT, options.comfyui, ROOT / ".hosts", options.python)
+    python = prepare(host, ROOT / ".venv")
+    with running(host, python, ROOT, ROOT / "output" / "thumbnails.log") as server:
+        nodes = server.client.object_info()
+        for path in sorted((ROOT / "workflows").glob("*.json")):
+            page = workflow.load(path)
+            if LOADER not in {node["type"] for node in page["nodes"]}:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                words = []
+                for prompt, labels in runs(page, workflow.to_prompt(page, nodes)):
+                    words += made(server.client, prompt, labels, Path(folder))
+                thumbnail = path.with_suffix(".jpg")
+                in_environment(python, ROOT, "strip", str(thumbnail), *words)
+            say(f"{thumbnail.relative_to(ROOT)}: {thumbnail.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failure as failure:
+        raise SystemExit(f"\n{failure}") from failure

@@ -1,0 +1,126 @@
+"""The files that the host offers as templates and blueprints: whole, tidy, and in a form that every page takes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from runner import thumbnails, workflow
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "workflows").glob("*.json"))
+TITLE = 30  # pixels of a node's title, which stands above its position
+by_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+
+
+def box(node):
+    """(left, top, right, bottom) of a node with its title."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - TITLE, x + width, y + height
+
+
+def overlap(a, b):
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+@by_file
+def test_both_ends_of_a_link_know_it(file):
+    page = workflow.load(file)
+    nodes = {node["id"]: node for node in page["nodes"]}
+    for number, origin, output, target, socket, type_ in page["links"]:
+        assert nodes[target]["inputs"][socket]["link"] == number
+        assert number in nodes[origin]["outputs"][output]["links"]
+        assert nodes[target]["inputs"][socket]["type"] == nodes[origin]["outputs"][output]["type"] == type_
+    numbers = [link[0] for link in page["links"]]
+    assert len(set(numbers)) == len(numbers) and max(numbers) == page["last_link_id"]
+    assert len(nodes) == len(page["nodes"]) and max(nodes) == page["last_node_id"]
+    assert sorted(numbers) == sorted(
+        socket["link"] for node in page["nodes"] for socket in node["inputs"] if socket["link"] is not None
+    )
+
+
+@by_file
+def test_form_is_one_that_every_page_reads(file):
+    page = workflow.load(file)
+    assert page["version"] == 0.4
+    # The page of the package index build takes an input with a widget for one that the artist made of it, and hides
+    # the widget.
+    assert not [socket for node in page["nodes"] for socket in node["inputs"] if "widget" in socket]
+    for node in page["nodes"]:
+        assert node["mode"] == 0
+        if node["type"] == "SafelightWeightSchedule":
+            assert node["widgets_values"][3]["points"], "the editor's curve is saved"
+
+
+@by_file
+def test_nothing_overlaps_and_everything_flows_to_the_right(file):
+    page = workflow.load(file)
+    for a, b in itertools.combinations(page["nodes"], 2):
+        assert not overlap(box(a), box(b)), f"{a['type']} {a['id']} and {b['type']} {b['id']}"
+    bounds = [(x, y, x + w, y + h) for x, y, w, h in (group["bounding"] for group in page["groups"])]
+    for a, b in itertools.combinations(bounds, 2):
+        assert not overlap(a, b)
+    group = {}
+    for node in page["nodes"]:
+        left, top, right, bottom = box(node)
+        inside = [g for g in bounds if g[0] <= left and g[1] <= top and right <= g[2] and bottom <= g[3]]
+        assert len(inside) == (node["type"] not in workflow.NOTES), f"{node['type']} {node['id']}"
+        group[node["id"]] = inside
+    for _, origin, _, target, _, _ in page["links"]:
+        assert group[origin][0][0] <= group[target][0][0], "from group to group the links go to the right"
+
+
+@by_file
+def test_a_note_names_the_slider(file):
+    page = workflow.load(file)
+    (note,) = [node for node in page["nodes"] if node["type"] in workflow.NOTES]
+    assert "rag safety" in note["widgets_values"][0]
+
+
+@by_file
+def test_thumbnail(file):
+    """Real output of the demo model, or none."""
+    page, thumbnail = workflow.load(file), file.with_suffix(".jpg")
+    if thumbnails.LOADER in {node["type"] for node in page["nodes"]}:
+        assert 1_000 < thumbnail.stat().st_size <= 40_000
+    else:
+        assert not thumbnail.exists()
+
+
+def test_a_thumbnail_of_one_picture_shows_it_unguarded_too():
+    page = workflow.load(ROOT / "workflows" / "safelight_text_to_image.json")
+    saved = next(str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage")
+    prompt = {saved: {"class_type": "SaveImage", "inputs": {}},
+              "6": {"class_type": "SafelightKSampler", "inputs": {"safety": 0.7}}}  # fmt: skip
+    queued = thumbnails.runs(page, prompt)
+    assert [run["6"]["inputs"]["safety"] for run, _ in queued] == [0.0, 1.0]
+    assert [labels for _, labels in queued] == [{saved: "safety 0"}, {saved: "safety 1"}]
+
+
+def test_safe_ksampler_is_whole():
+    """The subgraph's slots, links and inner nodes agree, and its slider is on the outside."""
+    file = json.loads((ROOT / "subgraphs" / "Safe KSampler.json").read_text("utf-8"))
+    (outside,), (inside,) = file["nodes"], file["definitions"]["subgraphs"]
+    nodes = {node["id"]: node for node in inside["nodes"]}
+    links = {link["id"]: link for link in inside["links"]}
+    assert outside["type"] == inside["id"] and outside["title"] == inside["name"] == "Safe KSampler"
+    for slots, own in ((inside["inputs"], outside["inputs"]), (inside["outputs"], outside["outputs"])):
+        assert [(slot["name"], slot["type"]) for slot in slots] == [(slot["name"], slot["type"]) for slot in own]
+    for link in links.values():
+        if link["target_id"] in nodes:
+            socket = nodes[link["target_id"]]["inputs"][link["target_slot"]]
+            assert (socket["link"], socket["type"]) == (link["id"], link["type"])
+        else:
+            assert inside["outputs"][link["target_slot"]]["linkIds"] == [link["id"]]
+        if link["origin_id"] in nodes:
+            assert link["id"] in nodes[link["origin_id"]]["outputs"][link["origin_slot"]]["links"]
+        else:
+            assert inside["inputs"][link["origin_slot"]]["linkIds"] == [link["id"]]
+    shown = outside["properties"]["proxyWidgets"]
+    assert [name for _, name in shown] == [slot["name"] for slot in outside["inputs"] if "widget" in slot]
+    for number, name in shown:
+        assert any(slot.get("widget") == {"name": name} for slot in nodes[int(number)]["inputs"])
+    assert "safety" in [name for _, name in shown]
