@@ -11,12 +11,13 @@ import { speak } from "./words.js"
 
 const PAPER = "https://arxiv.org/abs/2411.13982"
 
-const setting = (id) => app.extensionManager.setting.get(id)
+// The package index build's page has no such settings.
+const setting = (id) => app.extensionManager?.setting.get(id)
 const workflow = () => (app.rootGraph ?? app.graph).serialize()
 
 /** Every node of the workflow, those in subgraphs once for each way to them. */
 function* placed(graph = app.rootGraph ?? app.graph, path = []) {
-  for (const node of graph.nodes) {
+  for (const node of graph.nodes ?? graph._nodes) {
     const here = [...path, String(node.id)]
     yield { node, path: here, locator: path.length ? `${graph.id}:${node.id}` : here[0] }
     if (node.subgraph) yield* placed(node.subgraph, here)
