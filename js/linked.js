@@ -1,7 +1,7 @@
 // Where a node's values come from, and which sampler it serves: walks over nodes and links, through reroutes and the
 // borders of subgraphs. It knows the shape of the page's graph, not the application, and changes nothing.
 
-// The ids that the page gives to a subgraph's own inputs and outputs.
+// The ids that the page gives to a subgraph's own inputs and outputs, as numbers or, since 1.58, as text.
 const INSIDE_INPUT = -10
 const INSIDE_OUTPUT = -20
 const SOURCES = /^(Primitive(Node|Int|Float|Boolean|String|StringMultiline)|CurveEditor)$/ // hand on what their widget says
@@ -31,7 +31,7 @@ function hostsOf(graph) {
 function originOf(graph, id, far = 0) {
   const link = linkOf(graph, id)
   if (!link || far > FAR) return null
-  if (link.origin_id === INSIDE_INPUT) {
+  if (Number(link.origin_id) === INSIDE_INPUT) {
     const hosts = hostsOf(graph)
     // Several nodes of one subgraph may each give another value.
     return hosts.length === 1 ? { host: hosts[0], input: hosts[0].inputs[link.origin_slot] } : null
@@ -71,7 +71,7 @@ function* targetsOf(graph, links, far = 0) {
   for (const id of far > FAR ? [] : (links ?? [])) {
     const link = linkOf(graph, id)
     if (!link) continue
-    if (link.target_id === INSIDE_OUTPUT) {
+    if (Number(link.target_id) === INSIDE_OUTPUT) {
       for (const host of hostsOf(graph)) yield* targetsOf(host.graph, host.outputs[link.target_slot]?.links, far + 1)
       continue
     }

@@ -12,6 +12,16 @@ const FULL = { points: [[0, 1], [1, 1]], interpolation: "linear" }
 const OFTEN = 400 // ms
 
 /**
+ * Keeps a widget on the node while its input is linked; the page would hide it, and the artist could not see the curve
+ * that acts. These are the two fields by which the page hides it, of frontends up to 1.57 and of newer ones.
+ */
+function stayShown(widget) {
+  for (const field of ["computedDisabled", "connectionSuppressed"]) {
+    Object.defineProperty(widget, field, { configurable: true, get: () => false, set: () => {} })
+  }
+}
+
+/**
  * @param {object} page
  * @param {(run: object) => Promise<?object>} page.askSteps the server's answer for a run's settings, null for none
  * @param {() => void} page.edited an edit is over: one step of undo
@@ -78,6 +88,7 @@ export function createScheduleWidgets(page) {
       setValue: editor.setValue,
       getMinHeight: () => SIZE.height
     })
+    stayShown(widget)
 
     let last
     const refresh = () => {
