@@ -1,0 +1,55 @@
+"""The help pages: one form, pictures that exist, and the paper told from what is ours."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[2] / "js" / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+HEADINGS = ["When to use it", "Inputs", "Outputs", "Typical mistakes", "The paper, and what is ours"]
+SOURCES = {"2411.13982", "2211.05105", "2410.12761", "2310.10012"}  # as the README cites them
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.stem)
+def text(request):
+    return request.param.read_text("utf-8")
+
+
+def test_a_page_has_the_common_parts_in_their_order(text):
+    found = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert [heading for heading in found if heading in HEADINGS] == HEADINGS
+
+
+def test_a_page_begins_with_the_node_s_name(pack):
+    for node_id, shown in pack.NODE_DISPLAY_NAME_MAPPINGS.items():
+        assert (DOCS / f"{node_id}.md").read_text("utf-8").startswith(f"# {shown}\n"), node_id
+
+
+def test_a_page_shows_its_node(request, text):
+    """The page resolves relative addresses against js/docs/."""
+    pictures = re.findall(r"!\[(.+?)\]\((.+?)\)", text)
+    assert pictures
+    for _, address in pictures:
+        assert re.fullmatch(r"images/\w+\.(jpg|png|webp)", address), address
+        assert (DOCS / address).stat().st_size > 1000, address
+
+
+def test_no_picture_lies_about(request):
+    linked = {address for page in PAGES for address in re.findall(r"\((images/.+?)\)", page.read_text("utf-8"))}
+    assert {f"images/{picture.name}" for picture in (DOCS / "images").iterdir()} <= linked
+
+
+def test_the_paper_is_named_and_what_is_ours(text):
+    ours = text.split("## The paper, and what is ours", 1)[1]
+    assert "2411.13982" in ours and re.search(r"\bours\b|Safelight's own", ours)
+    assert set(re.findall(r"arxiv\.org/abs/([\d.]+\d)", text)) <= SOURCES
+
+
+def test_every_output_is_named(pack):
+    for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
+        part = (DOCS / f"{node_id}.md").read_text("utf-8").split("## Outputs", 1)[1]
+        missing = [name for name in getattr(node, "RETURN_NAMES", node.RETURN_TYPES) if name not in part]
+        assert not missing, f"{node_id}: {missing}"
