@@ -142,7 +142,8 @@ def serving(frontend: Frontend, host: Host, python: Path, root: Path) -> Iterato
     logs.mkdir(parents=True, exist_ok=True)
     if host.path:
         page = ("--front-end-root", str(frontend.static))
-        with running(host, python, root, logs / "host.log", further=page) as server:
+        tiny = root / "tests" / "host" / "tiny_pack"  # in the place of checkpoints
+        with running(host, python, root, logs / "host.log", further=page, beside=[tiny]) as server:
             yield server.client.url
         return
     port = free_port()

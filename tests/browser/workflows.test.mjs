@@ -1,0 +1,173 @@
+// The workflows and the subgraph in the page: nothing missing, every value in its place, nothing in the way of anything
+// else, and the prompt that runner/workflow.py makes of the file. On a real server each one runs.
+import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+import { HOST, URL as SERVER, since, test } from "./harness.mjs"
+
+const ROOT = new URL("../../", import.meta.url)
+const FOLDER = new URL("workflows/", ROOT)
+const PYTHON = process.platform === "win32" ? "python" : "python3"
+const CONVERT = `
+import json, sys
+from runner import workflow
+given = json.load(sys.stdin)
+json.dump({name: workflow.to_prompt(page, given["nodes"]) for name, page in given["pages"].items()}, sys.stdout)`
+const REAL = HOST !== "stand-in"
+const MINUTES = 120_000 // ms that a run may take on a loaded machine
+
+const pages = {}
+for (const file of readdirSync(FOLDER).filter((name) => name.endsWith(".json"))) {
+  pages[file.replace(".json", "")] = JSON.parse(readFileSync(new URL(file, FOLDER), "utf8"))
+}
+
+let asked
+/** What Python makes of every workflow, with the nodes that this server tells the page of. */
+async function conversions() {
+  asked ??= (async () => {
+    const nodes = await (await fetch(`${SERVER}/object_info`)).json()
+    const done = spawnSync(PYTHON, ["-c", CONVERT], { cwd: ROOT, input: JSON.stringify({ nodes, pages }), maxBuffer: 2 ** 24 })
+    assert.equal(done.status, 0, String(done.stderr))
+    return JSON.parse(done.stdout)
+  })()
+  return asked
+}
+
+/** A prompt of the page without what it notes beside each node. */
+const bare = (prompt) =>
+  Object.fromEntries(Object.entries(prompt).map(([id, { class_type, inputs }]) => [id, { class_type, inputs }]))
+
+/** The workflow with tiny random models for its checkpoint, at 64 x 64 pixels. */
+function onTinyModels(workflow) {
+  const swapped = structuredClone(workflow)
+  for (const node of swapped.nodes) {
+    if (node.type === "CheckpointLoaderSimple") {
+      node.type = node.properties["Node name for S&R"] = "TinyCheckpoint"
+      node.widgets_values = [/flux/.test(node.widgets_values[0]) ? "Flux" : "SDXL"]
+    } else if (/^Empty.*LatentImage$/.test(node.type) && node.widgets_values[0] > 96) {
+      node.widgets_values = [64, 64, 1]
+    }
+  }
+  return swapped
+}
+
+/** Queues the graph shown by the page's own command, waits until the server has run it, and gives its history. */
+async function run(page) {
+  const answer = page.waitForResponse((r) => r.request().method() === "POST" && /\/prompt$/.test(r.url()))
+  await page.evaluate(() => window.studio.app.queuePrompt(0, 1))
+  const { prompt_id, error, node_errors } = await (await answer).json()
+  assert.ok(prompt_id, JSON.stringify([error, node_errors]))
+  for (const end = Date.now() + MINUTES; Date.now() < end; ) {
+    const entry = (await (await fetch(`${SERVER}/history/${prompt_id}`)).json())[prompt_id]
+    if (entry) return entry
+    await new Promise((done) => setTimeout(done, 200))
+  }
+  throw new Error(`the server did not finish in ${MINUTES / 1000} s`)
+}
+
+/** Every node's [id, left, top, right, bottom] as drawn: by the canvas, or by Nodes 2.0 as elements. */
+function drawn(page) {
+  return page.evaluate(() =>
+    window.studio.graph._nodes.map((node) => {
+      const element = document.querySelector(`[data-node-id="${node.id}"]`)
+      const title = window.LiteGraph.NODE_TITLE_HEIGHT
+      const [width, height] = element ? [element.offsetWidth, element.offsetHeight] : [node.size[0], node.size[1] + title]
+      const [left, top] = [node.pos[0], node.pos[1] - title]
+      return [`${node.type} ${node.id}`, left, top, left + width, top + height]
+    })
+  )
+}
+
+for (const [name, workflow] of Object.entries(pages)) {
+  test(`${name}: in the page`, async ({ page, studio }) => {
+    const expected = (await conversions())[name]
+    await studio.load(workflow)
+    const unknown = await page.evaluate(() =>
+      window.studio.graph._nodes.map((node) => node.type).filter((type) => !(type in window.LiteGraph.registered_node_types))
+    )
+    assert.deepEqual(unknown, [])
+    assert.deepEqual(bare(await studio.prompt()), expected)
+
+    await studio.view({ scale: 0.4, x: 20, y: 40 })
+    const boxes = await drawn(page)
+    assert.equal(boxes.length, workflow.nodes.length)
+    for (const [i, [a, left, top, right, bottom]] of boxes.entries()) {
+      for (const [b, l, t, r, d] of boxes.slice(0, i)) {
+        assert.ok(r <= left || right <= l || d <= top || bottom <= t, `${a} lies on ${b}`)
+      }
+    }
+
+    const saved = await studio.reopen()
+    assert.deepEqual(bare(await studio.prompt()), expected, "after saving and opening")
+    assert.equal(saved.groups.length, workflow.groups.length)
+    assert.deepEqual(
+      saved.nodes.filter((n) => n.type === "Note").map((n) => n.widgets_values),
+      workflow.nodes.filter((n) => n.type === "Note").map((n) => n.widgets_values)
+    )
+  })
+
+  test(`${name}: runs`, { skip: !REAL && "the stand-in runs nothing" }, async ({ page, studio }) => {
+    await studio.load(onTinyModels(workflow))
+    const entry = await run(page)
+    assert.equal(entry.status.status_str, "success", JSON.stringify(entry.status.messages))
+    const saved = Object.values(entry.outputs).flatMap(({ images }) => images ?? [])
+    assert.equal(saved.length, workflow.nodes.filter((n) => n.type === "SaveImage").length)
+  })
+}
+
+/** Puts a node into the graph as an artist does: double click, its name, Enter. */
+async function search(page, studio, words) {
+  const nodes = () => page.evaluate(() => window.studio.graph._nodes.length)
+  const before = await nodes()
+  await page.mouse.dblclick(700, 450)
+  const field = page.locator("input[type=text]:focus, input:not([type]):focus, input[type=search]:focus, [role=combobox]:focus")
+  await field.waitFor()
+  await field.pressSequentially(words, { delay: 20 })
+  await page.getByText(words, { exact: true }).first().waitFor()
+  await page.keyboard.press("Enter")
+  await studio.until((count) => window.studio.graph._nodes.length > count, before)
+  await page.mouse.click(700, 450) // newer pages let the pointer carry it until a click
+  await page.keyboard.press("Escape")
+  await studio.settle()
+}
+
+test("Safe KSampler comes from the node search with its slider outside", { skip: !since("1.49.6") && "the page knows no blueprints of packs" }, async ({ page, studio }) => {
+  await search(page, studio, "Safe KSampler")
+  const [id] = await page.evaluate(() => window.studio.graph._nodes.map((node) => node.id))
+  const values = await studio.values(id)
+  assert.deepEqual(
+    Object.keys(values),
+    ["prompt", "safe_prompt", "safety", "preset", "seed", "steps", "cfg", "sampler_name", "scheduler", "denoise"]
+  )
+  assert.deepEqual([values.safety, values.preset], [1, "balanced"])
+
+  const loader = await studio.add("SafelightDemoLoader", { at: [40, 160] })
+  const negative = await studio.add("CLIPTextEncode", { at: [40, 340] })
+  const empty = await studio.add("EmptyLatentImage", { at: [40, 600], values: { width: 96, height: 96 } })
+  const decode = await studio.add("VAEDecode", { at: [1040, 160] })
+  const save = await studio.add("SaveImage", { at: [1040, 300] })
+  await studio.connect(loader, "MODEL", id, "model")
+  await studio.connect(loader, "CLIP", id, "clip")
+  await studio.connect(loader, "CLIP", negative, "clip")
+  await studio.connect(negative, "CONDITIONING", id, "negative")
+  await studio.connect(empty, "LATENT", id, "latent_image")
+  await studio.connect(id, "LATENT", decode, "samples")
+  await studio.connect(loader, "VAE", decode, "vae")
+  await studio.connect(decode, "IMAGE", save, "images")
+  await studio.set(id, "prompt", "a cat on a green background")
+  await studio.set(id, "safety", 0.6)
+
+  await studio.reopen()
+  const prompt = await studio.prompt()
+  const inside = (type) => Object.values(prompt).find((node) => node.class_type === type).inputs
+  assert.equal(inside("SafelightContextEncode").prompt, "a cat on a green background")
+  assert.equal(inside("SafelightWeightSchedule").preset, "balanced")
+  const { safety, seed, steps, scheduler, schedule, safe, risk } = inside("SafelightKSampler")
+  assert.deepEqual([safety, seed, steps, scheduler], [0.6, 0, 20, "karras"])
+  for (const link of [schedule, safe, risk]) assert.ok(prompt[link[0]], "its inner nodes are linked")
+  if (REAL) {
+    const entry = await run(page)
+    assert.equal(entry.status.status_str, "success", JSON.stringify(entry.status.messages))
+    assert.equal(Object.values(entry.outputs).flatMap(({ images }) => images ?? []).length, 1)
+  }
+})
