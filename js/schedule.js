@@ -101,6 +101,7 @@ export function createScheduleWidgets(page) {
     }
     const look = () => {
       const [preset, context, axis, curve] = ["preset", "context", "axis", name].map((input) => sourceOf(node, input))
+      if (curve.widget && curve.widget !== widget) editor.setValue(curve.value) // shown on a subgraph's node, which holds it
       const { safety, run } = servedBy(node)
       const steps = stepsOf(run)
       const starts = steps?.progress[AXES.includes(axis.value) ? axis.value : AXES[0]]
