@@ -11,8 +11,9 @@ const STYLE = `
 .safelight-feedback{box-sizing:border-box;width:100%;display:flex;flex-direction:column;gap:5px;padding:7px 9px;
   border:1px solid var(--border-color,#4e4e4e);border-radius:6px;background:var(--comfy-input-bg,#222);
   color:var(--input-text,#ddd);font:11px/1.45 Inter,Arial,sans-serif;text-align:left;user-select:text;
-  overflow-wrap:anywhere}
+  overflow-wrap:anywhere;height:max-content}
 .safelight-feedback *{box-sizing:border-box}
+.safelight-feedback>*,.safelight-body>*{flex:none}
 .safelight-row{display:flex;align-items:center;gap:7px;min-width:0}
 .safelight-name{color:var(--descrip-text,#999);flex:0 0 auto;min-width:30px}
 .safelight-name:empty{display:none}

@@ -8,10 +8,11 @@ const MARGIN = 6 // px around the element
  * workflow has neither the widget nor that height.
  * @param {object} node the page's node
  * @param {HTMLElement} element as high as its content asks for
- * @returns {() => void} takes it away again
+ * @returns {{change: (draw: () => void) => void, remove: () => void}} `change` draws into the element
  */
 export function mount(node, element) {
   let height = 0
+  let settled = node.size[1] // the node's height when this last had a say in it
   const frame = document.createElement("div") // the page gives it a height; the element inside keeps its own
   frame.append(element)
   const widget = node.addDOMWidget(NAME, "SAFELIGHT_FEEDBACK", frame, {
@@ -25,11 +26,13 @@ export function mount(node, element) {
   widget.serialize = false // not in workflows
 
   const grow = (to) => {
-    if (to === height) return
-    const [width, before] = node.size
     const by = to - height
+    if (!by) return
     height = to
-    node.setSize([width, before + by])
+    // In Nodes 2.0 a node grows with its content by itself, on some pages before this is asked.
+    const grown = node.size[1] - settled
+    settled = (by > 0 && grown > 0 && grown <= by + 1 ? settled : node.size[1]) + by
+    node.setSize([node.size[0], settled])
     node.graph?.setDirtyCanvas?.(true, true)
   }
   const measure = () => {
@@ -41,16 +44,22 @@ export function mount(node, element) {
   const { onSerialize } = node
   const withoutIt = function (data) {
     onSerialize?.apply(this, arguments)
-    if (data.size) data.size = [data.size[0], data.size[1] - height]
+    if (data.size) data.size = [data.size[0], height ? data.size[1] - height : settled]
   }
   node.onSerialize = withoutIt
 
-  return () => {
-    observer.disconnect()
-    if (node.onSerialize === withoutIt) node.onSerialize = onSerialize
-    const at = node.widgets.indexOf(widget)
-    if (at >= 0) node.removeWidget(widget)
-    frame.remove()
-    grow(0)
+  return {
+    change(draw) {
+      if (height) settled = node.size[1]
+      draw()
+      measure()
+    },
+    remove() {
+      observer.disconnect()
+      if (node.onSerialize === withoutIt) node.onSerialize = onSerialize
+      if (node.widgets.includes(widget)) node.removeWidget(widget)
+      frame.remove()
+      grow(0)
+    }
   }
 }

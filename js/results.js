@@ -19,19 +19,19 @@ const promptOf = (node) => String(node.widgets?.find((widget) => widget.name ===
  * @param {() => object} workflow the workflow as it would be saved now
  */
 export function createResults(placed, workflow) {
-  const showing = new WeakMap() // node to {view, remove, text, path, run}
+  const showing = new WeakMap() // node to {view, mounted, text, path, run}
   const runs = new Map() // path and text to {behind, prompt}: the settings it came from, the prompt that it is about
 
   const places = () => [...placed()].filter(({ node }) => SHOWN[node.comfyClass])
 
   const hide = (node) => {
-    showing.get(node)?.remove()
+    showing.get(node)?.mounted.remove()
     showing.delete(node)
   }
 
   const judge = (node, now) => {
     const result = showing.get(node)
-    result?.view.setStale(settingsBehind(now, result.path) !== result.run.behind)
+    result?.mounted.change(() => result.view.setStale(settingsBehind(now, result.path) !== result.run.behind))
   }
 
   const show = ({ node, path }, text, run) => {
@@ -44,11 +44,11 @@ export function createResults(placed, workflow) {
     let result = showing.get(node)
     if (!result) {
       const view = SHOWN[node.comfyClass][1]()
-      result = { view, remove: mount(node, view.element) }
+      result = { view, mounted: mount(node, view.element) }
       showing.set(node, result)
     }
     Object.assign(result, { text, path, run })
-    result.view.show(text, run.prompt)
+    result.mounted.change(() => result.view.show(text, run.prompt))
     judge(node, now)
   }
 
