@@ -25,12 +25,13 @@ STEPS = ROOT / "tests" / "browser" / "steps.json"
 CORE = (
     *("BasicGuider", "BasicScheduler", "CFGGuider", "CheckpointLoaderSimple", "CLIPLoader", "CLIPTextEncode"),
     *("CLIPTextEncodeFlux", "CLIPTextEncodeSDXL", "ConditioningZeroOut", "ControlNetApplyAdvanced", "ControlNetLoader"),
-    *("CurveEditor", "DualCLIPLoader", "EmptyLatentImage", "EmptySD3LatentImage", "FluxGuidance", "ImageScale"),
-    *("ImageScaleBy", "ImageUpscaleWithModel", "InpaintModelConditioning", "KSampler", "KSamplerAdvanced"),
-    *("KSamplerSelect", "KarrasScheduler", "LatentUpscale", "LatentUpscaleBy", "LoadImage", "LoadImageMask"),
-    *("LoraLoader", "MaskComposite", "ModelSamplingFlux", "PreviewAny", "PreviewImage", "PrimitiveFloat"),
-    *("PrimitiveString", "RandomNoise", "SamplerCustom", "SamplerCustomAdvanced", "SaveImage", "SetLatentNoiseMask"),
-    *("SolidMask", "UNETLoader", "UpscaleModelLoader", "VAEDecode", "VAEEncode", "VAEEncodeForInpaint", "VAELoader"),
+    *("CurveEditor", "DualCLIPLoader", "EmptyLatentImage", "EmptySD3LatentImage", "FluxGuidance", "GLIGENLoader"),
+    *("ImageOnlyCheckpointLoader", "ImageScale", "ImageScaleBy", "ImageUpscaleWithModel", "InpaintModelConditioning"),
+    *("KSampler", "KSamplerAdvanced", "KSamplerSelect", "KarrasScheduler", "LatentUpscale", "LatentUpscaleBy"),
+    *("LoadImage", "LoadImageMask", "LoraLoader", "LoraLoaderModelOnly", "MaskComposite", "ModelSamplingFlux"),
+    *("PreviewAny", "PreviewImage", "PrimitiveFloat", "PrimitiveString", "RandomNoise", "SamplerCustom"),
+    *("SamplerCustomAdvanced", "SaveImage", "SetLatentNoiseMask", "SolidMask", "StyleModelLoader", "UNETLoader"),
+    *("UpscaleModelLoader", "VAEDecode", "VAEEncode", "VAEEncodeForInpaint", "VAELoader"),
 )
 
 
