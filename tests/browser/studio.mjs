@@ -130,8 +130,7 @@ export class Studio {
       },
       [type, at]
     )
-    for (const [name, value] of Object.entries(values)) await this.set(id, name, value)
-    await this.settle()
+    await this.setAll(id, values)
     await this.commit()
     return id
   }
@@ -142,14 +141,21 @@ export class Studio {
   }
 
   /** Sets a widget as the page's own controls do: the value, then the callback. */
-  async set(id, name, value) {
+  set(id, name, value) {
+    return this.setAll(id, { [name]: value })
+  }
+
+  /** Sets widgets by name, one after the other. */
+  async setAll(id, values) {
     await this.page.evaluate(
-      ([id, name, value]) => {
-        const widget = window.studio.widget(id, name)
-        widget.value = value
-        widget.callback?.(value, window.studio.app.canvas, window.studio.node(id))
+      ([id, values]) => {
+        for (const [name, value] of Object.entries(values)) {
+          const widget = window.studio.widget(id, name)
+          widget.value = value
+          widget.callback?.(value, window.studio.app.canvas, window.studio.node(id))
+        }
       },
-      [id, name, value]
+      [id, values]
     )
     await this.settle()
   }
