@@ -1,4 +1,5 @@
 // An element at the foot of a node that is shown and never saved. It knows nodes and widgets, not the application.
+import { holdPlace } from "./place.js"
 
 const NAME = "safelight_feedback"
 const MARGIN = 6 // px around the element
@@ -24,6 +25,7 @@ export function mount(node, element) {
     getMaxHeight: () => height
   })
   widget.serialize = false // not in workflows
+  holdPlace(node, NAME, frame)
 
   const grow = (to) => {
     const by = to - height
