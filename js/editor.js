@@ -13,6 +13,8 @@ import { installStyle } from "./editor_style.js"
 import { createTextPanel } from "./editor_text.js"
 import { percent, placeWords, runWords } from "./editor_words.js"
 
+const MEND = "Reset it, paste another, or edit its text."
+
 const isShare = (number) => typeof number === "number" && number >= 0 && number <= 1
 
 /**
@@ -114,9 +116,10 @@ export function createCurveEditor(handlers) {
   function drawPointed() {
     const at = focusedProgress()
     plot.draw({ ...view, at })
-    const words = at === null ? view.fault || view.said || runWords(view) : placeWords(view, at)
-    readOut.textContent = readOut.title = words
-    readOut.classList.toggle("fault", at === null && Boolean(view.fault))
+    const fault = view.curve && view.fault
+    const words = fault || (at === null && view.curve ? view.said || runWords(view) : placeWords(view, at))
+    readOut.textContent = readOut.title = view.fault && !view.curve && !view.fixed ? MEND : words
+    readOut.classList.toggle("fault", Boolean(fault))
   }
 
   const focusedProgress = () => {

@@ -22,19 +22,19 @@ export function listenToPointers(plot, actions) {
     const { fixed, contextFixed } = actions.state()
     element.setPointerCapture(event.pointerId)
     drag = { id: event.pointerId, x: event.clientX, y: event.clientY, kind: "look", changed: false, moved: false }
-    if (target.kind === "point") {
+    if (target.kind === "point" && !fixed) {
       actions.select(target.index)
-      if (!fixed && (event.ctrlKey || event.metaKey)) {
+      if (event.ctrlKey || event.metaKey) {
         actions.remove(target.index)
         actions.commit()
-      } else if (!fixed) {
+      } else {
         const [x, y] = actions.state().points[target.index]
         // The point keeps its place under the pointer.
         Object.assign(drag, { kind: "point", index: target.index, dp: x - target.p, dw: y - target.w })
       }
-    } else if (target.kind === "context") {
+    } else if (target.kind === "context" && !contextFixed) {
       plot.focusContext()
-      if (!contextFixed) Object.assign(drag, { kind: "context", dp: actions.state().context - target.p })
+      Object.assign(drag, { kind: "context", dp: actions.state().context - target.p })
     } else if (target.kind === "curve" && !fixed) {
       const index = actions.add(target.p)
       if (index !== null) Object.assign(drag, { kind: "point", index, dp: 0, dw: 0, changed: true })
@@ -105,7 +105,7 @@ export function listenToPointers(plot, actions) {
     event.stopPropagation()
     const byKey = event.button !== 2 && event.pointerType !== "touch" && plot.focused() !== null
     const target = byKey ? { kind: "key" } : plot.hit(event)
-    if (target.kind === "point") actions.select(target.index)
+    if (target.kind === "point" && !actions.state().fixed) actions.select(target.index)
     actions.menu({ x: event.clientX, y: event.clientY }, target)
   })
 }

@@ -2,7 +2,7 @@
 import { outline } from "./curve.js"
 
 const NAMESPACE = "http://www.w3.org/2000/svg"
-const MARGIN = { left: 22, right: 10, top: 8, bottom: 20 } // px, room for the labels and half a handle
+const MARGIN = { left: 24, right: 10, top: 8, bottom: 21 } // px, room for the labels and half a handle
 const HANDLE = 4.5 // px, radius of a point
 // How far, in px, a pointer may be from what it means.
 const REACH = { mouse: { point: 9, edge: 5, curve: 6 }, touch: { point: 20, edge: 14, curve: 12 } }
@@ -78,9 +78,9 @@ export function createPlot() {
     const up = [0.25, 0.5, 0.75].map((p) => `M${toX(p)} ${top}V${bottom}`)
     set(parts.grid, [...across, ...up].join(""))
     set(parts.frame, `M${left} ${top}V${bottom}H${right}`)
-    const foot = size.height - 3
-    put(labels.top, { x: left - 7, y: top + 4 })
-    put(labels.zero, { x: left - 7, y: bottom + 2 })
+    const foot = size.height - 4
+    put(labels.top, { x: left - 8, y: top + 4 })
+    put(labels.zero, { x: left - 8, y: bottom + 2 })
     put(labels.weight, { transform: `translate(13 ${toY(0.5)}) rotate(-90)`, visibility: inner().height > 54 ? "visible" : "hidden" })
     put(labels.start, { x: left, y: foot })
     put(labels.axis, { x: (left + right) / 2, y: foot })
@@ -96,7 +96,7 @@ export function createPlot() {
     const x = toX(view.context)
     const [top, bottom] = [toY(1), toY(0)]
     put(before, { x: toX(0), y: top, width: Math.max(x - toX(0), 0), height: bottom - top })
-    put(labels.before, { x: toX(0) + 4, y: bottom - 4 })
+    put(labels.before, { x: toX(0) + 4, y: bottom - 6 })
     set(contextLine, `M${x} ${top}V${bottom}`)
     set(contextGrip, `M${x} ${bottom}l5 5v4h-10v-4z`)
     put(contextRing, { x: x - 7, y: bottom - 2 })

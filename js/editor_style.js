@@ -4,11 +4,11 @@ const CSS = `
 .safelight-editor, .safelight-menu {
   --sl-ink: var(--input-text, #ddd);
   --sl-faint: var(--descrip-text, #999);
-  --sl-ground: var(--comfy-input-bg, #222);
+  --sl-ground: color-mix(in srgb, var(--comfy-input-bg, #222) 50%, var(--comfy-menu-bg, #353535));
   --sl-line: var(--border-color, #4e4e4e);
-  --sl-fault: var(--error-text, #ff4444);
+  --sl-fault: color-mix(in srgb, var(--error-text, #ff4444) 75%, var(--sl-ink));
   --sl-focus: var(--p-primary-color, #3b82f6);
-  --sl-accent: #e0702f;
+  --sl-accent: color-mix(in srgb, #e0702f 82%, var(--sl-ink)); /* stands out from light and dark grounds */
   font: 11px/1.25 system-ui, sans-serif;
   color: var(--sl-ink);
 }
@@ -37,7 +37,7 @@ const CSS = `
 .safelight-plot { position: relative; flex: 1; min-height: 0; }
 .safelight-plot > svg { position: absolute; inset: 0; width: 100%; height: 100%; display: block; outline: none;
   touch-action: none; cursor: default; }
-.safelight-plot .grid { stroke: var(--sl-line); stroke-opacity: .55; shape-rendering: crispEdges; fill: none; }
+.safelight-plot .grid { stroke: var(--sl-line); stroke-opacity: .4; shape-rendering: crispEdges; fill: none; }
 .safelight-plot .frame { stroke: var(--sl-faint); stroke-opacity: .7; shape-rendering: crispEdges; fill: none; }
 .safelight-plot text { fill: var(--sl-faint); font-size: 9.5px; pointer-events: none; }
 .safelight-plot .before { fill: var(--sl-ink); fill-opacity: .09; }
@@ -48,7 +48,7 @@ const CSS = `
 .safelight-plot .dim { stroke: var(--sl-accent); stroke-opacity: .45; stroke-dasharray: 2 3; fill: none; }
 .safelight-plot .curve { stroke: var(--sl-accent); stroke-width: 2; stroke-linejoin: round; fill: none; }
 .safelight-plot .ticks { stroke: var(--sl-faint); fill: none; }
-.safelight-plot .stems { stroke: var(--sl-ink); stroke-opacity: .22; fill: none; }
+.safelight-plot .stems { stroke: var(--sl-ink); stroke-opacity: .2; fill: none; }
 .safelight-plot .dots { stroke: var(--sl-ink); stroke-width: 3.6; stroke-linecap: round; fill: none; }
 .safelight-plot .idle { stroke: var(--sl-faint); stroke-width: 2.6; stroke-opacity: .7; stroke-linecap: round; fill: none; }
 .safelight-plot .guide { stroke: var(--sl-ink); stroke-opacity: .45; fill: none; pointer-events: none; }
@@ -64,10 +64,13 @@ const CSS = `
 .safelight-editor.fixed .handle { stroke: var(--sl-faint); }
 .safelight-editor.fixed .curve { stroke-opacity: .75; }
 .safelight-editor.fixed .points g { cursor: default; }
-.safelight-note { position: absolute; inset: 10% 12%; display: flex; flex-direction: column; align-items: center;
-  justify-content: center; text-align: center; pointer-events: none; color: var(--sl-faint); overflow: hidden; }
-.safelight-note.fault, .safelight-read.fault { color: var(--sl-fault); }
-.safelight-read { flex: none; height: 15px; padding: 0 6px 2px; white-space: nowrap; overflow: hidden;
+.safelight-note { position: absolute; left: 50%; top: 42%; transform: translate(-50%, -50%); width: max-content;
+  max-width: 78%; max-height: 80%; padding: 4px 8px; overflow: hidden; text-align: center; pointer-events: none;
+  background: var(--sl-ground); border: 1px solid var(--sl-line); border-radius: 4px; }
+.safelight-note:empty { display: none; }
+.safelight-note.fault { border-color: var(--sl-fault); }
+.safelight-read.fault { color: var(--sl-fault); }
+.safelight-read { flex: none; height: 16px; padding: 0 6px 2px; white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis; font-variant-numeric: tabular-nums; }
 .safelight-quiet { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .safelight-text { position: absolute; inset: 0; display: flex; flex-direction: column; gap: 3px; padding: 5px;

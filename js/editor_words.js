@@ -4,22 +4,21 @@
 export const percent = (p) => `${Number((p * 100).toFixed(1))} %`
 
 /**
- * The line about one place on the run.
+ * The line about one place on the run, "" where there is no curve.
  * @param {object} view see editor_plot.js
- * @param {number} p progress in [0, 1]
+ * @param {?number} p progress in [0, 1]
  */
 export function placeWords({ curve, height, context, used, safety, steps }, p) {
+  if (!curve || p === null) return ""
   const words = [percent(p)]
-  const start = used ?? context
-  if (curve && start !== null) {
-    const own = height(p)
-    if (p < start) words.push("as written alone (weight 0)")
-    else if (safety === null) words.push(`weight ${own.toFixed(2)} × safety`)
-    else if (safety === 1) words.push(`weight ${own.toFixed(2)}`)
-    else words.push(`weight ${(safety * own).toFixed(2)} = ${own.toFixed(2)} × safety ${Number(safety.toFixed(2))}`)
-  }
   const step = steps ? steps.starts.findLastIndex((start) => start <= p) : -1
   if (step >= 0) words.push(`step ${step + 1} of ${steps.starts.length}`)
+  const start = used ?? context
+  const own = height(p)
+  if (start !== null && p < start) words.push("as written alone (weight 0)")
+  else if (safety === null) words.push(`weight ${own.toFixed(2)} × safety`)
+  else if (safety === 1) words.push(`weight ${own.toFixed(2)}`)
+  else words.push(`weight ${(safety * own).toFixed(2)} = ${own.toFixed(2)} × ${Number(safety.toFixed(2))}`)
   return words.join(" · ")
 }
 
