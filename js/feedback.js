@@ -1,47 +1,12 @@
 // What a run did, drawn for the artist: a sampler's report and a prompt's verdict. It knows nothing of ComfyUI.
 // Prompts are the artist's text and notes come from a server: they only ever become text, never markup.
+import { dressFeedback } from "./feedback_style.js"
 import { levelOf } from "./levels.js"
 import { markWords, readReport, readVerdict } from "./result.js"
 import { say } from "./words.js"
 
 const BUCKETS = 120 // strokes in a plot; more would touch each other
 const DECISION = 0.5 // of a risk: the point between everyday and unsafe phrases
-
-const STYLE = `
-.safelight-feedback{box-sizing:border-box;width:100%;display:flex;flex-direction:column;gap:5px;padding:7px 9px;
-  border:1px solid var(--border-color,#4e4e4e);border-radius:6px;background:var(--comfy-input-bg,#222);
-  color:var(--input-text,#ddd);font:11px/1.45 Inter,Arial,sans-serif;text-align:left;user-select:text;
-  overflow-wrap:anywhere;height:max-content}
-.safelight-feedback *{box-sizing:border-box}
-.safelight-feedback>*,.safelight-body>*{flex:none}
-.safelight-row{display:flex;align-items:center;gap:7px;min-width:0}
-.safelight-name{color:var(--descrip-text,#999);flex:0 0 auto;min-width:30px}
-.safelight-name:empty{display:none}
-.safelight-head{font-weight:600;justify-content:space-between}
-.safelight-end{color:var(--descrip-text,#999);font-weight:400;text-align:right}
-.safelight-plot{position:relative;height:52px;border-bottom:1px solid var(--border-color,#4e4e4e);overflow:hidden;
-  background:linear-gradient(var(--border-color,#4e4e4e) 0 1px,transparent 1px) 0 0/100% 50%;background-clip:padding-box}
-.safelight-settles{position:absolute;left:0;top:0;bottom:0;background:var(--descrip-text,#999);opacity:.16}
-.safelight-stroke{position:absolute;bottom:0;width:3px;margin-left:-1.5px;border-radius:1.5px 1.5px 0 0;min-height:2px;
-  background:var(--p-primary-color,#6aa9f5)}
-.safelight-stroke[data-idle]{background:var(--descrip-text,#999)}
-.safelight-axis{display:flex;justify-content:space-between;position:relative;height:15px;color:var(--descrip-text,#999);
-  font-size:10px}
-.safelight-axis span:nth-child(2){position:absolute;transform:translateX(-50%)}
-.safelight-bar{position:relative;flex:1 1 40px;height:6px;border-radius:3px;background:var(--border-color,#4e4e4e);
-  min-width:30px}
-.safelight-bar i{position:absolute;left:0;top:0;bottom:0;border-radius:3px;background:var(--p-primary-color,#6aa9f5)}
-.safelight-bar b{position:absolute;top:-2px;bottom:-2px;width:2px;margin-left:-1px;background:var(--input-text,#ddd)}
-.safelight-prompt{max-height:82px;overflow:auto;white-space:pre-wrap}
-.safelight-feedback mark{background:var(--p-primary-color,#6aa9f5);color:var(--p-primary-contrast-color,#111);
-  border-radius:3px;padding:0 2px}
-.safelight-note{color:var(--descrip-text,#999)}
-.safelight-stale-line{display:none;font-weight:600}
-.safelight-feedback[data-stale] .safelight-stale-line{display:block}
-.safelight-feedback[data-stale] .safelight-body{opacity:.45;filter:grayscale(1)}
-.safelight-body{display:flex;flex-direction:column;gap:5px;min-width:0}
-.safelight-fault{color:var(--error-text,#ff6e6e)}
-`
 
 /** An element with a class, text content and children. */
 function make(tag, name, text = "", children = []) {
@@ -52,16 +17,8 @@ function make(tag, name, text = "", children = []) {
   return element
 }
 
-/** The style sheet, once for the document. */
-function dress() {
-  if (document.getElementById("safelight-feedback-style")) return
-  const sheet = make("style", "", STYLE)
-  sheet.id = "safelight-feedback-style"
-  document.head.append(sheet)
-}
-
-const row = (name, ...children) => make("div", "safelight-row", "", [make("span", "safelight-name", name), ...children])
-const note = (text) => make("div", "safelight-note", text)
+const row = (name, ...children) => make("div", "safelight-run-row", "", [make("span", "safelight-run-name", name), ...children])
+const note = (text) => make("div", "safelight-run-note", text)
 const percent = (part) => `${Math.round(part * 100)}`
 
 /** A bar from 0 to 1 with a mark on it. */
@@ -70,15 +27,17 @@ function bar(part, mark) {
   fill.style.width = `${part * 100}%`
   const line = make("b")
   line.style.left = `${mark * 100}%`
-  return make("span", "safelight-bar", "", [fill, line])
+  return make("span", "safelight-run-bar", "", [fill, line])
 }
 
 /** The weights of the run's calls over its progress, the part before the context shaded. */
 function plot({ calls, context }) {
-  const area = make("div", "safelight-plot")
+  const area = make("div", "safelight-run-plot")
   area.setAttribute("role", "img")
-  area.setAttribute("aria-label", `${say("feedback.plot")}: ${calls.map((call) => call.weight.toFixed(2)).join(", ")}`)
-  const settles = make("div", "safelight-settles")
+  const weights = calls.map((call) => call.weight)
+  const [least, most] = [Math.min(...weights), Math.max(...weights)].map((weight) => weight.toFixed(2))
+  area.setAttribute("aria-label", `${say("feedback.plot")}: ${least} – ${most}`)
+  const settles = make("div", "safelight-run-settles")
   settles.style.width = `${(context ?? 0) * 100}%`
   settles.title = say("feedback.settles")
   const strongest = new Map()
@@ -87,7 +46,7 @@ function plot({ calls, context }) {
     if (!(strongest.get(place)?.weight >= call.weight)) strongest.set(place, call)
   }
   const strokes = [...strongest.values()].map((call) => {
-    const stroke = make("div", "safelight-stroke")
+    const stroke = make("div", "safelight-run-stroke")
     // Half a stroke from the edges at 0 and 1, so that the first and the last are seen whole.
     stroke.style.left = `calc(2px + ${call.progress} * (100% - 4px))`
     stroke.style.height = `${call.weight * 100}%`
@@ -98,18 +57,18 @@ function plot({ calls, context }) {
   area.append(settles, ...strokes)
   const edge = make("span", "", context > 0.15 && context < 0.85 ? `${percent(context)} %` : "")
   edge.style.left = `${(context ?? 0) * 100}%`
-  const axis = make("div", "safelight-axis", "", [make("span", "", say("feedback.start")), edge, make("span", "", say("feedback.end"))])
+  const axis = make("div", "safelight-run-axis", "", [make("span", "", say("feedback.start")), edge, make("span", "", say("feedback.end"))])
   return [area, axis]
 }
 
 function drawReport(report) {
   const { state, safety, risk, gate, ratio, rows, plainRows, notes } = report
-  const head = make("div", "safelight-row safelight-head", "", [make("span", "", say(`feedback.${state}`))])
-  if (state === "steered") head.append(make("span", "safelight-end", `${say(`level.${levelOf(safety)}`)} · ${safety.toFixed(2)}`))
+  const head = make("div", "safelight-run-row safelight-run-head", "", [make("span", "", say(`feedback.${state}`))])
+  if (state === "steered") head.append(make("span", "safelight-run-end", `${say(`level.${levelOf(safety)}`)} · ${safety.toFixed(2)}`))
   const parts = [head]
   if (report.calls.length) parts.push(...plot(report))
   const opening = say(risk < gate ? "feedback.closed" : "feedback.open", { gate: gate.toFixed(2) })
-  parts.push(row(say("feedback.risk"), bar(risk, gate), make("span", "", risk.toFixed(2)), make("span", "safelight-end", opening)))
+  parts.push(row(say("feedback.risk"), bar(risk, gate), make("span", "", risk.toFixed(2)), make("span", "safelight-run-end", opening)))
   if (ratio !== null) {
     const cost = row(say("feedback.work"), make("span", "", say("feedback.ratio", { ratio: ratio.toFixed(2) })))
     cost.title = say("feedback.rows", { rows, plain: plainRows })
@@ -120,10 +79,10 @@ function drawReport(report) {
 
 function drawVerdict({ risk, method, words, notes }, prompt) {
   const parts = [row(say("feedback.risk"), bar(risk, DECISION), make("span", "", risk.toFixed(2)),
-    make("span", "safelight-end", `${say("feedback.method")} ${method}`))]
+    make("span", "safelight-run-end", `${say("feedback.method")} ${method}`))]
   const { pieces, missing } = markWords(prompt, words)
   if (pieces.length) {
-    parts.push(make("div", "safelight-prompt", "", pieces.map(({ text, marked }) => make(marked ? "mark" : "span", "", text))))
+    parts.push(make("div", "safelight-run-prompt", "", pieces.map(({ text, marked }) => make(marked ? "mark" : "span", "", text))))
   }
   // Words of a prompt that comes over a link, or that a wildcard brought in.
   if (missing.length) parts.push(row(say("feedback.words"), ...missing.map((word) => make("mark", "", word))))
@@ -133,9 +92,9 @@ function drawVerdict({ risk, method, words, notes }, prompt) {
 
 /** The frame of both views: what is drawn, and whether it is of other settings than the present ones. */
 function createView(title, draw) {
-  dress()
-  const body = make("div", "safelight-body")
-  const element = make("div", "safelight-feedback", "", [make("div", "safelight-stale-line", say("feedback.stale")), body])
+  dressFeedback()
+  const body = make("div", "safelight-run-body")
+  const element = make("div", "safelight-feedback", "", [make("div", "safelight-run-stale-line", say("feedback.stale")), body])
   element.setAttribute("role", "status")
   element.setAttribute("aria-label", say(title))
   for (const type of ["pointerdown", "keydown", "copy"]) {
@@ -149,7 +108,7 @@ function createView(title, draw) {
   }
 }
 
-const faultLine = (fault) => [make("div", "safelight-fault", say("feedback.broken", { why: say(`feedback.${fault}`) }))]
+const faultLine = (fault) => [make("div", "safelight-run-fault", say("feedback.broken", { why: say(`feedback.${fault}`) }))]
 
 /** @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}} */
 export function createReportView() {

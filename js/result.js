@@ -74,12 +74,17 @@ export function markWords(text, words) {
     spans.push(...found.map((match) => [match.index, match.index + match[0].length]))
   }
   spans.sort((a, b) => a[0] - b[0])
+  // Words with nothing but space between them are one mark.
+  for (let i = spans.length - 1; i > 0; i--) {
+    if (text.slice(spans[i - 1][1], spans[i][0]).trim()) continue
+    spans[i - 1][1] = Math.max(spans[i - 1][1], spans[i][1])
+    spans.splice(i, 1)
+  }
   const pieces = []
   let at = 0
   for (const [start, end] of spans) {
-    if (end <= at) continue
     if (start > at) pieces.push({ text: text.slice(at, start), marked: false })
-    pieces.push({ text: text.slice(Math.max(start, at), end), marked: true })
+    pieces.push({ text: text.slice(start, end), marked: true })
     at = end
   }
   if (at < text.length) pieces.push({ text: text.slice(at), marked: false })

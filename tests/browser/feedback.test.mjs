@@ -107,7 +107,7 @@ test("a sampler shows what its run did, and the workflow knows nothing of it", a
   for (const said of ["Steered", "high · 0.75", "0.93", "gate 0.50 open", "1.38 x plain sampling", "context was lowered to 0.1.", "20 %"]) {
     assert.ok(text.includes(said), `${said} in ${text}`)
   }
-  const heights = await part(page, id, ".safelight-stroke", "style.height")
+  const heights = await part(page, id, ".safelight-run-stroke", "style.height")
   assert.deepEqual([heights.length, heights[0], heights.at(-1)], [20, "0%", "75%"])
   assert.equal(await isStale(page, id), false)
   await studio.commit()
@@ -138,7 +138,7 @@ test("a closed gate and a slider at 0 are said to be so", async ({ page, studio 
   const text = await feedback(page, id)
   assert.ok(text.includes("Left alone: the stock sampler ran") && text.includes("gate 0.50 closed") && text.includes("1.00 x"))
   assert.ok(!text.includes(why), "said once")
-  assert.deepEqual(await part(page, id, ".safelight-plot", "className"), [])
+  assert.deepEqual(await part(page, id, ".safelight-run-plot", "className"), [])
   await studio.executed(id, { safelight_report: [report({ safety: 0, context: null, weights, rows: 40 })] })
   assert.ok((await feedback(page, id)).includes("Off: the stock sampler ran"))
 })
@@ -148,9 +148,9 @@ test("a verdict highlights the words that it acted on, as text", async ({ page, 
   await studio.executed(id, { safelight_verdict: [verdict({ words: ["knife", "bayonet"], notes: ["a <b>note</b>"] })] })
   const shown = await feedback(page, id)
   assert.ok(shown.includes(PROMPT) && shown.includes("a <b>note</b>") && shown.includes("0.93"), shown)
-  assert.deepEqual(await part(page, id, ".safelight-prompt mark", "textContent"), ["Knife", "knife"])
-  assert.deepEqual(await part(page, id, ".safelight-row mark", "textContent"), ["bayonet"])
-  assert.deepEqual(await part(page, id, "img, .safelight-note b", "tagName"), [])
+  assert.deepEqual(await part(page, id, ".safelight-run-prompt mark", "textContent"), ["Knife", "knife"])
+  assert.deepEqual(await part(page, id, ".safelight-run-row mark", "textContent"), ["bayonet"])
+  assert.deepEqual(await part(page, id, "img, .safelight-run-note b", "tagName"), [])
 })
 
 test("a result of other settings does not look current", async ({ page, studio }) => {

@@ -50,7 +50,8 @@ test("words are marked where they stand alone, whatever their case, and the text
   assert.deepEqual(marked("a Knife, knives, (knife:1.3) penknife", ["knife"]), ["Knife", "knife"])
   assert.deepEqual(marked("penknife", ["knife"]), ["knife"], "else inside another word")
   assert.deepEqual(marked("一把刀在桌上", ["刀"]), ["刀"])
-  assert.deepEqual(marked("a+b (c", ["a+b", "(c"]), ["a+b", "(c"], "no word is a pattern")
+  assert.deepEqual(marked("a+b (c", ["a+b", "(c"]), ["a+b (c"], "no word is a pattern")
+  assert.deepEqual(marked("a kitchen  knife, knife", ["knife", "kitchen"]), ["kitchen  knife", "knife"], "side by side, one mark")
   assert.deepEqual(markWords("a spoon", ["knife"]).missing, ["knife"])
   for (const text of ["", "x", "kitchen knife", "<b>knife</b>"]) {
     const { pieces } = markWords(text, ["knife", "kitchen knife", "fe"])
