@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+PICTURES = ("nodes", "workflows")
 SUITES = ("unit", "contract", "host", "browser")
 
 
@@ -64,6 +65,11 @@ def parser() -> argparse.ArgumentParser:
         "--frontend", nargs="+", default=[], metavar="VERSION", help="releases of the page for the browser tests"
     )
 
+    pictures = commands.add_parser("pictures", parents=[where], help="the pictures of help, README and workflows")
+    pictures.add_argument(
+        "--only", nargs="+", choices=PICTURES, default=PICTURES, metavar="NAME", help=f"of {', '.join(PICTURES)}"
+    )
+
     check = commands.add_parser("check", help="lint and type check")
     check.add_argument(
         "--python", metavar="PATH", type=_interpreter, help="the Python of an environment with ruff and mypy"
@@ -78,7 +84,7 @@ def main(words: list[str] | None = None) -> int:
         commands.error(f"unknown options: {' '.join(further)}")
 
     # After the version check: these modules hold syntax that an older Python can't read.
-    from runner import demo, hosts, messages, suites
+    from runner import demo, hosts, messages, pictures, suites
 
     environment = ROOT / ".venv"
     # Children have process groups of their own: ended by a signal, this must still unwind and end them.
@@ -93,6 +99,8 @@ def main(words: list[str] | None = None) -> int:
         messages.say(f"Using {host.name}: {host.why}")
         if options.command == "test":
             return suites.run_tests(ROOT, host, environment, options.k, options.suite, options.frontend)
+        if options.command == "pictures":
+            return pictures.make(ROOT, host, environment, options.only)
         if options.evidence:
             return demo.run_evidence(ROOT, host, environment, further)
         return demo.run_demo(

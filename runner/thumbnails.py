@@ -1,4 +1,4 @@
-"""The pictures beside the workflows, as the demo model makes them: `python -m runner.thumbnails --comfyui PATH`.
+"""The pictures beside the workflows, as the demo model makes them: `python run.py pictures --comfyui PATH`.
 
 A workflow that saves several pictures shows them side by side; one that saves one shows it at safety 0 too. Workflows
 that load a checkpoint get none: a picture by the demo model would not be theirs. Needs ComfyUI 0.3.64 or newer.
@@ -6,7 +6,6 @@ that load a checkpoint get none: a picture by the demo model would not be theirs
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ from typing import Any
 from . import workflow
 from .client import Client, pictures
 from .demo import in_environment
-from .environment import prepare
-from .hosts import find_host
-from .messages import Failure, say
+from .hosts import Host
+from .messages import say
 from .server import running
 
-ROOT = Path(__file__).resolve().parents[1]
 LOADER = "SafelightDemoLoader"
 
 
@@ -47,16 +44,11 @@ def made(client: Client, prompt: dict[str, Any], labels: dict[str, str], folder:
     return words
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--comfyui", metavar="PATH")
-    parser.add_argument("--python", metavar="PATH", type=lambda path: Path(path).absolute())
-    options = parser.parse_args()
-    host = find_host(ROOT, options.comfyui, ROOT / ".hosts", options.python)
-    python = prepare(host, ROOT / ".venv")
-    with running(host, python, ROOT, ROOT / "output" / "thumbnails.log") as server:
+def make(root: Path, host: Host, python: Path) -> None:
+    """Runs the workflows of the demo model and saves what they draw beside them."""
+    with running(host, python, root, root / "output" / "thumbnails.log") as server:
         nodes = server.client.object_info()
-        for path in sorted((ROOT / "workflows").glob("*.json")):
+        for path in sorted((root / "workflows").glob("*.json")):
             page = workflow.load(path)
             if LOADER not in {node["type"] for node in page["nodes"]}:
                 continue
@@ -65,12 +57,5 @@ def main() -> None:
                 for prompt, labels in runs(page, workflow.to_prompt(page, nodes)):
                     words += made(server.client, prompt, labels, Path(folder))
                 thumbnail = path.with_suffix(".jpg")
-                in_environment(python, ROOT, "strip", str(thumbnail), *words)
-            say(f"{thumbnail.relative_to(ROOT)}: {thumbnail.stat().st_size / 1000:.0f} kB")
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        raise SystemExit(f"\n{failure}") from failure
+                in_environment(python, root, "strip", str(thumbnail), *words)
+            say(f"{thumbnail.relative_to(root)}: {thumbnail.stat().st_size / 1000:.0f} kB")

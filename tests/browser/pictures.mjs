@@ -1,0 +1,124 @@
+// Pictures of the nodes for help and README, taken on a real server where runs are real: `python run.py pictures`.
+// SAFELIGHT_HELP and SAFELIGHT_README name the folders that they go to; see harness.mjs for the rest.
+import { readFileSync } from "node:fs"
+import { MODE, test } from "./harness.mjs"
+
+const { SAFELIGHT_HELP: HELP, SAFELIGHT_README: README } = process.env
+const ONLY_ONCE = { skip: MODE !== "nodes2" && "the help shows Nodes 2.0" }
+const SCALE = 1.4
+const MARGIN = 14 // px around the nodes
+const CURVE = { points: [[0, 0.35], [0.3, 1], [0.62, 0.8], [1, 0.15]], interpolation: "monotone_cubic" }
+const workflow = (name) => JSON.parse(readFileSync(new URL(`../../workflows/safelight_${name}.json`, import.meta.url)))
+
+/** Ids of a workflow's nodes by type; the last one where there are several. */
+const byType = ({ nodes }) => Object.fromEntries(nodes.map(({ type, id }) => [type, id]))
+
+/** The rectangle around nodes as the page shows them, with a margin, in CSS pixels. */
+const around = (page, ids) => page.evaluate(([ids, margin]) => {
+  const { canvas } = window.studio.app
+  const ground = canvas.canvas.getBoundingClientRect()
+  const boxes = ids.map((id) => {
+    const element = document.querySelector(`[data-node-id="${id}"]`)
+    if (element) return element.getBoundingClientRect()
+    const [x, y, width, height] = window.studio.node(id).boundingRect ?? window.studio.node(id).getBounding()
+    const [left, top] = canvas.ds.convertOffsetToCanvas([x, y]).map((at, i) => at + [ground.left, ground.top][i])
+    const { scale } = canvas.ds
+    return { left, top, right: left + width * scale, bottom: top + height * scale }
+  })
+  const [x, y] = ["left", "top"].map((side) => Math.min(...boxes.map((box) => box[side])) - margin)
+  const [right, bottom] = ["right", "bottom"].map((side) => Math.max(...boxes.map((box) => box[side])) + margin)
+  return { x, y, width: right - x, height: bottom - y }
+}, [ids, MARGIN])
+
+/** Saves a picture of these nodes, the view moved so that they stand clear of the page's own bars. */
+async function picture(page, studio, ids, path) {
+  const [x, y] = await page.evaluate((ids) => {
+    const nodes = ids.map((id) => window.studio.node(id))
+    return [0, 1].map((axis) => Math.min(...nodes.map((node) => node.pos[axis])))
+  }, ids)
+  await studio.select()
+  await page.mouse.move(1580, 1350)
+  await studio.view({ scale: SCALE, x: 150 / SCALE - x, y: 170 / SCALE - y })
+  await page.waitForTimeout(1000) // what fades in has done so
+  await page.screenshot({ path, type: "jpeg", quality: 82, clip: await around(page, ids) })
+}
+
+/** Runs the workflow and waits until a node shows what its run did. */
+async function run(studio, id) {
+  await studio.queue()
+  await studio.until((id) => {
+    const widget = window.studio.node(id).widgets.find(({ name }) => name === "safelight_feedback")
+    return widget?.element.querySelector(".safelight-body")
+  }, id, 180_000)
+  await studio.settle()
+}
+
+test("the nodes of a run", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const saved = workflow("text_to_image")
+  const ids = byType(saved)
+  await studio.load(saved)
+  await studio.set(ids.SafelightKSampler, "safety", 0.75)
+  await studio.setAll(ids.SafelightWeightSchedule, { curve: CURVE, context: 0.18, preset: "custom" })
+  await run(studio, ids.SafelightKSampler)
+  for (const type of ["SafelightContextEncode", "SafelightDemoLoader", "SafelightKSampler", "SafelightWeightSchedule"]) {
+    await picture(page, studio, [ids[type]], `${HELP}/${type}.jpg`)
+  }
+})
+
+test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const concepts = await studio.add("SafelightConcepts")
+  await picture(page, studio, [concepts], `${HELP}/SafelightConcepts.jpg`)
+  const guider = await studio.add("SafelightGuider", { at: [900, 160], values: { safety: 0.5 } })
+  await picture(page, studio, [guider], `${HELP}/SafelightGuider.jpg`)
+})
+
+test("the model patch between a model and a KSampler", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const loader = await studio.add("SafelightDemoLoader", { at: [320, 160] })
+  const patch = await studio.add("SafelightModelPatch", { at: [620, 160] })
+  const sampler = await studio.add("KSampler", { at: [960, 160] })
+  await studio.connect(loader, 0, patch, "model")
+  await studio.connect(patch, 0, sampler, "model")
+  await picture(page, studio, [loader, patch, sampler], `${HELP}/SafelightModelPatch.jpg`)
+})
+
+test("the second stage of a run", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const saved = workflow("text_to_image")
+  const ids = byType(saved)
+  await studio.load(saved)
+  const stages = []
+  for (const [stage, values] of [
+    { end_at_step: 8, return_with_leftover_noise: "enable" },
+    { start_at_step: 8, add_noise: "disable" }
+  ].entries()) {
+    const id = await studio.add("SafelightKSamplerAdvanced", { at: [1320 + 400 * stage, 800], values: { cfg: 3, ...values } })
+    await studio.connect(ids.SafelightDemoLoader, 0, id, "model")
+    await studio.connect(ids.SafelightContextEncode, 0, id, "positive")
+    await studio.connect(ids.SafelightContextEncode, 1, id, "safe")
+    await studio.connect(ids.CLIPTextEncode, 0, id, "negative")
+    await studio.connect(stages[0] ?? ids.EmptyLatentImage, 0, id, "latent_image")
+    await studio.connect(ids.SafelightWeightSchedule, 0, id, "schedule")
+    stages.push(id)
+  }
+  await studio.connect(stages[1], 0, ids.VAEDecode, "samples")
+  await run(studio, stages[1])
+  await picture(page, studio, [stages[1]], `${HELP}/SafelightKSamplerAdvanced.jpg`)
+})
+
+for (const palette of ["dark", "light"]) {
+  test(`the editor, ${palette}`, async ({ page, studio }) => {
+    await page.setViewportSize({ width: 1600, height: 1400 })
+    const saved = workflow("text_to_image")
+    const ids = byType(saved)
+    await studio.load(saved)
+    await studio.set(ids.SafelightKSampler, "safety", 0.75)
+    await studio.setAll(ids.SafelightWeightSchedule, { curve: CURVE, context: 0.18, preset: "custom" })
+    await studio.setting("Comfy.ColorPalette", palette)
+    await run(studio, ids.SafelightKSampler)
+    await picture(page, studio, [ids.SafelightWeightSchedule, ids.SafelightKSampler], `${README}/editor_${MODE}_${palette}.jpg`)
+    await studio.setting("Comfy.ColorPalette", "dark")
+  })
+}
