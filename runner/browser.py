@@ -1,7 +1,8 @@
 """The browser suite: the page's JavaScript by itself, then real frontends in headless Chromium.
 
-On the package index build, whose page is too old, a stand-in server serves several releases of the frontend, as
-comfyui-frontend-package has them; any other ComfyUI serves the newest one itself.
+On the package index build a stand-in server serves several releases of the frontend, as comfyui-frontend-package has
+them, because the build's own page is older than all of them; that one is tried too. Any other ComfyUI serves the newest
+release itself.
 """
 
 from __future__ import annotations
@@ -214,3 +215,8 @@ def run_pages(node: str, host: Host, python: Path, root: Path, reports: Path, pa
                     SAFELIGHT_URL=url, SAFELIGHT_MODE=mode, SAFELIGHT_FRONTEND=frontend.version,
                     SAFELIGHT_HOST=host.version if host.path else "stand-in", SAFELIGHT_PICTURES=str(pictures),
                 )  # fmt: skip
+    if host.path is None:
+        with running(host, python, root, root / "output" / "browser" / "host.log") as server:
+            say(f"\n--- the page of {host.name}")
+            yield run_node(node, [tests / "index_page.mjs"], root, reports / "index_page.xml", pattern,
+                           CHROMIUM=chromium, SAFELIGHT_URL=server.client.url)  # fmt: skip
