@@ -140,7 +140,7 @@ test("Safe KSampler comes from the node search with its slider outside", { skip 
   const values = await studio.values(id)
   assert.deepEqual(
     Object.keys(values),
-    ["prompt", "safe_prompt", "safety", "preset", "seed", "steps", "cfg", "sampler_name", "scheduler", "denoise"]
+    ["prompt", "safe_prompt", "concepts", "safety", "preset", "seed", "steps", "cfg", "sampler_name", "scheduler", "denoise"]
   )
   assert.deepEqual([values.safety, values.preset], [1, "balanced"])
 
@@ -158,6 +158,7 @@ test("Safe KSampler comes from the node search with its slider outside", { skip 
   await studio.connect(loader, "VAE", decode, "vae")
   await studio.connect(decode, "IMAGE", save, "images")
   await studio.set(id, "prompt", "a cat on a green background")
+  await studio.set(id, "concepts", "a weapon, something sharp")
   await studio.set(id, "safety", 0.6)
 
   await studio.reopen()
