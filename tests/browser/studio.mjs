@@ -87,6 +87,8 @@ export class Studio {
       tracker.reset()
       tracker.undoQueue = []
       tracker.redoQueue = []
+      tracker.nodeOutputs = {} // or the next node of the same id shows what another one did
+      app.nodeOutputs = {}
       app.canvas.deselectAll?.()
     })
     await this.view({ scale: 1, x: 0, y: 0 })
@@ -255,7 +257,7 @@ export class Studio {
 
   /** The page takes what changes within 50 ms of an act for a part of it; an artist's next act comes later. */
   async #acted() {
-    await this.page.waitForTimeout(100)
+    await this.page.evaluate(() => new Promise((done) => setTimeout(done, 60))) // by the page's clock
     await this.settle()
   }
 
