@@ -86,7 +86,7 @@ function drawVerdict({ risk, method, words, notes }, prompt) {
   }
   // Words of a prompt that comes over a link, or that a wildcard brought in.
   if (missing.length) parts.push(row(say("feedback.words"), ...missing.map((word) => make("mark", "", word))))
-  if (!words.length) parts.push(note(say("feedback.none")))
+  if (!words.length && !notes.length) parts.push(note(say("feedback.none")))
   return [...parts, ...notes.map(note)]
 }
 
