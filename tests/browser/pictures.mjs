@@ -48,7 +48,7 @@ async function run(studio, id) {
   await studio.queue()
   await studio.until((id) => {
     const widget = window.studio.node(id).widgets.find(({ name }) => name === "safelight_feedback")
-    return widget?.element.querySelector(".safelight-body")
+    return widget?.element.querySelector(".safelight-run-body")
   }, id, 180_000)
   await studio.settle()
 }
