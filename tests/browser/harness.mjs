@@ -86,7 +86,7 @@ async function open(objectInfo) {
 export function test(name, ...rest) {
   const body = rest.at(-1)
   const { objectInfo, ...options } = rest.length > 1 ? rest[0] : {}
-  nodeTest(name, { timeout: 2 * PATIENCE, ...options }, async (t) => {
+  nodeTest(name, options, async (t) => {
     const own = objectInfo ? await open(objectInfo) : null
     const tab = own ?? (shared ??= await open())
     let passed = false
