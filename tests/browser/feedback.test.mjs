@@ -48,6 +48,8 @@ for (const type of ["SafelightKSampler", "SafelightKSamplerAdvanced", "Safelight
 
 test("the word follows a drag over the slider", async ({ page, studio }) => {
   const id = await studio.add("SafelightModelPatch")
+  const kind = await page.evaluate((id) => window.studio.widget(id, "safety").type, id)
+  assert.equal(kind, since("1.49.6") ? "gradientslider" : "slider") // and not the number box of a page that knows no gradients
   const place = MODE === "nodes2"
     ? await (await page.waitForSelector('[role="slider"]')).evaluate((thumb) => {
       const { left, top, width, height } = (thumb.closest("[data-slider-impl],.relative") ?? thumb.parentElement).getBoundingClientRect()
