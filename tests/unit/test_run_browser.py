@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -9,8 +10,9 @@ import zipfile
 import pytest
 
 import run
-from runner import browser, suites
+from runner import browser, pictures, suites
 from runner.hosts import Host
+from runner.messages import Failure
 
 from .run_fakes import ROOT
 
@@ -151,3 +153,14 @@ def test_an_unknown_suite_is_named():
                           env={**os.environ, "COMFYUI_PATH": "nowhere"})  # fmt: skip
     assert done.returncode == 2 and "'nix'" in done.stderr
     assert suites.BROWSER in run.SUITES
+
+
+def test_pictures_need_a_page_that_shows_real_runs(tmp_path):
+    with pytest.raises(Failure, match="--comfyui PATH"):
+        pictures.make(ROOT, HOST, tmp_path, run.PICTURES)
+
+
+def test_help_and_readme_show_pictures_that_are_there_and_small():
+    for page in (*(ROOT / "js" / "docs").glob("*.md"), ROOT / "README.md"):
+        for name in re.findall(r"!\[[^\]]*\]\((?!https?:)([^)]+)\)", page.read_text("utf-8")):
+            assert (page.parent / name).stat().st_size < 100_000, f"{page.name}: {name}"
