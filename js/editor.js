@@ -15,6 +15,7 @@ import { percent, placeWords, runWords } from "./editor_words.js"
 
 const MEND = "Reset it, paste another, or edit its text."
 
+const clamp = (p) => Math.min(Math.max(p, 0), 1)
 const isShare = (number) => typeof number === "number" && number >= 0 && number <= 1
 
 /**
@@ -62,6 +63,15 @@ export function createCurveEditor(handlers) {
   quiet.setAttribute("role", "status")
   note.setAttribute("role", "alert")
   const announce = (text) => (quiet.textContent = text)
+  const say = (text, isFault = false) => {
+    if (readOut.textContent !== text) readOut.textContent = readOut.title = text
+    if (readOut.classList.contains("fault") !== isFault) readOut.classList.toggle("fault")
+  }
+
+  const announceAndSay = (text) => {
+    announce(text)
+    say(text)
+  }
 
   /** What the node will use: its curve and context, what is wrong or has to be said, what cannot be edited. */
   function schedule() {
@@ -106,10 +116,10 @@ export function createCurveEditor(handlers) {
     view = look()
     if (selected >= (view.curve?.points.length ?? 0)) selected = view.selected = -1
     bar.update(view.curve?.interpolation, view.fixed, !view.curve)
-    element.classList.toggle("fixed", view.fixed)
+    if (element.classList.contains("fixed") !== view.fixed) element.classList.toggle("fixed")
     const text = view.curve ? "" : view.fault || view.said
     if (note.textContent !== text) note.textContent = text
-    note.classList.toggle("fault", Boolean(view.fault))
+    if (note.classList.contains("fault") !== Boolean(view.fault)) note.classList.toggle("fault")
     drawPointed()
   }
 
@@ -118,8 +128,7 @@ export function createCurveEditor(handlers) {
     plot.draw({ ...view, at })
     const fault = view.curve && view.fault
     const words = fault || (at === null && view.curve ? view.said || runWords(view) : placeWords(view, at))
-    readOut.textContent = readOut.title = view.fault && !view.curve && !view.fixed ? MEND : words
-    readOut.classList.toggle("fault", Boolean(fault))
+    say(view.fault && !view.curve && !view.fixed ? MEND : words, Boolean(fault))
   }
 
   const focusedProgress = () => {
@@ -142,7 +151,7 @@ export function createCurveEditor(handlers) {
   const actions = {
     state: () => ({ ...view, points: view.curve?.points ?? [], fixed: view.fixed || !view.curve }),
     point(p) {
-      pointed = p === null ? null : Math.min(Math.max(p, 0), 1)
+      pointed = p === null ? null : clamp(p)
       drawPointed()
     },
     select(index) {
@@ -165,14 +174,19 @@ export function createCurveEditor(handlers) {
       const left = Math.min(index ?? Math.floor((points.length - 1) / 2), points.length - 2)
       if (actions.add((points[left][0] + points[left + 1][0]) / 2) === null) announce("No room for a point here")
     },
-    move: (index, p, w) => apply({ curve: movePoint(view.curve, index, p, w) }),
-    moveContext: (p) => apply({ context: tidyContext(p) }),
+    /** @param {number} [at] the progress under the pointer, where it is a pointer that moves */
+    move(index, p, w, at = null) {
+      pointed = at === null ? null : clamp(at)
+      apply({ curve: movePoint(view.curve, index, p, w) })
+    },
+    moveContext(p, at = null) {
+      pointed = at === null ? null : clamp(at)
+      apply({ context: tidyContext(p) })
+    },
     remove(index) {
       const curve = deletePoint(view.curve, index)
       if (!curve) {
-        announce("A curve keeps two points")
-        readOut.textContent = "A curve keeps two points."
-        return
+        return announceAndSay("A curve keeps two points.")
       }
       apply({ curve })
       actions.select(Math.min(index, curve.points.length - 1))
@@ -202,7 +216,7 @@ export function createCurveEditor(handlers) {
       return writeCurve({ points, interpolation, context: view.context, axis: around.axis })
     },
     async copy() {
-      if (await writeClipboard(actions.text())) announce((readOut.textContent = "Copied."))
+      if (await writeClipboard(actions.text())) announceAndSay("Copied.")
       else panel.open(actions.text(), "Copy this text.", false)
     },
     async paste() {
@@ -268,7 +282,7 @@ export function createCurveEditor(handlers) {
   listenToKeys(plot, actions)
   listenToClipboard(element, {
     copy: () => {
-      announce((readOut.textContent = "Copied."))
+      announceAndSay("Copied.")
       return actions.text()
     },
     paste: (text) => {

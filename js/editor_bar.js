@@ -68,7 +68,11 @@ export function createBar(actions) {
     if (["Enter", " ", "Delete", "Backspace"].includes(event.key)) event.stopPropagation()
   })
 
+  let drawn = ""
   const update = (interpolation, fixed, empty) => {
+    const now = `${interpolation} ${fixed} ${empty}`
+    if (now === drawn) return
+    drawn = now
     modes.forEach((made, i) => {
       const chosen = INTERPOLATIONS[i] === interpolation
       made.setAttribute("aria-checked", String(chosen))

@@ -1,6 +1,6 @@
 // Mouse and touch on the plot. Each gesture calls the editor's actions; one drag ends in one commit.
 
-const TWICE = 400 // ms between the two taps of a double tap
+const TWICE = 500 // ms between the two taps of a double tap
 const NEAR = { mouse: 5, touch: 24 } // px that a finger or a hand may tremble
 const nearOf = (event) => NEAR[event.pointerType === "touch" ? "touch" : "mouse"]
 
@@ -52,13 +52,17 @@ export function listenToPointers(plot, actions) {
     if (drag && !drag.moved) {
       drag.moved = Math.hypot(event.clientX - drag.x, event.clientY - drag.y) > (event.pointerType === "touch" ? 6 : 2)
     }
+    if (!drag) {
+      const over = `over-${plot.hit(event).kind}`
+      if (element.getAttribute("class") !== over) element.setAttribute("class", over)
+    }
     if (drag?.moved && drag.kind !== "look") {
       drag.changed = true
-      if (drag.kind === "point") actions.move(drag.index, p + drag.dp, w + drag.dw)
-      else actions.moveContext(p + drag.dp)
+      if (drag.kind === "point") actions.move(drag.index, p + drag.dp, w + drag.dw, p)
+      else actions.moveContext(p + drag.dp, p)
+    } else {
+      actions.point(p)
     }
-    if (!drag) element.classList.value = `over-${plot.hit(event).kind}`
-    actions.point(p)
   }
 
   const end = (event) => {

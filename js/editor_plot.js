@@ -66,13 +66,16 @@ export function createPlot() {
   const toX = (p) => fixed(MARGIN.left + p * inner().width)
   const toY = (w) => fixed(MARGIN.top + (1 - w) * inner().height)
   const line = (pairs) => pairs.map(([p, w], i) => `${i ? "L" : "M"}${toX(p)} ${toY(w)}`).join("")
-  const set = (part, path) => part.setAttribute("d", path)
+  // Only what changes: an attribute that is written, be it with the same value, makes the browser style the page anew.
   const put = (part, attributes) => {
-    for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value)
+    for (const [key, value] of Object.entries(attributes)) {
+      if (part.getAttribute(key) !== String(value)) part.setAttribute(key, value)
+    }
   }
+  const set = (part, path) => put(part, { d: path })
 
   function drawFrame() {
-    element.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`)
+    put(element, { viewBox: `0 0 ${size.width} ${size.height}` })
     const [left, right, top, bottom] = [toX(0), toX(1), toY(1), toY(0)]
     const across = [0.5, 1].map((w) => `M${left} ${toY(w)}H${right}`)
     const up = [0.25, 0.5, 0.75].map((p) => `M${toX(p)} ${top}V${bottom}`)
@@ -160,7 +163,8 @@ export function createPlot() {
 
   const draw = (next) => {
     view = next
-    labels.axis.textContent = view.axis ? `run, by ${view.axis}` : "run"
+    const axis = view.axis ? `run, by ${view.axis}` : "run"
+    if (labels.axis.textContent !== axis) labels.axis.textContent = axis
     drawContext()
     drawCurve()
     drawSteps()

@@ -14,7 +14,7 @@ const CSS = `
 }
 .safelight-editor {
   position: relative; box-sizing: border-box; display: flex; flex-direction: column;
-  width: 100%; height: 100%; min-height: 140px; overflow: hidden;
+  width: 100%; height: 100%; min-height: 140px; overflow: hidden; contain: layout paint style;
   background: var(--sl-ground); border: 1px solid var(--sl-line); border-radius: 6px;
   user-select: none; -webkit-user-select: none;
 }

@@ -115,9 +115,7 @@ test("a finger drags a point, and one undo takes it back", async ({ page, studio
 
 test("two taps add a point", async ({ page, studio }) => {
   const { id, plot } = await schedule(page, studio, { preset: "ramp up" })
-  const { x, y } = await plot.at(0.4, 0.9)
-  await page.touchscreen.tap(x, y)
-  await page.touchscreen.tap(x, y)
+  await plot.tapTwice(await plot.at(0.4, 0.9))
   near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.4, 0.9], [1, 1]], 0.04) // a finger stands on whole pixels
 })
 

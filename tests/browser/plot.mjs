@@ -60,6 +60,15 @@ export class Plot {
     await client.detach()
   }
 
+  /** Two taps with a finger, as quick as the machine can. */
+  async tapTwice({ x, y }) {
+    const client = await this.page.context().newCDPSession(this.page)
+    const touch = (type, touchPoints) => client.send("Input.dispatchTouchEvent", { type, touchPoints })
+    const tap = () => [touch("touchStart", [{ x, y }]), touch("touchEnd", [])]
+    await Promise.all([...tap(), ...tap()])
+    await client.detach()
+  }
+
   /** Puts the focus on point `index`, or on the "context", as Tab would. */
   async focus(what) {
     const all = await this.element.$$(what === "context" ? ".safelight-plot .context" : POINTS)
