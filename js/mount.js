@@ -18,6 +18,7 @@ export function mount(node, element) {
   frame.append(element)
   const widget = node.addDOMWidget(NAME, "SAFELIGHT_FEEDBACK", frame, {
     serialize: false, // not in prompts
+    hideInPanel: true, // the page's side panel would take the element out of the node
     margin: MARGIN,
     getValue: () => "",
     setValue: () => {},
