@@ -3,6 +3,7 @@
 //
 // A curve is {points: [[progress, height], ...], interpolation}: both numbers in [0, 1], sorted by progress, at least
 // two points, no two at one progress. A schedule is a curve with `context`, the progress before which its weight is 0.
+import { say } from "./words.js"
 
 export const INTERPOLATIONS = ["linear", "monotone_cubic", "step"]
 export const AXES = ["noise level", "steps"]
@@ -135,7 +136,7 @@ export function stepWeights(schedule, safety, starts, guarded = starts.length) {
     if (counted.map(weigh(context)).every((weight) => weight === 0)) {
       const acting = counted.filter((p) => weigh(0)(p) > 0)
       if (acting.length) context = Math.max(...acting)
-      else fault = "The curve is zero at each step of this run: nothing would be guarded. Raise it, or use more steps."
+      else fault = say("fault.zeroSteps")
     }
   }
   return { weights: starts.map(weigh(context)), context, fault }

@@ -2,6 +2,7 @@
 //
 // A broken value is passed on as it is, so that Python refuses it: it must never act as some other curve.
 import { INTERPOLATIONS, heightOf } from "./curve.js"
+import { say } from "./words.js"
 
 // What ComfyUI assumes of a curve that does not say how it is interpolated.
 const HOST_INTERPOLATION = "monotone_cubic"
@@ -22,15 +23,15 @@ export function readCurve(given) {
     try {
       read = JSON.parse(text)
     } catch (error) {
-      return broken(text.trim() ? `Not valid JSON: ${error.message}` : "The curve is empty.")
+      return broken(text.trim() ? say("fault.json", { why: error.message }) : say("fault.empty"))
     }
   }
   while (isObject(read) && "__value__" in read) {
-    if ((read.__type__ ?? "CURVE") !== "CURVE") return broken("This value is not a curve.")
+    if ((read.__type__ ?? "CURVE") !== "CURVE") return broken(say("fault.type"))
     read = read.__value__
   }
   if (Array.isArray(read)) read = { points: read }
-  if (!isObject(read)) return broken("A curve is an object with points.")
+  if (!isObject(read)) return broken(say("fault.form"))
   const fault = faultOf(read)
   if (fault) return { value: read, fault, curve: null }
   const points = read.points.map(([x, y]) => [x, y]).sort((a, b) => a[0] - b[0])
@@ -42,14 +43,14 @@ const isShare = (number) => typeof number === "number" && number >= 0 && number 
 
 /** What Python would refuse in an object that stands for a curve, "" if nothing. */
 function faultOf({ points, interpolation }) {
-  if (!Array.isArray(points) || points.length < 2) return "A curve needs at least two points."
+  if (!Array.isArray(points) || points.length < 2) return say("fault.twoPoints")
   const wrong = points.findIndex((p) => !Array.isArray(p) || p.length !== 2 || !p.every(isShare))
-  if (wrong >= 0) return `Point ${wrong + 1} is not a pair of numbers from 0 to 1.`
+  if (wrong >= 0) return say("fault.point", { number: wrong + 1 })
   const sorted = [...points].sort((a, b) => a[0] - b[0])
   const same = sorted.findIndex(([x, y], i) => i > 0 && !Number.isFinite((y - sorted[i - 1][1]) / (x - sorted[i - 1][0])))
-  if (same > 0) return `Two points at progress ${sorted[same][0]}: move or delete one of them.`
+  if (same > 0) return say("fault.same", { place: sorted[same][0] })
   if (interpolation !== undefined && !INTERPOLATIONS.includes(interpolation)) {
-    return `Unknown interpolation ${JSON.stringify(interpolation)}: use ${INTERPOLATIONS.join(", ")}.`
+    return say("fault.interpolation", { name: JSON.stringify(interpolation), names: INTERPOLATIONS.join(", ") })
   }
   return ""
 }
@@ -60,9 +61,9 @@ function faultOf({ points, interpolation }) {
  * @returns {string} "" if nothing
  */
 export function scheduleFault({ points, interpolation, context }) {
-  if (points.every(([, y]) => y === 0)) return "The curve is zero everywhere: nothing would be guarded. Raise a point."
+  if (points.every(([, y]) => y === 0)) return say("fault.zero")
   const acts = heightOf({ points, interpolation })(context) > 0 || points.some(([x, y]) => x > context && y > 0)
-  return acts ? "" : "The curve is zero from the context on: nothing would be guarded. Raise it, or lower the context."
+  return acts ? "" : say("fault.zeroAfter")
 }
 
 /**

@@ -3,7 +3,7 @@
 import { AXES, CUSTOM, INTERPOLATIONS, PRESETS, heightOf, stepWeights } from "./curve.js"
 import { addPoint, deletePoint, movePoint, tidyContext } from "./curve_edit.js"
 import { readCurve, scheduleFault, writeCurve } from "./curve_value.js"
-import { WORDS, createBar } from "./editor_bar.js"
+import { createBar } from "./editor_bar.js"
 import { listenToClipboard, readClipboard, writeClipboard } from "./editor_clipboard.js"
 import { listenToPointers } from "./editor_gestures.js"
 import { listenToKeys } from "./editor_keys.js"
@@ -12,8 +12,7 @@ import { createPlot } from "./editor_plot.js"
 import { installStyle } from "./editor_style.js"
 import { createTextPanel } from "./editor_text.js"
 import { percent, placeWords, runWords } from "./editor_words.js"
-
-const MEND = "Reset it, paste another, or edit its text."
+import { say } from "./words.js"
 
 const clamp = (p) => Math.min(Math.max(p, 0), 1)
 const isShare = (number) => typeof number === "number" && number >= 0 && number <= 1
@@ -63,14 +62,14 @@ export function createCurveEditor(handlers) {
   quiet.setAttribute("role", "status")
   note.setAttribute("role", "alert")
   const announce = (text) => (quiet.textContent = text)
-  const say = (text, isFault = false) => {
+  const show = (text, isFault = false) => {
     if (readOut.textContent !== text) readOut.textContent = readOut.title = text
     if (readOut.classList.contains("fault") !== isFault) readOut.classList.toggle("fault")
   }
 
-  const announceAndSay = (text) => {
+  const tell = (text) => {
     announce(text)
-    say(text)
+    show(text)
   }
 
   /** What the node will use: its curve and context, what is wrong or has to be said, what cannot be edited. */
@@ -78,20 +77,20 @@ export function createCurveEditor(handlers) {
     const { preset, context, linked } = around
     const isLinked = (name) => linked.includes(name)
     const none = { curve: null, context: null, fault: "", said: "", fixed: true, contextFixed: true }
-    if (preset === null) return { ...none, said: "The preset comes from a link." }
+    if (preset === null) return { ...none, said: say("editor.presetLinked") }
     const fixed = isLinked("curve") || (isLinked("preset") && preset !== CUSTOM)
     if (Object.hasOwn(PRESETS, preset)) {
-      const said = isLinked("curve") ? "The linked curve acts with the preset custom." : ""
+      const said = isLinked("curve") ? say("editor.linkedWaits") : ""
       return { ...none, ...PRESETS[preset], curve: PRESETS[preset], said, fixed, contextFixed: fixed || isLinked("context") }
     }
-    if (preset !== CUSTOM) return { ...none, fault: `There is no preset ${JSON.stringify(preset)}.` }
+    if (preset !== CUSTOM) return { ...none, fault: say("fault.preset", { name: JSON.stringify(preset) }) }
     const known = { ...none, context: isShare(context) ? context : null, fixed, contextFixed: isLinked("context") }
-    if (isLinked("curve") && around.linkedCurve === undefined) return { ...known, said: "The curve comes from the link." }
+    if (isLinked("curve") && around.linkedCurve === undefined) return { ...known, said: say("editor.curveLinked") }
     const { curve, fault } = isLinked("curve") ? readCurve(around.linkedCurve) : own
     if (fault) return { ...known, fault }
-    const said = isLinked("curve") ? "The linked curve, to be edited there." : ""
-    if (context === null) return { ...known, curve, said: said || "The context comes from a link." }
-    if (known.context === null) return { ...known, curve, fault: "The context is not a number from 0 to 1." }
+    const said = isLinked("curve") ? say("editor.linkedCurve") : ""
+    if (context === null) return { ...known, curve, said: said || say("editor.contextLinked") }
+    if (known.context === null) return { ...known, curve, fault: say("fault.context") }
     return { ...known, curve, said, fault: scheduleFault({ ...curve, context }) }
   }
 
@@ -128,7 +127,7 @@ export function createCurveEditor(handlers) {
     plot.draw({ ...view, at })
     const fault = view.curve && view.fault
     const words = fault || (at === null && view.curve ? view.said || runWords(view) : placeWords(view, at))
-    say(view.fault && !view.curve && !view.fixed ? MEND : words, Boolean(fault))
+    show(view.fault && !view.curve && !view.fixed ? say("editor.mend") : words, Boolean(fault))
   }
 
   const focusedProgress = () => {
@@ -165,14 +164,14 @@ export function createCurveEditor(handlers) {
       if (!added) return null
       apply({ curve: added.curve })
       actions.select(added.index)
-      announce(`Point ${added.index + 1} added at ${percent(added.curve.points[added.index][0])}`)
+      announce(say("editor.added", { number: added.index + 1, place: percent(added.curve.points[added.index][0]) }))
       return added.index
     },
     /** A point in the middle after point `index`; for the last one before it, for null in the middle of the run. */
     addAfter(index) {
       const { points } = view.curve
       const left = Math.min(index ?? Math.floor((points.length - 1) / 2), points.length - 2)
-      if (actions.add((points[left][0] + points[left + 1][0]) / 2) === null) announce("No room for a point here")
+      if (actions.add((points[left][0] + points[left + 1][0]) / 2) === null) tell(say("editor.noRoom"))
     },
     /** @param {number} [at] the progress under the pointer, where it is a pointer that moves */
     move(index, p, w, at = null) {
@@ -186,17 +185,17 @@ export function createCurveEditor(handlers) {
     remove(index) {
       const curve = deletePoint(view.curve, index)
       if (!curve) {
-        return announceAndSay("A curve keeps two points.")
+        return tell(say("editor.keepsTwo"))
       }
       apply({ curve })
       actions.select(Math.min(index, curve.points.length - 1))
-      announce(`Point ${index + 1} deleted`)
+      announce(say("editor.deleted", { number: index + 1 }))
     },
     interpolate(interpolation) {
       if (view.fixed || !view.curve) return
       apply({ curve: { ...view.curve, interpolation } })
       actions.commit()
-      announce(WORDS[interpolation])
+      announce(say(`editor.${interpolation}`))
     },
     commit() {
       before = null
@@ -216,20 +215,20 @@ export function createCurveEditor(handlers) {
       return writeCurve({ points, interpolation, context: view.context, axis: around.axis })
     },
     async copy() {
-      if (await writeClipboard(actions.text())) announceAndSay("Copied.")
-      else panel.open(actions.text(), "Copy this text.", false)
+      if (await writeClipboard(actions.text())) tell(say("editor.copied"))
+      else panel.open(actions.text(), say("editor.copyHere"), false)
     },
     async paste() {
       const text = await readClipboard()
-      const fault = text === null ? "Paste the text here." : take(text)
+      const fault = text === null ? say("editor.pasteHere") : take(text)
       if (fault) panel.open(text ?? "", fault, true)
     },
-    edit: () => panel.open(actions.text(), "A schedule as JSON.", !view.fixed),
+    edit: () => panel.open(actions.text(), say("editor.text"), !view.fixed),
     reset() {
       if (view.fixed) return
       handlers.reset()
       actions.commit()
-      announce("Reset")
+      announce(say("editor.wasReset"))
     },
     menu(at, target) {
       const { curve, fixed } = view
@@ -237,30 +236,30 @@ export function createCurveEditor(handlers) {
       const place = target.kind === "key" ? undefined : target
       const none = fixed || !curve
       openMenu(at, [
-        { label: "Add point here", disabled: none || target.kind === "point", run: () => {
+        { label: say("editor.add"), disabled: none || target.kind === "point", run: () => {
           if (place) actions.add(place.p, place.kind === "curve" ? undefined : place.w)
           else actions.addAfter(selected < 0 ? null : selected)
           actions.commit()
         } },
-        { label: "Delete point", disabled: none || index < 0 || curve.points.length < 3, run: () => {
+        { label: say("editor.delete"), disabled: none || index < 0 || curve.points.length < 3, run: () => {
           actions.remove(index)
           actions.commit()
         } },
         null,
-        ...INTERPOLATIONS.map((name) => ({ label: WORDS[name], disabled: none, checked: curve?.interpolation === name,
+        ...INTERPOLATIONS.map((name) => ({ label: say(`editor.${name}`), disabled: none, checked: curve?.interpolation === name,
           run: () => actions.interpolate(name) })),
         null,
-        { label: "Copy as JSON", run: actions.copy },
-        { label: "Paste JSON", disabled: fixed, run: actions.paste },
-        { label: fixed ? "Show as text" : "Edit as text", run: actions.edit },
-        { label: "Reset", disabled: fixed, run: actions.reset }
+        { label: say("editor.copy"), run: actions.copy },
+        { label: say("editor.paste"), disabled: fixed, run: actions.paste },
+        { label: say(fixed ? "editor.show" : "editor.edit"), run: actions.edit },
+        { label: say("editor.reset"), disabled: fixed, run: actions.reset }
       ], plot.element)
     }
   }
 
   /** A schedule from text. Returns what is wrong with it, "" where it was taken. */
   function take(text) {
-    if (view.fixed) return view.said || "This curve cannot be edited here."
+    if (view.fixed) return view.said || say("editor.fixed")
     const { value, curve, fault } = readCurve(text)
     if (fault) return fault
     apply({
@@ -269,7 +268,7 @@ export function createCurveEditor(handlers) {
       axis: AXES.includes(value.axis) ? value.axis : undefined
     })
     actions.commit()
-    announce("Pasted")
+    announce(say("editor.pasted"))
     return ""
   }
 
@@ -282,7 +281,7 @@ export function createCurveEditor(handlers) {
   listenToKeys(plot, actions)
   listenToClipboard(element, {
     copy: () => {
-      announceAndSay("Copied.")
+      tell(say("editor.copied"))
       return actions.text()
     },
     paste: (text) => {

@@ -1,5 +1,6 @@
 // The row of buttons above the plot.
 import { INTERPOLATIONS } from "./curve.js"
+import { say } from "./words.js"
 
 const ICONS = {
   linear: "M1 12L6 4L9 8L13 2",
@@ -10,9 +11,6 @@ const ICONS = {
   reset: "M3 5.5A5 5 0 1 1 2.2 8.5M2.5 2v3.7h3.7",
   more: "M2.5 7h.01M7 7h.01M11.5 7h.01"
 }
-
-/** What an artist calls the interpolations. */
-export const WORDS = { linear: "Linear", monotone_cubic: "Smooth (monotone cubic)", step: "Steps (hold each height)" }
 
 /**
  * @param {object} actions of the editor: interpolate(name), copy(), paste(), reset(), menu(at, target)
@@ -32,9 +30,9 @@ export function createBar(actions) {
   }
   const choices = document.createElement("div")
   choices.setAttribute("role", "radiogroup")
-  choices.setAttribute("aria-label", "Between the points")
+  choices.setAttribute("aria-label", say("editor.between"))
   const modes = INTERPOLATIONS.map((name) => {
-    const made = button(name, WORDS[name], () => actions.interpolate(name))
+    const made = button(name, say(`editor.${name}`), () => actions.interpolate(name))
     made.setAttribute("role", "radio")
     return made
   })
@@ -51,15 +49,15 @@ export function createBar(actions) {
   })
   const gap = document.createElement("span")
   gap.className = "gap"
-  const paste = button("paste", "Paste a schedule (JSON)", () => actions.paste())
-  const reset = button("reset", "Reset the schedule", () => actions.reset())
-  const more = button("more", "More", () => {
+  const paste = button("paste", say("editor.pasteSchedule"), () => actions.paste())
+  const reset = button("reset", say("editor.resetSchedule"), () => actions.reset())
+  const more = button("more", say("editor.more"), () => {
     const { left, bottom } = more.getBoundingClientRect()
     actions.menu({ x: left, y: bottom }, { kind: "key" })
   })
   more.setAttribute("aria-haspopup", "menu")
   more.querySelector("svg").style.strokeWidth = "2.2"
-  element.append(choices, gap, button("copy", "Copy the schedule as JSON", () => actions.copy()), paste, reset, more)
+  element.append(choices, gap, button("copy", say("editor.copySchedule"), () => actions.copy()), paste, reset, more)
   for (const type of ["pointerdown", "dblclick", "contextmenu"]) {
     element.addEventListener(type, (event) => event.button !== 1 && event.stopPropagation())
   }

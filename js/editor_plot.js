@@ -1,5 +1,7 @@
 // The picture of a weight schedule: an SVG that is drawn anew for every change, and says what lies under a pointer.
 import { outline } from "./curve.js"
+import { percent } from "./editor_words.js"
+import { say } from "./words.js"
 
 const NAMESPACE = "http://www.w3.org/2000/svg"
 const MARGIN = { left: 24, right: 10, top: 8, bottom: 21 } // px, room for the labels and half a handle
@@ -15,7 +17,6 @@ function shape(name, attributes = {}, ...children) {
   return made
 }
 
-const percent = (p) => `${Math.round(p * 100)} %`
 const fixed = (number) => Number(number.toFixed(1))
 
 /**
@@ -39,7 +40,7 @@ export function createPlot() {
   const contextLine = group("edge")
   const contextGrip = group("grip")
   const contextRing = shape("rect", { class: "ring", rx: 3, width: 14, height: 14 })
-  const context = shape("g", { class: "context", role: "slider", "aria-label": "Context" }, contextLine, contextRing, contextGrip)
+  const context = shape("g", { class: "context", role: "slider", "aria-label": say("editor.context") }, contextLine, contextRing, contextGrip)
   const points = shape("g", { class: "points" })
   const label = (anchor, text) => {
     const made = shape("text", { "text-anchor": anchor })
@@ -47,12 +48,12 @@ export function createPlot() {
     return made
   }
   const labels = {
-    top: label("end", "1"), zero: label("end", "0"), weight: label("middle", "weight"),
-    start: label("start", "0 %"), axis: label("middle", ""), end: label("end", "100 %"), before: label("start", "as written")
+    top: label("end", "1"), zero: label("end", "0"), weight: label("middle", say("editor.weight")),
+    start: label("start", "0 %"), axis: label("middle", ""), end: label("end", "100 %"), before: label("start", say("editor.before"))
   }
   const element = shape(
     "svg",
-    { role: "group", "aria-label": "Weight curve over the run", tabindex: -1 },
+    { role: "group", "aria-label": say("editor.plot"), tabindex: -1 },
     before, parts.grid, parts.area, parts.stems, parts.dim, parts.frame, parts.curve, parts.lowered, parts.ticks,
     ...Object.values(labels), parts.guide, context, parts.idle, parts.dots, mark, points
   )
@@ -106,7 +107,7 @@ export function createPlot() {
     put(context, {
       tabindex: view.contextFixed ? -1 : 0,
       "aria-valuemin": 0, "aria-valuemax": 1, "aria-valuenow": view.context, "aria-disabled": Boolean(view.contextFixed),
-      "aria-valuetext": `the prompt as written steers alone until ${percent(view.context)}`
+      "aria-valuetext": say("editor.contextAt", { place: percent(view.context) })
     })
     const lowered = view.used < view.context
     set(parts.lowered, lowered ? `M${toX(view.used)} ${top}V${bottom}` : "")
@@ -147,9 +148,9 @@ export function createPlot() {
         transform: `translate(${toX(x)} ${toY(y)})`,
         class: i === view.selected ? "selected" : "",
         tabindex: view.fixed ? -1 : 0,
-        "aria-label": `Point ${i + 1} of ${pairs.length}`,
+        "aria-label": say("editor.point", { number: i + 1, count: pairs.length }),
         "aria-valuemin": 0, "aria-valuemax": 1, "aria-valuenow": y, "aria-disabled": Boolean(view.fixed),
-        "aria-valuetext": `at ${percent(x)} of the run, weight ${y.toFixed(2)}`
+        "aria-valuetext": say("editor.pointAt", { place: percent(x), weight: y.toFixed(2) })
       })
     })
   }
@@ -163,7 +164,7 @@ export function createPlot() {
 
   const draw = (next) => {
     view = next
-    const axis = view.axis ? `run, by ${view.axis}` : "run"
+    const axis = view.axis ? say("editor.runBy", { axis: view.axis }) : say("editor.run")
     if (labels.axis.textContent !== axis) labels.axis.textContent = axis
     drawContext()
     drawCurve()

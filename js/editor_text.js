@@ -1,4 +1,5 @@
 // The panel that shows a schedule as JSON text, to be corrected, or to be copied where the clipboard is refused.
+import { say } from "./words.js"
 
 const KEYS = ["keydown", "keyup", "keypress", "copy", "cut", "paste", "pointerdown", "dblclick", "contextmenu"]
 
@@ -13,7 +14,7 @@ export function createTextPanel(use, onClose) {
   element.hidden = true
   const area = document.createElement("textarea")
   area.spellcheck = false
-  area.setAttribute("aria-label", "Schedule as JSON")
+  area.setAttribute("aria-label", say("editor.text"))
   const message = document.createElement("span")
   message.setAttribute("role", "status")
   const button = (text, run) => {
@@ -31,13 +32,13 @@ export function createTextPanel(use, onClose) {
     message.textContent = message.title = text
     message.className = isFault ? "fault" : ""
   }
-  const take = button("Use", () => {
+  const take = button(say("editor.use"), () => {
     const fault = use(area.value)
     if (fault) say(fault, true)
     else close()
   })
   const row = document.createElement("div")
-  row.append(message, take, button("Close", close))
+  row.append(message, take, button(say("editor.close"), close))
   element.append(area, row)
   element.addEventListener("keydown", (event) => {
     if (event.key === "Escape") close()

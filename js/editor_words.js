@@ -1,4 +1,5 @@
 // What the editor says about a schedule, in the artist's words.
+import { say } from "./words.js"
 
 /** A share of the run: 0.215 is "21.5 %". */
 export const percent = (p) => `${Number((p * 100).toFixed(1))} %`
@@ -12,23 +13,24 @@ export function placeWords({ curve, height, context, used, safety, steps }, p) {
   if (!curve || p === null) return ""
   const words = [percent(p)]
   const step = steps ? steps.starts.findLastIndex((start) => start <= p) : -1
-  if (step >= 0) words.push(`step ${step + 1} of ${steps.starts.length}`)
+  if (step >= 0) words.push(say("editor.stepOf", { number: step + 1, count: steps.starts.length }))
   const start = used ?? context
   const own = height(p)
-  if (start !== null && p < start) words.push("as written alone (weight 0)")
-  else if (safety === null) words.push(`weight ${own.toFixed(2)} × safety`)
-  else if (safety === 1) words.push(`weight ${own.toFixed(2)}`)
-  else words.push(`weight ${(safety * own).toFixed(2)} = ${own.toFixed(2)} × ${Number(safety.toFixed(2))}`)
+  const weight = own.toFixed(2)
+  if (start !== null && p < start) words.push(say("editor.alone"))
+  else if (safety === null) words.push(say("editor.weightTimes", { weight }))
+  else if (safety === 1) words.push(say("editor.weightIs", { weight }))
+  else words.push(say("editor.weightProduct", { product: (safety * own).toFixed(2), weight, safety: Number(safety.toFixed(2)) }))
   return words.join(" · ")
 }
 
 /** The line that stands there while nothing is pointed at. */
 export function runWords({ curve, context, used, steps, safety }) {
   if (!curve || context === null) return ""
-  if (!steps) return context > 0 ? `as written alone until ${percent(context)}` : "guided from the start"
-  if (safety === 0) return "safety 0: nothing is guided"
+  if (!steps) return context > 0 ? say("editor.until", { place: percent(context) }) : say("editor.fromStart")
+  if (safety === 0) return say("editor.off")
   const own = steps.weights.slice(steps.from, steps.to)
   const guided = own.filter((weight) => weight > 0).length
-  const lowered = used < context ? ` · context lowered to ${percent(used)}: so few steps` : ""
-  return `${guided} of ${own.length} steps guided${lowered}`
+  const lowered = used < context ? ` · ${say("editor.lowered", { place: percent(used) })}` : ""
+  return say("editor.guided", { count: guided, all: own.length }) + lowered
 }
