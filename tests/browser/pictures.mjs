@@ -5,7 +5,6 @@ import { MODE, test } from "./harness.mjs"
 
 const { SAFELIGHT_HELP: HELP, SAFELIGHT_README: README } = process.env
 const ONLY_ONCE = { skip: MODE !== "nodes2" && "the help shows Nodes 2.0" }
-const SCALE = 1.4
 const MARGIN = 14 // px around the nodes
 const CURVE = { points: [[0, 0.35], [0.3, 1], [0.62, 0.8], [1, 0.15]], interpolation: "monotone_cubic" }
 const workflow = (name) => JSON.parse(readFileSync(new URL(`../../workflows/safelight_${name}.json`, import.meta.url)))
@@ -30,26 +29,37 @@ const around = (page, ids) => page.evaluate(([ids, margin]) => {
   return { x, y, width: right - x, height: bottom - y }
 }, [ids, MARGIN])
 
-/** Saves a picture of these nodes, the view moved so that they stand clear of the page's own bars. */
-async function picture(page, studio, ids, path) {
-  const [x, y] = await page.evaluate((ids) => {
-    const nodes = ids.map((id) => window.studio.node(id))
-    return [0, 1].map((axis) => Math.min(...nodes.map((node) => node.pos[axis])))
+/** Saves a picture of these nodes, side by side in an empty place and clear of the page's own bars. */
+async function picture(page, studio, ids, path, scale = 1.2) {
+  await page.evaluate((ids) => {
+    let x = 4000
+    for (const id of ids) {
+      const node = window.studio.node(id)
+      node.pos = [x, 4000]
+      x += node.size[0] + 70
+    }
   }, ids)
+  await studio.setting("Comfy.NodeBadge.NodeSourceBadgeMode", "None")
   await studio.select()
   await page.mouse.move(1580, 1350)
-  await studio.view({ scale: SCALE, x: 150 / SCALE - x, y: 170 / SCALE - y })
+  await studio.view({ scale, x: 150 / scale - 4000, y: 170 / scale - 4000 })
   await page.waitForTimeout(1000) // what fades in has done so
-  await page.screenshot({ path, type: "jpeg", quality: 82, clip: await around(page, ids) })
+  await page.screenshot({ path, type: "jpeg", quality: 78, clip: await around(page, ids) })
 }
 
-/** Runs the workflow and waits until a node shows what its run did. */
+let seed = 5
+
+/** Runs the workflow and waits until a sampler shows what its run did. */
 async function run(studio, id) {
+  // A seed of its own each time: of a run that it remembers the server reports its last node only.
+  await studio.page.evaluate(([id, seed]) => {
+    window.studio.node(id).widgets.find(({ name }) => name.endsWith("seed")).value = seed
+  }, [id, seed++])
   await studio.queue()
   await studio.until((id) => {
     const widget = window.studio.node(id).widgets.find(({ name }) => name === "safelight_feedback")
     return widget?.element.querySelector(".safelight-run-body")
-  }, id, 180_000)
+  }, id, 90_000)
   await studio.settle()
 }
 
@@ -81,7 +91,7 @@ test("the model patch between a model and a KSampler", ONLY_ONCE, async ({ page,
   const sampler = await studio.add("KSampler", { at: [960, 160] })
   await studio.connect(loader, 0, patch, "model")
   await studio.connect(patch, 0, sampler, "model")
-  await picture(page, studio, [loader, patch, sampler], `${HELP}/SafelightModelPatch.jpg`)
+  await picture(page, studio, [loader, patch, sampler], `${HELP}/SafelightModelPatch.jpg`, 1)
 })
 
 test("the second stage of a run", ONLY_ONCE, async ({ page, studio }) => {
@@ -118,7 +128,7 @@ for (const palette of ["dark", "light"]) {
     await studio.setAll(ids.SafelightWeightSchedule, { curve: CURVE, context: 0.18, preset: "custom" })
     await studio.setting("Comfy.ColorPalette", palette)
     await run(studio, ids.SafelightKSampler)
-    await picture(page, studio, [ids.SafelightWeightSchedule, ids.SafelightKSampler], `${README}/editor_${MODE}_${palette}.jpg`)
+    await picture(page, studio, [ids.SafelightWeightSchedule, ids.SafelightKSampler], `${README}/editor_${MODE}_${palette}.jpg`, 1)
     await studio.setting("Comfy.ColorPalette", "dark")
   })
 }
