@@ -28,6 +28,17 @@ const isStale = (page, id) => page.evaluate((id) => window.studio.node(id).widge
   .find((entry) => entry.name === "safelight_feedback").element.querySelector("[data-stale]") !== null, id)
 const label = (page, id) => page.evaluate((id) => window.studio.widget(id, "safety").label, id)
 
+/** Tries a check until it passes: undo builds the nodes anew, which takes the page a moment. */
+async function soon(check) {
+  for (const end = Date.now() + 15_000; ; await new Promise((done) => setTimeout(done, 100))) {
+    try {
+      return await check()
+    } catch (error) {
+      if (Date.now() > end) throw error
+    }
+  }
+}
+
 for (const type of ["SafelightKSampler", "SafelightKSamplerAdvanced", "SafelightGuider", "SafelightModelPatch"]) {
   test(`${type}: the slider's word follows it, and is saved nowhere`, async ({ page, studio }) => {
     const id = await studio.add(type)
@@ -75,7 +86,7 @@ test("the word follows a drag over the slider", async ({ page, studio }) => {
   if (MODE === "nodes2") assert.ok(await page.getByText("safety · low").count(), "and shows it")
   await studio.commit() // the page's slider in Nodes 2.0 leaves that to the next click
   await studio.undo()
-  assert.deepEqual([await studio.get(id, "safety"), await label(page, id)], [1, "safety · full"])
+  await soon(async () => assert.deepEqual([await studio.get(id, "safety"), await label(page, id)], [1, "safety · full"]))
 })
 
 test("a linked safety has no word, and a name of the artist's own stays", async ({ page, studio }) => {
@@ -170,13 +181,13 @@ test("a result of other settings does not look current", async ({ page, studio }
   await studio.commit()
   assert.deepEqual(await stale(), [false, true])
   await studio.undo()
-  assert.deepEqual(await stale(), [false, false], "undone, it holds again")
+  await soon(async () => assert.deepEqual(await stale(), [false, false], "undone, it holds again"))
   await studio.set(encode, "prompt", "a spoon")
   await studio.commit()
   assert.deepEqual(await stale(), [true, true], "the sampler's risk comes from that prompt")
   assert.ok((await feedback(page, encode)).includes("a knife"), "it is still about the prompt that ran")
   await studio.undo()
-  assert.deepEqual(await stale(), [false, false])
+  await soon(async () => assert.deepEqual(await stale(), [false, false]))
 })
 
 test("the settings of the run count, not those of the moment when it ends", async ({ page, studio }) => {
@@ -236,7 +247,7 @@ test("it comes back with the page's outputs, and goes with them", async ({ page,
   await studio.set(id, "steps", 30)
   await studio.commit()
   await studio.undo() // makes the nodes anew
-  assert.ok((await feedback(page, id)).includes("1.38 x"))
+  await soon(async () => assert.ok((await feedback(page, id)).includes("1.38 x")))
   await studio.element(id, "safelight_feedback")
   assert.deepEqual((await studio.save()).nodes, saved.nodes)
   await page.evaluate(() => { window.studio.app.nodeOutputs = {} })
