@@ -28,13 +28,13 @@ export function createTextPanel(use, onClose) {
     element.hidden = true
     onClose()
   }
-  const say = (text, isFault) => {
+  const tell = (text, isFault) => {
     message.textContent = message.title = text
     message.className = isFault ? "fault" : ""
   }
   const take = button(say("editor.use"), () => {
     const fault = use(area.value)
-    if (fault) say(fault, true)
+    if (fault) tell(fault, true)
     else close()
   })
   const row = document.createElement("div")
@@ -52,7 +52,7 @@ export function createTextPanel(use, onClose) {
     area.value = text
     area.readOnly = !takes
     take.hidden = !takes
-    say(hint, false)
+    tell(hint, false)
     area.focus({ preventScroll: true })
     area.select()
   }
