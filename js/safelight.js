@@ -6,6 +6,7 @@ import { createResults } from "./results.js"
 import { createScheduleWidgets } from "./schedule.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
 import { followSafety } from "./slider.js"
+import { bareSockets } from "./sockets.js"
 import { VERSION } from "./version.js"
 import { speak } from "./words.js"
 
@@ -108,7 +109,9 @@ app.registerExtension({
   },
   nodeCreated(node) {
     startWithPreset(node)
-    if (node.comfyClass?.startsWith("Safelight")) followSafety(node)
+    if (!node.comfyClass?.startsWith("Safelight")) return
+    bareSockets(node)
+    followSafety(node)
   },
   afterConfigureGraph: () => showResults(),
   onNodeOutputsUpdated: () => showResults(),

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict"
 import { after, before, test } from "node:test"
 import { chromium } from "playwright-core"
+import { bare, conversions, pages } from "./conversions.mjs"
 
 let browser
 let page
@@ -41,6 +42,22 @@ test("every node comes up, the curve is a socket, and a workflow of a newer page
   assert.ok(found.types.length >= 7, found.types.join())
   assert.deepEqual(found.sockets, ["curve"])
   assert.deepEqual(found.inputs, { preset: "ramp up", context: 0.35, axis: "steps" })
+})
+
+test("the workflows open with every value in its place", async () => {
+  const nodes = await (await fetch(`${process.env.SAFELIGHT_URL}/object_info`)).json()
+  const known = Object.entries(pages).filter(([, { nodes: all }]) => all.every(({ type }) => type in nodes || type === "Note"))
+  assert.ok(known.length >= 6, "those without Safelight Model Patch and Flux")
+  const expected = conversions(nodes, Object.fromEntries(known))
+  for (const [name, workflow] of known) {
+    const prompt = await page.evaluate(async (workflow) => {
+      const { app } = await import("/scripts/app.js")
+      await app.loadGraphData(workflow)
+      return JSON.parse(JSON.stringify((await app.graphToPrompt()).output))
+    }, workflow)
+    for (const { inputs } of Object.values(expected[name])) delete inputs.curve // a bare socket on this page
+    assert.deepEqual(bare(prompt), expected[name], name)
+  }
 })
 
 test("the page has no word of ours", () => assert.deepEqual(faults, []))
