@@ -47,7 +47,8 @@ function faultOf({ points, interpolation }) {
   const wrong = points.findIndex((p) => !Array.isArray(p) || p.length !== 2 || !p.every(isShare))
   if (wrong >= 0) return say("fault.point", { number: wrong + 1 })
   const sorted = [...points].sort((a, b) => a[0] - b[0])
-  const same = sorted.findIndex(([x, y], i) => i > 0 && !Number.isFinite((y - sorted[i - 1][1]) / (x - sorted[i - 1][0])))
+  const slope = ([x0, y0], [x1, y1]) => (y1 - y0) / (x1 - x0)
+  const same = sorted.findIndex((point, i) => i > 0 && !Number.isFinite(slope(sorted[i - 1], point)))
   if (same > 0) return say("fault.same", { place: sorted[same][0] })
   if (interpolation !== undefined && !INTERPOLATIONS.includes(interpolation)) {
     return say("fault.interpolation", { name: JSON.stringify(interpolation), names: INTERPOLATIONS.join(", ") })

@@ -66,7 +66,6 @@ export function createCurveEditor(handlers) {
     if (readOut.textContent !== text) readOut.textContent = readOut.title = text
     if (readOut.classList.contains("fault") !== isFault) readOut.classList.toggle("fault")
   }
-
   const tell = (text) => {
     announce(text)
     show(text)
@@ -81,9 +80,10 @@ export function createCurveEditor(handlers) {
     const fixed = isLinked("curve") || (isLinked("preset") && preset !== CUSTOM)
     if (Object.hasOwn(PRESETS, preset)) {
       const said = isLinked("curve") ? say("editor.linkedWaits") : ""
-      return { ...none, ...PRESETS[preset], curve: PRESETS[preset], said, fixed, contextFixed: fixed || isLinked("context") }
+      const contextFixed = fixed || isLinked("context")
+      return { ...none, context: PRESETS[preset].context, curve: PRESETS[preset], said, fixed, contextFixed }
     }
-    if (preset !== CUSTOM) return { ...none, fault: say("fault.preset", { name: JSON.stringify(preset) }) }
+    if (preset !== CUSTOM) return { ...none, fixed, fault: say("fault.preset", { name: JSON.stringify(preset) }) }
     const known = { ...none, context: isShare(context) ? context : null, fixed, contextFixed: isLinked("context") }
     if (isLinked("curve") && around.linkedCurve === undefined) return { ...known, said: say("editor.curveLinked") }
     const { curve, fault } = isLinked("curve") ? readCurve(around.linkedCurve) : own
@@ -98,7 +98,8 @@ export function createCurveEditor(handlers) {
     const now = schedule()
     const { safety, axis, steps } = around
     const acts = now.curve && now.context !== null && !now.fault
-    const run = acts && steps ? stepWeights({ ...now.curve, context: now.context }, safety ?? 1, steps.starts, steps.guarded) : null
+    const act = { ...now.curve, context: now.context }
+    const run = acts && steps ? stepWeights(act, safety ?? 1, steps.starts, steps.guarded) : null
     return {
       ...now,
       fault: now.fault || (run?.fault ?? ""),
@@ -139,8 +140,7 @@ export function createCurveEditor(handlers) {
   /** An edit: the preset becomes custom, with what is given and, for the rest, what was shown. */
   function apply({ curve, context = view.context, axis }) {
     before ??= { preset: around.preset, curve: own.value, context: around.context }
-    const shown = around.preset === CUSTOM ? own.value : bare(view.curve)
-    own = readCurve(curve ? bare(curve) : shown)
+    if (curve || around.preset !== CUSTOM) own = readCurve(bare(curve ?? view.curve))
     around = { ...around, preset: CUSTOM, context: context ?? around.context, axis: axis ?? around.axis }
     handlers.edit({ preset: CUSTOM, curve: own.value, context: around.context, axis })
     draw()
@@ -235,19 +235,25 @@ export function createCurveEditor(handlers) {
       const index = target.kind === "point" ? target.index : selected
       const place = target.kind === "key" ? undefined : target
       const none = fixed || !curve
+      const add = () => {
+        if (place) actions.add(place.p, place.kind === "curve" ? undefined : place.w)
+        else actions.addAfter(selected < 0 ? null : selected)
+        actions.commit()
+      }
+      const remove = () => {
+        actions.remove(index)
+        actions.commit()
+      }
       openMenu(at, [
-        { label: say("editor.add"), disabled: none || target.kind === "point", run: () => {
-          if (place) actions.add(place.p, place.kind === "curve" ? undefined : place.w)
-          else actions.addAfter(selected < 0 ? null : selected)
-          actions.commit()
-        } },
-        { label: say("editor.delete"), disabled: none || index < 0 || curve.points.length < 3, run: () => {
-          actions.remove(index)
-          actions.commit()
-        } },
+        { label: say("editor.add"), disabled: none || target.kind === "point", run: add },
+        { label: say("editor.delete"), disabled: none || index < 0 || curve.points.length < 3, run: remove },
         null,
-        ...INTERPOLATIONS.map((name) => ({ label: say(`editor.${name}`), disabled: none, checked: curve?.interpolation === name,
-          run: () => actions.interpolate(name) })),
+        ...INTERPOLATIONS.map((name) => ({
+          label: say(`editor.${name}`),
+          disabled: none,
+          checked: curve?.interpolation === name,
+          run: () => actions.interpolate(name)
+        })),
         null,
         { label: say("editor.copy"), run: actions.copy },
         { label: say("editor.paste"), disabled: fixed, run: actions.paste },

@@ -40,7 +40,8 @@ export function createPlot() {
   const contextLine = group("edge")
   const contextGrip = group("grip")
   const contextRing = shape("rect", { class: "ring", rx: 3, width: 14, height: 14 })
-  const context = shape("g", { class: "context", role: "slider", "aria-label": say("editor.context") }, contextLine, contextRing, contextGrip)
+  const edge = { class: "context", role: "slider", "aria-label": say("editor.context") }
+  const context = shape("g", edge, contextLine, contextRing, contextGrip)
   const points = shape("g", { class: "points" })
   const label = (anchor, text) => {
     const made = shape("text", { "text-anchor": anchor })
@@ -49,7 +50,8 @@ export function createPlot() {
   }
   const labels = {
     top: label("end", "1"), zero: label("end", "0"), weight: label("middle", say("editor.weight")),
-    start: label("start", "0 %"), axis: label("middle", ""), end: label("end", "100 %"), before: label("start", say("editor.before"))
+    start: label("start", "0 %"), axis: label("middle", ""), end: label("end", "100 %"),
+    before: label("start", say("editor.before"))
   }
   const element = shape(
     "svg",
@@ -85,7 +87,10 @@ export function createPlot() {
     const foot = size.height - 4
     put(labels.top, { x: left - 8, y: top + 4 })
     put(labels.zero, { x: left - 8, y: bottom + 2 })
-    put(labels.weight, { transform: `translate(13 ${toY(0.5)}) rotate(-90)`, visibility: inner().height > 54 ? "visible" : "hidden" })
+    put(labels.weight, {
+      transform: `translate(13 ${toY(0.5)}) rotate(-90)`,
+      visibility: inner().height > 54 ? "visible" : "hidden"
+    })
     put(labels.start, { x: left, y: foot })
     put(labels.axis, { x: (left + right) / 2, y: foot })
     put(labels.end, { x: right, y: foot })

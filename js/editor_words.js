@@ -20,7 +20,10 @@ export function placeWords({ curve, height, context, used, safety, steps }, p) {
   if (start !== null && p < start) words.push(say("editor.alone"))
   else if (safety === null) words.push(say("editor.weightTimes", { weight }))
   else if (safety === 1) words.push(say("editor.weightIs", { weight }))
-  else words.push(say("editor.weightProduct", { product: (safety * own).toFixed(2), weight, safety: Number(safety.toFixed(2)) }))
+  else {
+    const product = (safety * own).toFixed(2)
+    words.push(say("editor.weightProduct", { product, weight, safety: Number(safety.toFixed(2)) }))
+  }
   return words.join(" · ")
 }
 
