@@ -1,6 +1,6 @@
 // Shaping a curve by mouse, touch and keyboard, and what the page keeps of it.
 import assert from "node:assert/strict"
-import { test } from "./harness.mjs"
+import { since, test } from "./harness.mjs"
 import { Plot } from "./plot.mjs"
 
 const BELL = [[0.2, 0.2], [0.6, 1], [1, 0.2]]
@@ -253,4 +253,54 @@ test("zoomed in or out, the editor takes the pointer where it is", async ({ page
     await plot.drag(await plot.point(1), await plot.at(0.4 + scale / 10, 0.5))
     near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.4 + scale / 10, 0.5], [1, 0.2]])
   }
+})
+
+test("the colours follow the page's theme", { skip: !since("1.49.6") && "a page with one palette at hand" }, async ({ page, studio }) => {
+  const { plot } = await schedule(page, studio)
+  const ground = () => plot.element.evaluate((editor) => getComputedStyle(editor).backgroundColor)
+  const dark = await ground()
+  try {
+    await studio.setting("Comfy.ColorPalette", "light")
+    await page.waitForTimeout(500)
+    assert.notEqual(await ground(), dark)
+  } finally {
+    await studio.setting("Comfy.ColorPalette", "dark")
+  }
+})
+
+test("nothing glides where less motion is asked for", async ({ page, studio }) => {
+  const { plot } = await schedule(page, studio)
+  const glides = () => plot.element.$eval(".handle", (handle) => getComputedStyle(handle).transitionDuration)
+  assert.notEqual(await glides(), "0s")
+  await page.emulateMedia({ reducedMotion: "reduce" })
+  try {
+    assert.equal(await glides(), "0s")
+  } finally {
+    await page.emulateMedia({ reducedMotion: null })
+  }
+})
+
+test("the plot fills a larger node, and comes back after the node was collapsed", async ({ page, studio }) => {
+  const { id, plot } = await schedule(page, studio, { preset: "bell" })
+  const width = async () => (await (await plot.element.$(".safelight-plot .frame")).boundingBox()).width
+  const before = await width()
+  const act = (name, ...given) =>
+    page.evaluate(([id, name, given]) => {
+      const node = window.studio.node(id)
+      node[name](...given)
+      node.setDirtyCanvas(true, true)
+    }, [id, name, given])
+  await act("setSize", [600, 420])
+  await page.waitForTimeout(600)
+  const large = await width()
+  assert.ok(large > before + 150, `${before} to ${large}`)
+  await act("collapse")
+  await page.waitForTimeout(400)
+  assert.ok(await page.locator(".safelight-editor").isHidden())
+  await act("collapse")
+  await page.waitForTimeout(600)
+  const again = await Plot.of(page, studio, id)
+  near((await again.drawn()).points, BELL)
+  await again.drag(await again.point(1), await again.at(0.5, 0.5))
+  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.5, 0.5], [1, 0.2]])
 })

@@ -175,6 +175,8 @@ test("a workflow that lacks the curve, or the preset's name, does not break the 
   assert.match(await plot.text(".safelight-note.fault"), /no preset/)
   assert.equal((await studio.prompt())[id].inputs.preset, "no such preset")
   assert.deepEqual((await studio.get(id, "curve")).points, [[0, 1], [1, 1]])
+  await plot.press("Reset")
+  assert.equal(await studio.get(id, "preset"), "balanced")
 })
 
 test("a curve that guards nothing is a fault", async ({ page, studio }) => {
