@@ -65,7 +65,7 @@ async function learnLanguage() {
 /** A page without gradient sliders makes a number box of one; it has plain sliders. */
 function offerSlider(defs) {
   const probe = new window.LiteGraph.LGraphNode("probe")
-  const made = (type) => probe.addWidget(type, type, 0, null, {}).constructor
+  const made = (type) => probe.addWidget(type, type, 0, () => {}, {}).constructor
   if (made("gradientslider") !== made("safelight-unknown")) return
   for (const def of Object.values(defs)) {
     const options = def.input?.required?.safety?.[1]
