@@ -44,7 +44,7 @@ async function picture(page, studio, ids, path, scale = 1.2) {
   await page.mouse.move(1580, 1350)
   await studio.view({ scale, x: 150 / scale - 4000, y: 170 / scale - 4000 })
   await page.waitForTimeout(1000) // what fades in has done so
-  await page.screenshot({ path, type: "jpeg", quality: 78, clip: await around(page, ids) })
+  await page.screenshot({ path, type: "jpeg", quality: 75, clip: await around(page, ids) })
 }
 
 let seed = 5
