@@ -5,6 +5,7 @@
 //   test("what holds", async ({ page, studio }) => { ... })
 //   test("what holds", { skip: MODE !== "nodes2" && "a matter of Nodes 2.0" }, async ({ page, studio }) => { ... })
 //   test("what holds", { objectInfo: (nodes) => { ... } }, ...)   on a page of its own, whose list of nodes is changed
+//   test("what holds", { settings: { "Comfy.Locale": "zh" } }, ...)   on a page of its own that starts with these settings
 //
 // `page` is Playwright's, `studio` is studio.mjs's. A test fails, too, when the console shows a word of ours or the page
 // throws. After a failed test the page is loaded anew. Environment:
@@ -29,6 +30,7 @@ const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/go
 const OURS = "/extensions/safelight/"
 const PATIENCE = 90_000 // ms, for what a loaded machine may take long over
 const SETTINGS = {
+  "Comfy.Locale": "en",
   "Comfy.TutorialCompleted": true,
   "Comfy.Notification.ShowVersionUpdates": false,
   "Comfy.Minimap.Visible": false,
@@ -46,7 +48,7 @@ export function since(version) {
 let browser
 let shared // the page and its studio, kept from test to test
 
-async function open(objectInfo) {
+async function open({ objectInfo, settings } = {}) {
   browser ??= await chromium.launch({
     executablePath: process.env.CHROMIUM ?? BROWSERS.find(existsSync),
     // Nothing outside this machine is asked: the page looks for news of its own.
@@ -73,7 +75,7 @@ async function open(objectInfo) {
       await route.fulfill({ json: objectInfo(nodes) ?? nodes })
     })
   }
-  const stored = await fetch(`${URL}/api/settings`, { method: "POST", body: JSON.stringify(SETTINGS) })
+  const stored = await fetch(`${URL}/api/settings`, { method: "POST", body: JSON.stringify({ ...SETTINGS, ...settings }) })
   if (!stored.ok) throw new Error(`${URL} does not take settings: ${stored.status}`)
   await page.goto(URL, { timeout: PATIENCE })
   await studio.ready(PATIENCE)
@@ -85,9 +87,9 @@ async function open(objectInfo) {
 /** Like node's test, with the fixtures {page, studio}; see the top of this file. */
 export function test(name, ...rest) {
   const body = rest.at(-1)
-  const { objectInfo, ...options } = rest.length > 1 ? rest[0] : {}
+  const { objectInfo, settings, ...options } = rest.length > 1 ? rest[0] : {}
   nodeTest(name, options, async (t) => {
-    const own = objectInfo ? await open(objectInfo) : null
+    const own = objectInfo || settings ? await open({ objectInfo, settings }) : null
     const tab = own ?? (shared ??= await open())
     let passed = false
     try {
