@@ -7,6 +7,7 @@ const { SAFELIGHT_HELP: HELP, SAFELIGHT_README: README } = process.env
 const ONLY_ONCE = { skip: MODE !== "nodes2" && "the help shows Nodes 2.0" }
 const MARGIN = 14 // px around the nodes
 const CURVE = { points: [[0, 0.35], [0.3, 1], [0.62, 0.8], [1, 0.15]], interpolation: "monotone_cubic" }
+const PROMPT = "a kitchen knife and a dog on a blue background" // one of its own: the server reports no node again
 const workflow = (name) => JSON.parse(readFileSync(new URL(`../../workflows/safelight_${name}.json`, import.meta.url)))
 
 /** Ids of a workflow's nodes by type; the last one where there are several. */
@@ -29,20 +30,24 @@ const around = (page, ids) => page.evaluate(([ids, margin]) => {
   return { x, y, width: right - x, height: bottom - y }
 }, [ids, MARGIN])
 
+let place = 1000 // down the canvas; each picture has its own
+
 /** Saves a picture of these nodes, side by side in an empty place and clear of the page's own bars. */
 async function picture(page, studio, ids, path, scale = 1.2) {
-  await page.evaluate((ids) => {
+  place += 3000
+  await page.evaluate(([ids, y]) => {
     let x = 4000
     for (const id of ids) {
       const node = window.studio.node(id)
-      node.pos = [x, 4000]
+      node.pos = [x, y]
+      if (document.querySelector(`[data-node-id="${id}"]`)) node.setSize([node.size[0], 60]) // as high as its contents
       x += node.size[0] + 70
     }
-  }, ids)
+  }, [ids, place])
   await studio.setting("Comfy.NodeBadge.NodeSourceBadgeMode", "None")
   await studio.select()
   await page.mouse.move(1580, 1350)
-  await studio.view({ scale, x: 150 / scale - 4000, y: 170 / scale - 4000 })
+  await studio.view({ scale, x: 150 / scale - 4000, y: 170 / scale - place })
   await page.waitForTimeout(1000) // what fades in has done so
   await page.screenshot({ path, type: "jpeg", quality: 75, clip: await around(page, ids) })
 }
@@ -69,6 +74,7 @@ test("the nodes of a run", ONLY_ONCE, async ({ page, studio }) => {
   const ids = byType(saved)
   await studio.load(saved)
   await studio.set(ids.SafelightKSampler, "safety", 0.75)
+  await studio.set(ids.SafelightContextEncode, "prompt", PROMPT)
   await studio.setAll(ids.SafelightWeightSchedule, { curve: CURVE, context: 0.18, preset: "custom" })
   await run(studio, ids.SafelightKSampler)
   for (const type of ["SafelightContextEncode", "SafelightDemoLoader", "SafelightKSampler", "SafelightWeightSchedule"]) {
@@ -104,7 +110,7 @@ test("the second stage of a run", ONLY_ONCE, async ({ page, studio }) => {
     { end_at_step: 8, return_with_leftover_noise: "enable" },
     { start_at_step: 8, add_noise: "disable" }
   ].entries()) {
-    const id = await studio.add("SafelightKSamplerAdvanced", { at: [1320 + 400 * stage, 800], values: { cfg: 3, ...values } })
+    const id = await studio.add("SafelightKSamplerAdvanced", { at: [1320 + 400 * stage, 800], values: { cfg: 3, control_after_generate: "fixed", ...values } })
     await studio.connect(ids.SafelightDemoLoader, 0, id, "model")
     await studio.connect(ids.SafelightContextEncode, 0, id, "positive")
     await studio.connect(ids.SafelightContextEncode, 1, id, "safe")
