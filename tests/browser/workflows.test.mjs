@@ -5,7 +5,7 @@ import { bare, conversions, pages } from "./conversions.mjs"
 import { HOST, URL as SERVER, since, test } from "./harness.mjs"
 
 const REAL = HOST !== "stand-in"
-const MINUTES = 120_000 // ms that a run may take on a loaded machine
+const MINUTES = 160_000 // ms that a run may take on a loaded machine
 
 let asked // once, of the server that the page is from
 const prompts = () => (asked ??= fetch(`${SERVER}/object_info`).then(async (answer) => conversions(await answer.json())))
