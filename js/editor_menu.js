@@ -7,7 +7,7 @@ let close = () => {}
  * @param {{x: number, y: number}} at client px
  * @param {({label: string, run: () => void, disabled?: boolean, checked?: boolean}|null)[]} items null draws a line;
  *   `checked` makes the item one of several to choose from
- * @param {HTMLElement|SVGElement} opener gets the focus back
+ * @param {HTMLElement|SVGElement} opener gets the focus back, or what had it inside
  */
 export function openMenu(at, items, opener) {
   close()
@@ -47,19 +47,21 @@ export function openMenu(at, items, opener) {
     else return
     event.preventDefault()
   }
-  close = () => {
+  const back = opener.contains(document.activeElement) ? document.activeElement : opener
+  const shut = () => {
     close = () => {}
     document.removeEventListener("pointerdown", outside, true)
     document.removeEventListener("wheel", outside, true)
-    window.removeEventListener("blur", close)
+    window.removeEventListener("blur", shut)
     menu.remove()
-    if (document.activeElement === document.body) opener.focus?.({ preventScroll: true })
+    if (document.activeElement === document.body) back.focus({ preventScroll: true })
   }
+  close = shut
   menu.addEventListener("keydown", keys)
   menu.addEventListener("contextmenu", (event) => event.preventDefault())
   document.addEventListener("pointerdown", outside, true)
   document.addEventListener("wheel", outside, true)
-  window.addEventListener("blur", close)
+  window.addEventListener("blur", shut)
 
   document.body.append(menu)
   const { width, height } = menu.getBoundingClientRect()

@@ -97,6 +97,19 @@ test("the context menu adds, deletes and sets the interpolation", async ({ page,
   assert.equal(await page.locator(".litecontextmenu, .p-contextmenu").count(), 0, "the page's own menu stays away")
 })
 
+test("the menu by keyboard: it has the focus, and gives it back to the point", async ({ page, studio }) => {
+  const { id, plot } = await schedule(page, studio, { preset: "bell" })
+  await plot.focus(1)
+  await page.keyboard.press("Shift+F10")
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Add point here")
+  await page.keyboard.press("Escape")
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Point 2 of 3")
+  await page.keyboard.press("Shift+F10")
+  await page.keyboard.press("ArrowDown")
+  await page.keyboard.press("Enter")
+  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [1, 0.2]])
+})
+
 test("a click with Ctrl deletes a point", async ({ page, studio }) => {
   const { id, plot } = await schedule(page, studio, { preset: "bell" })
   await page.keyboard.down("Control")
