@@ -87,8 +87,8 @@ export class Studio {
       tracker.reset()
       tracker.undoQueue = []
       tracker.redoQueue = []
-      tracker.nodeOutputs = {} // or the next node of the same id shows what another one did
-      app.nodeOutputs = {}
+      delete tracker.nodeOutputs
+      app.nodeOutputs = {} // or the next node of the same id shows what another one did
       app.canvas.deselectAll?.()
     })
     await this.view({ scale: 1, x: 0, y: 0 })
