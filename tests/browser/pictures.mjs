@@ -40,7 +40,8 @@ async function picture(page, studio, ids, path, scale = 1.2) {
     for (const id of ids) {
       const node = window.studio.node(id)
       node.pos = [x, y]
-      if (document.querySelector(`[data-node-id="${id}"]`)) node.setSize([node.size[0], 60]) // as high as its contents
+      const growing = node.type === "SafelightWeightSchedule" // any height is its contents'
+      if (document.querySelector(`[data-node-id="${id}"]`) && !growing) node.setSize([node.size[0], 60])
       x += node.size[0] + 70
     }
   }, [ids, place])
