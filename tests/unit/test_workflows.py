@@ -80,12 +80,22 @@ def test_a_note_names_the_slider(file):
     assert "rag safety" in note["widgets_values"][0]
 
 
+def jpeg_size(data):
+    """(width, height), from the first frame header."""
+    at = 2
+    while not 0xC0 <= data[at + 1] <= 0xC2:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+
+
 @by_file
 def test_thumbnail(file):
-    """Real output of the demo model, or none."""
+    """Real output of the demo model, or none; square, since the template browser cuts everything else."""
     page, thumbnail = workflow.load(file), file.with_suffix(".jpg")
     if thumbnails.LOADER in {node["type"] for node in page["nodes"]}:
         assert 1_000 < thumbnail.stat().st_size <= 40_000
+        width, height = jpeg_size(thumbnail.read_bytes())
+        assert width == height >= 300
     else:
         assert not thumbnail.exists()
 
