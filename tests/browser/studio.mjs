@@ -120,6 +120,14 @@ export class Studio {
     return handle.jsonValue()
   }
 
+  /** Whether the page has this node type; older pages lack the core curve's widget, older servers its node. */
+  has(type) {
+    return this.page.evaluate((type) => {
+      const node = type in window.LiteGraph.registered_node_types && window.LiteGraph.createNode(type)
+      return Boolean(node && (type !== "CurveEditor" || node.widgets?.length))
+    }, type)
+  }
+
   /** Adds a node of a type and returns its id. `values`: widget values by name. */
   async add(type, { at = [320, 160], values = {} } = {}) {
     const id = await this.page.evaluate(
