@@ -299,6 +299,7 @@ export class Studio {
   async select(...ids) {
     await this.page.evaluate((ids) => {
       const { canvas } = window.studio.app
+      canvas.canvas.focus({ preventScroll: true }) // as a click on a node does: else Ctrl-C may go elsewhere
       canvas.deselectAll?.()
       canvas.selectItems?.(ids.map((id) => window.studio.node(id)))
     }, ids)
