@@ -34,9 +34,8 @@ export function createResults(placed, workflow) {
     result?.mounted.change(() => result.view.setStale(settingsBehind(now, result.path) !== result.run.behind))
   }
 
-  const show = ({ node, path }, text, run) => {
+  const show = ({ node, path }, text, now, run) => {
     const key = `${path.join(":")} ${text}`
-    const now = workflow()
     run ??= runs.get(key) ?? { behind: settingsBehind(now, path), prompt: promptOf(node) }
     runs.delete(key)
     runs.set(key, run)
@@ -59,21 +58,24 @@ export function createResults(placed, workflow) {
       const text = output?.[SHOWN[place?.node.comfyClass]?.[0]]?.[0]
       if (text === undefined) return
       const { node, path } = place
-      show(place, text, { behind: settingsBehind(workflow(), path), prompt: promptOf(node) })
+      const now = workflow()
+      show(place, text, now, { behind: settingsBehind(now, path), prompt: promptOf(node) })
       ran.then((found) => {
         if (!found || showing.get(node)?.text !== text) return
         const { prompt } = found.prompt?.[executionId]?.inputs ?? {}
         const behind = settingsBehind(found.workflow, path)
-        if (behind) show(place, text, { behind, prompt: typeof prompt === "string" ? prompt : "" })
+        if (behind) show(place, text, workflow(), { behind, prompt: typeof prompt === "string" ? prompt : "" })
       })
     },
     /** The page's outputs, by locator, are these now. */
     restore(outputs) {
-      for (const place of places()) {
+      const found = places()
+      const now = found.length ? workflow() : null // the whole of it: once for all nodes
+      for (const place of found) {
         const text = outputs?.[place.locator]?.[SHOWN[place.node.comfyClass][0]]?.[0]
         if (text === undefined) hide(place.node)
-        else if (showing.get(place.node)?.text !== text) show(place, text)
-        else judge(place.node, workflow())
+        else if (showing.get(place.node)?.text !== text) show(place, text, now)
+        else judge(place.node, now)
       }
     },
     /** The workflow has changed to this. */
