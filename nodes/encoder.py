@@ -60,7 +60,7 @@ def _with_word_numbers(clip: Any, name: str, chunk: list[Any]) -> list[Token]:
     return [(t, float(w), 0 if isinstance(t, int) and t in special else i + 1) for i, (t, w, *_) in enumerate(chunk)]
 
 
-def _encoder(clip: Any, name: str) -> Any:
+def encoder_named(clip: Any, name: str) -> Any:
     model = clip.cond_stage_model
     return getattr(model, f"clip_{name}", getattr(model, name, None))
 
@@ -71,7 +71,7 @@ def _tokenizer(clip: Any, name: str) -> Any:
 
 
 def _special_tokens(clip: Any, name: str) -> set[int]:
-    return {t for t in getattr(_encoder(clip, name), "special_tokens", {}).values() if isinstance(t, int)}
+    return {t for t in getattr(encoder_named(clip, name), "special_tokens", {}).values() if isinstance(t, int)}
 
 
 def _words(clip: Any, name: str, chunk: list[Token]) -> list[str]:
@@ -133,12 +133,12 @@ def _pairs(tokens: Tokens) -> dict[str, list[list[tuple[Any, float]]]] | list[li
 
 def _width(clip: Any, name: str) -> int | None:
     try:
-        return int(_encoder(clip, name).transformer.get_input_embeddings().weight.shape[-1])
+        return int(encoder_named(clip, name).transformer.get_input_embeddings().weight.shape[-1])
     except AttributeError:
         return None
 
 
-def _layout(clip: Any, tokens: Tokens, length: int, width: int) -> list[tuple[str, int, Part]]:
+def layout_of(clip: Any, tokens: Tokens, length: int, width: int) -> list[tuple[str, int, Part]]:
     """The parts of an output [1, length, width]: the encoder whose tokens each follows, and from which token on.
 
     Known forms: one encoder; CLIP-L and CLIP-G side by side (SDXL); those, and another one's tokens after theirs (SD3);
@@ -148,7 +148,7 @@ def _layout(clip: Any, tokens: Tokens, length: int, width: int) -> list[tuple[st
     lengths = {
         name: sum(map(len, chunks))
         for name, chunks in tokens.items()
-        if len(tokens) == 1 or _encoder(clip, name) is not None
+        if len(tokens) == 1 or encoder_named(clip, name) is not None
     }
     clips = [name for name in ("l", "g") if name in lengths]
     blocks = _side_by_side([_width(clip, name) for name in clips], width, clips == ["g"])
@@ -181,7 +181,7 @@ def _side_by_side(widths: list[int | None], width: int, only_g: bool) -> tuple[t
 def describe(clip: Any, tokens: Tokens, states: torch.Tensor, pooled: torch.Tensor | None) -> Encoding:
     """The Encoding of states [B, T, W] that the encoder made of these tokens, their weights left aside."""
     length, width = states.shape[-2:]
-    layout = _layout(clip, tokens, length, width)
+    layout = layout_of(clip, tokens, length, width)
     if not layout:  # every token is a word, in one block
         everything, nothing = torch.ones(length, dtype=torch.bool), torch.zeros(length, dtype=torch.bool)
         zeros = torch.zeros(length, dtype=torch.long)
@@ -206,7 +206,7 @@ def describe(clip: Any, tokens: Tokens, states: torch.Tensor, pooled: torch.Tens
 # -- encoding for the maths -------------------------------------------------------------------------------------------
 
 
-def _encode(clip: Any, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor | None]:
+def encode_tokens(clip: Any, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor | None]:
     states, pooled = clip.encode_from_tokens(_pairs(tokens), return_pooled=True)
     return states, pooled
 
@@ -214,7 +214,7 @@ def _encode(clip: Any, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor | Non
 def encode_entries(clip: Any, tokens: Tokens) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
     """States and pooled output by entry of the CONDITIONING: a CLIP with scheduled hooks gives several."""
     if not hasattr(clip, "encode_from_tokens_scheduled"):
-        return [_encode(clip, tokens)]
+        return [encode_tokens(clip, tokens)]
     entries = clip.encode_from_tokens_scheduled(_pairs(tokens))
     return [(states, extra.get("pooled_output")) for states, extra, *_ in entries]
 
@@ -222,7 +222,7 @@ def encode_entries(clip: Any, tokens: Tokens) -> list[tuple[torch.Tensor, torch.
 def encode_neutral(clip: Any, text: str) -> Encoding:
     """The text without token weights, in one call of the encoder."""
     tokens = unweighted(read_tokens(clip, text))
-    return describe(clip, tokens, *_encode(clip, tokens))
+    return describe(clip, tokens, *encode_tokens(clip, tokens))
 
 
 def encode_without_each(clip: Any, tokens: Tokens, written: torch.Tensor) -> Encoding | None:
@@ -231,12 +231,12 @@ def encode_without_each(clip: Any, tokens: Tokens, written: torch.Tensor) -> Enc
     written: the states [1, T, W] of the text as such. None for an encoder that does not give one row of states for
     every token of a chunk.
     """
-    layout = _layout(clip, tokens, *written.shape[-2:])
+    layout = layout_of(clip, tokens, *written.shape[-2:])
     if not layout or any(skip for _, skip, _ in layout):
         return None
     many, lacks = with_one_left_out(tokens)
-    states, pooled = _encode(clip, many)
-    layout = _layout(clip, many, *states.shape[-2:])
+    states, pooled = encode_tokens(clip, many)
+    layout = layout_of(clip, many, *states.shape[-2:])
     if not layout:
         return None
     kept, without = [], []
