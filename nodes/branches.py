@@ -36,11 +36,16 @@ def marked(conds: dict[str, Entries]) -> dict[str, Entries]:
 
 def written_pair(conds: dict[str, Entries]) -> tuple[Entries, Entries | None]:
     """The written conditioning and the negative, as a stock run of the two has them."""
-    negative = conds.get("negative")
+    pair = ("positive", "negative")
     return (
-        [entry for entry in conds["positive"] if entry.get(_MARK) != "safe"],
-        None if negative is None else [entry for entry in negative if entry.get(_MARK) != "safe"],
+        [entry for entry in conds["positive"] if entry.get(_MARK) in pair],
+        None if conds.get("negative") is None else [entry for entry in conds["negative"] if entry.get(_MARK) in pair],
     )
+
+
+def branch(conds: dict[str, Entries], name: str) -> Entries:
+    """A further conditioning, as a stock run of it and the negative has it."""
+    return [entry for entry in conds[name] if entry.get(_MARK) in (name, "negative")]
 
 
 def safe_pair(conds: dict[str, Entries]) -> tuple[Entries, Entries | None]:

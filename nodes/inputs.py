@@ -53,6 +53,7 @@ MERGE_AT = ("FLOAT", {
     "tooltip": "For merge = separate: the progress at which the two latents become one.",
 })  # fmt: skip
 MASK = ("MASK", {"tooltip": "Where the safe prompt may steer. Outside the mask the prompt as written stands alone."})
+TRACE_TOOLTIP = "Where and when the run was changed, for Safelight Map."
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,13 @@ class RunPlan:
     sigmas: the run's noise levels. full: those of the whole noise schedule of which the run is a part, where known;
         the axis "steps" and the clamp of the context are measured on it, so that every slice gets the same weights.
     asks_last: whether the sampler calls the model at the start of the last step; if not, the step before counts as it.
+    context_called: the method's own word for the context, for notes.
     Raises ValueError where the schedule would guard nothing in a run that ends in a picture.
     """
 
     def __init__(self, guidance: Guidance, percent_to_sigma: Callable[[float], float], sigmas: Sequence[float],
-                 full: Sequence[float] | None = None, asks_last: bool = True) -> None:  # fmt: skip
+                 full: Sequence[float] | None = None, asks_last: bool = True,
+                 context_called: str = "context") -> None:  # fmt: skip
         self.guidance = guidance
         self.percent_to_sigma = percent_to_sigma
         self.sigmas = [float(sigma) for sigma in sigmas]
@@ -29,7 +31,7 @@ class RunPlan:
         self._progress: dict[float, float] = {}
         if self.full[-1] <= 0.0:
             starts = [self.progress(sigma) for sigma in self.full[: counted_steps(self.full, asks_last)]]
-            self.context, notes = guard(guidance.schedule, guidance.safety, starts)
+            self.context, notes = guard(guidance.schedule, guidance.safety, starts, context_called)
             self.notes += notes
         else:
             self.context = guidance.schedule.context
@@ -71,8 +73,9 @@ def counted_steps(sigmas: Sequence[float], asks_last: bool) -> int:
     return len(sigmas) - (1 if asks_last or len(sigmas) < 3 else 2)
 
 
-def plan_run(guidance: Guidance, patcher: Any, sampler: Any, sigmas: Any, full: Any = None) -> RunPlan:
+def plan_run(guidance: Guidance, patcher: Any, sampler: Any, sigmas: Any, full: Any = None,
+             context_called: str = "context") -> RunPlan:  # fmt: skip
     """The RunPlan of a run of the model in `patcher` by `sampler` over the tensor `sigmas`, a part of `full`."""
     percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
     return RunPlan(guidance, percent_to_sigma, sigmas.tolist(), None if full is None else full.tolist(),
-                   host.asks_at_last_step(sampler))  # fmt: skip
+                   host.asks_at_last_step(sampler), context_called)  # fmt: skip

@@ -7,11 +7,13 @@ from typing import Any
 import comfy.samplers
 import torch
 
+from ..safelight.trace import Trace
 from . import host, inputs
-from .dual import SafeGuider, StockGuider
-from .inputs import Guidance, read_guidance, read_safe
+from .dual import DualSteering
+from .inputs import Guidance, read_guidance
 from .report import RunRecord
 from .separate import separate_sampler
+from .steer import SteeredGuider, StockGuider
 
 SEED = {"default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "control_after_generate": True,
         "tooltip": "The seed of the noise."}  # fmt: skip
@@ -34,9 +36,10 @@ ABOUT = (
 class GuidedSampler:
     """What the two sampler nodes share."""
 
-    RETURN_TYPES = ("LATENT", "STRING")
-    RETURN_NAMES = ("LATENT", "report")
-    OUTPUT_TOOLTIPS = ("The denoised latent.", "What the run did, as JSON: the weight of every call, risk, gate, rows.")
+    RETURN_TYPES = ("LATENT", "STRING", "SAFELIGHT_TRACE")
+    RETURN_NAMES = ("LATENT", "report", "trace")
+    OUTPUT_TOOLTIPS = ("The denoised latent.", "What the run did, as JSON: the weight of every call, risk, gate, rows.",
+                       inputs.TRACE_TOOLTIP)  # fmt: skip
     FUNCTION = "sample"
     CATEGORY = "Safelight/sampling"
     SEARCH_ALIASES = inputs.SEARCH_ALIASES
@@ -47,21 +50,20 @@ class GuidedSampler:
         """Samples as the host's common_ksampler does, over `sigmas`, a part of `full`; the node's ui and result."""
         if merge not in inputs.MERGES:
             raise ValueError(f"merge: {merge!r} is no way to merge; use one of {', '.join(inputs.MERGES)}.")
-        record = RunRecord()
+        record, trace = RunRecord(), Trace()
         samples = host.fix_empty_latent(model, latent)
         noise = host.make_noise(samples, seed, latent.get("batch_index"), disable_noise)
 
         if guidance.acts:
-            guider = SafeGuider(model, guidance, full, record)
-            guider.set_conds(positive, negative, read_safe(safe, positive))
+            guider = SteeredGuider(model, DualSteering(guidance, safe, trace), full, record)
             if merge == "separate":
                 sampler = separate_sampler(sampler, guider, merge_at)
         else:
             guider = StockGuider(model, record)
-            guider.set_conds(positive, negative)
             why = (f"the gate is closed, risk {guidance.risk:g} is below {guidance.gate:g}" if guidance.safety else
                    "safety is 0")  # fmt: skip
             record.notes += [*guidance.notes, f"{why}: the stock sampler ran."]
+        guider.set_conds(positive, negative)
         guider.set_cfg(cfg)
         if sigmas.shape[-1] > 1:
             samples = guider.sample(noise, samples, sampler, sigmas, denoise_mask=latent.get("noise_mask"),
@@ -71,7 +73,7 @@ class GuidedSampler:
             record.notes.append("no step to run: the latent is unchanged.")
         report = record.to_json(guidance, merge=merge)
         latent = host.output_latent(latent, host.to_intermediate(samples))
-        return {"ui": {"safelight_report": [report]}, "result": (latent, report)}
+        return {"ui": {"safelight_report": [report]}, "result": (latent, report, trace)}
 
 
 class SafelightKSampler(GuidedSampler):

@@ -14,8 +14,9 @@ import torch
 
 from ..safelight import trajectories
 from ..safelight.schedule import unit_number
-from .dual import DualRun, SafeGuider
+from .dual import DualRun
 from .plan import RunPlan
+from .steer import SteeredGuider
 
 _SEEDS = 2**64
 
@@ -36,7 +37,7 @@ def cuts(plan: RunPlan, merge_at: float) -> tuple[int, int] | None:
     return part, merge
 
 
-def separate_sampler(sampler: Any, guider: SafeGuider, merge_at: float) -> Any:
+def separate_sampler(sampler: Any, guider: SteeredGuider, merge_at: float) -> Any:
     """A sampler for `guider` that takes two trajectories through `sampler`, a KSAMPLER of the host."""
     merge_at = unit_number("merge_at", merge_at)
 

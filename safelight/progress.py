@@ -78,11 +78,14 @@ def guarded_context(context: float, step_progresses: Sequence[float]) -> float:
     return min(context, crossing, *step_progresses[-quarter:])
 
 
-def guard(schedule: WeightSchedule, safety: float, starts: Sequence[float]) -> tuple[float, list[str]]:
+def guard(
+    schedule: WeightSchedule, safety: float, starts: Sequence[float], called: str = "context"
+) -> tuple[float, list[str]]:
     """The context to use in this run, and what the artist should know about it.
 
     starts: the progress at each step's starting sigma, in order, on the schedule's axis. For a slice of a longer run
         give the whole run's, so that every slice gets the same context.
+    called: the method's own word for the context.
     With safety > 0 at least one step gets a weight above 0: the context is clamped by guarded_context; where the curve
     is zero at every step from there on, it is lowered to the latest step at which the curve acts; where there is no
     such step, a ValueError says so. With safety 0, or without steps, the schedule's own context comes back.
@@ -103,4 +106,4 @@ def guard(schedule: WeightSchedule, safety: float, starts: Sequence[float]) -> t
         reason = "the latest step at which the curve is above zero is guarded"
     if context == schedule.context:
         return context, []
-    return context, [f"context lowered from {schedule.context:g} to {context:g}: with {run}, {reason}."]
+    return context, [f"{called} lowered from {schedule.context:g} to {context:g}: with {run}, {reason}."]
