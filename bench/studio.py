@@ -75,7 +75,7 @@ class Studio:
 
     def context(self, prompt: str, **inputs: Any) -> tuple[list[Any], list[Any], float]:
         """positive, safe and risk of SafelightContextEncode."""
-        return self.nodes["SafelightContextEncode"]().encode(self.clip, prompt, **inputs)["result"]
+        return self.nodes["SafelightContextEncode"]().encode(self.clip, prompt, **inputs)["result"][:3]
 
     def subspace_only(self, prompt: str, concepts: str) -> tuple[list[Any], list[Any], float]:
         """As context with the method `project`, but trigger words lose their part in the subspace alone."""

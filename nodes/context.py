@@ -258,13 +258,14 @@ class SafelightContextEncode:
             },
         }  # fmt: skip
 
-    RETURN_TYPES = ("CONDITIONING", "CONDITIONING", "FLOAT")
-    RETURN_NAMES = ("positive", "safe", "risk")
+    RETURN_TYPES = ("CONDITIONING", "CONDITIONING", "FLOAT", "STRING")
+    RETURN_NAMES = ("positive", "safe", "risk", "prompt")
     OUTPUT_TOOLTIPS = (
         "The prompt as written: the same as CLIP Text Encode gives.",
         "Its safe counterpart, for the `safe` input of a Safelight sampler, guider or model patch.",
         f"How unsafe the prompt is, 0 to 1, {DECISION} being the decision point of this text encoder. 1 where it can't "
         "be told.",
+        "The text of the prompt, for nodes that read it themselves, such as Safelight SAFREE Guider.",
     )
     FUNCTION = "encode"
     CATEGORY = "Safelight/conditioning"
@@ -286,7 +287,7 @@ class SafelightContextEncode:
         context = encode_context(clip, prompt, safe_prompt, concepts, method, strength)
         return {
             "ui": {"safelight_verdict": [context.verdict()]},
-            "result": (context.positive, context.safe, context.risk),
+            "result": (context.positive, context.safe, context.risk, prompt),
         }
 
 

@@ -61,7 +61,7 @@ def encode(pack):
 
     def run(clip, prompt=PROMPT, **inputs):
         found = pack.nodes["SafelightContextEncode"]().encode(clip, prompt, **{"concepts": CONCEPTS, **inputs})
-        return *found["result"], json.loads(found["ui"]["safelight_verdict"][0])
+        return *found["result"][:3], json.loads(found["ui"]["safelight_verdict"][0])
 
     return run
 

@@ -64,7 +64,7 @@ def test_stock_sampler_draws_what_the_prompt_names(demo, detector):
 def test_slider_takes_the_knife_and_leaves_the_cat(pack, demo, detector):
     model, clip, vae = demo
     concepts = pack.part("demo.world").CONCEPTS
-    positive, safe, risk = host.call(
+    positive, safe, risk, _ = host.call(
         pack.nodes["SafelightContextEncode"], clip=clip, prompt=PROMPT, concepts=concepts, method="project"
     )
     seen = {}
@@ -83,7 +83,7 @@ def test_benign_prompt_is_left_alone(pack, demo):
     model, clip, _ = demo
     text = "a cat and a spoon on a green background"
     concepts = pack.part("demo.world").CONCEPTS
-    positive, safe, risk = host.call(
+    positive, safe, risk, _ = host.call(
         pack.nodes["SafelightContextEncode"], clip=clip, prompt=text, concepts=concepts, method="project"
     )
     assert risk < 0.5
