@@ -107,7 +107,7 @@ class Studio:
                 self.model, together(positive), together(safe), self.negative, latent, SEED, STEPS, CFG, SAMPLER,
                 SCHEDULER, 1.0, safety, **inputs,
             )  # fmt: skip
-            latents, report = answer["result"]
+            latents, report = answer["result"][:2]
             return self.vae.decode(latents["samples"]).float().clamp(0, 1), json.loads(report)
 
 
