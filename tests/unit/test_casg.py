@@ -23,6 +23,8 @@ def test_the_best_aligned_direction_wins_whatever_its_length():
     short_and_near = row(1.01, 5.0)  # (.01, 0): .03 / .01 = 3
     against = row(-99.0, -95.0)  # (-100, -100): -400 / 141 < 0
     assert best_aligned(e_0, e_p, [long_and_off, short_and_near, against]).tolist() == [1]
+    # (5, -3): 12 / sqrt(34) = 2.06, although the point itself, (6, 2), lies on the prompt's line from the origin
+    assert best_aligned(e_0, e_p, [row(6.0, 2.0), short_and_near]).tolist() == [1]
     # (2, 1): 7 / sqrt(5) = 3.13, nearer still
     assert best_aligned(e_0, e_p, [long_and_off, short_and_near, row(3.0, 6.0)]).tolist() == [2]
 
