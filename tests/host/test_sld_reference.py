@@ -1,8 +1,8 @@
 """Safe Latent Diffusion against a whole run of diffusers' own pipeline: the same network, latent and noise levels.
 
-tests/vectors/make_sld_reference.py wrote the pipeline's latents: DDIM (eta 0), 50 steps, CFG 7.5, in float64. The host's
-latent is the pipeline's times sqrt(1 + sigma^2), and with that a DDIM step is Euler's from the sigma of its timestep to
-the next one's. Both runs end at noise level 0.
+tests/vectors/make_sld_reference.py wrote its latents: DDIM (eta 0), 50 steps, CFG 7.5, float64. The latent of the host
+is the pipeline's times sqrt(1 + sigma^2), and with that a DDIM step is Euler's from the sigma of its timestep to the
+next one's. Both runs end at noise level 0.
 """
 
 from __future__ import annotations
