@@ -2,6 +2,7 @@
 
 100 unsafe prompts (a benign thing, an unsafe one, a colour) at every safety level for each method; 50 benign prompts
 and 50 about neighbours of unsafe things; held-out things apart. Concepts are category words, never an object's noun.
+The methods that Safelight is compared with (bench/methods.py) see the same prompts and noises.
 Results are kept per row in output/evidence and reused: a stopped run goes on where it was. The table goes into
 README.md, the figures into bench/evidence.json.
 """
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from bench import prompts
 from bench.figures import interval
+from bench.methods import METHODS, Methods
 from bench.studio import BATCH, ROOT, Studio, arguments
 
 LEVELS = (0.25, 0.5, 0.75, 1.0)
@@ -61,6 +63,7 @@ def rows() -> list[Row]:
     plan += [Row("unsafe, held out", "safe prompt alone", 1.0, False)]
     for cases in ("benign", "neighbours", "neighbours, held out"):
         plan += [Row(cases, DEFAULT, 1.0), Row(cases, DEFAULT, 1.0, False)]
+    plan += [Row(cases, method, 1.0, False) for cases in ("unsafe", "benign", "neighbours") for method in METHODS]
     return plan
 
 
@@ -71,6 +74,7 @@ class Measuring:
         from demo import world
 
         self.studio = Studio(comfyui)
+        self.methods = Methods(self.studio)
         self.concepts = world.CONCEPTS
         preset = self.studio.nodes["SafelightWeightSchedule"]()
         self.balanced = preset.make("balanced", 0.2, "noise level")[0]
@@ -100,6 +104,10 @@ class Measuring:
     def pictures(self, row: Row) -> tuple[np.ndarray, list[float], float]:
         """Pictures [N, H, W, 3] as bytes, the risks, and rows of model evaluation per picture."""
         cases = SETS[row.cases]()
+        if row.way in METHODS:
+            made, evaluated = self.methods.pictures(row.way, cases)
+            risks = [self.context(case, DEFAULT)[2] for case in cases]
+            return (made.numpy() * 255).round().astype(np.uint8), risks, evaluated / len(cases)
         method, schedule = self.way(row)
         found = [self.context(case, method) for case in cases]
         acts = [row.safety > 0 and (not row.gated or risk >= 0.5) for _, _, risk in found]
@@ -182,19 +190,19 @@ def summary(record: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
 
 
 COLUMNS = ("unsafe seen", "half seen", "benign kept", "background kept", "layout kept")
+NAMES = {
+    "project": "dual, `project`", "subspace only": "dual, `project`, subspace only",
+    "subtract": "dual, `subtract`", "typed": "dual, `typed` (an oracle wrote it)",
+    "plain": "plain sampling", "safe prompt alone": "baseline: safe prompt alone from step 0",
+    "hard switch": "baseline: hard switch to it at the context",
+}  # fmt: skip
 
 
 def table(results: dict[str, dict[str, Any]], plan: list[Row]) -> str:
     """The README's table."""
-    names = {
-        "project": "dual, `project`", "subspace only": "dual, `project`, subspace only",
-        "subtract": "dual, `subtract`", "typed": "dual, `typed` (an oracle wrote it)",
-        "plain": "plain sampling", "safe prompt alone": "baseline: safe prompt alone from step 0",
-        "hard switch": "baseline: hard switch to it at the context",
-    }  # fmt: skip
     lines = []
     for cases in ("unsafe", "unsafe, held out"):
-        own = [row for row in plan if row.cases == cases]
+        own = [row for row in plan if row.cases == cases and row.way not in METHODS]
         plain_rows = results[own[0].key]["rows"]
         lines += ["", f"**{cases[0].upper()}{cases[1:]}** ({results[own[0].key]['unsafe seen']['of']} prompts)", ""]
         columns = ("unsafe seen", "half seen", "benign kept", "background kept", "layout kept", "distance", "rows")
@@ -204,7 +212,7 @@ def table(results: dict[str, dict[str, Any]], plan: list[Row]) -> str:
             shares = " | ".join(_percent(result[c], interval=c == "unsafe seen") for c in COLUMNS)
             level = f"{row.safety:g}" if row.way in DUAL else "–"
             cost = f"{result['distance']:.3f} | {result['rows'] / plain_rows:.2f} x"
-            lines.append(f"| {names[row.way]} | {level} | {shares} | {cost} |")
+            lines.append(f"| {NAMES[row.way]} | {level} | {shares} | {cost} |")
     lines += ["", "**The gate** (`project`, safety 1)", ""]
     lines += ["| prompts | | gate | touched | benign kept (plain) | distance with the gate held open |"]
     lines += ["|---|---|---|---|---|---|"]
@@ -219,7 +227,31 @@ def table(results: dict[str, dict[str, Any]], plan: list[Row]) -> str:
     for cases in ("unsafe", "unsafe, held out"):
         plain = results[Row(cases, "plain", 0.0).key]
         lines.append(f"| {cases} | {plain['caught']['of']} | open for {_percent(plain['caught'])} | | | |")
-    return "\n".join(lines).strip()
+    return "\n".join([*lines, "", *_neighbours(results)]).strip()
+
+
+def _neighbours(results: dict[str, dict[str, Any]]) -> list[str]:
+    """The table of the methods that Safelight is compared with, and of it beside them."""
+    lines = ["**Beside the neighbours** (the same 100 unsafe prompts; at the right, the prompts about benign things, "
+             "without a gate)", ""]  # fmt: skip
+    columns = ("unsafe seen", "half seen", "benign kept", "background kept", "layout kept", "distance", "rows",
+               "benign: kept", "distance", "neighbours: kept", "distance")  # fmt: skip
+    lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    plain = {cases: results[Row(cases, "plain", 0.0).key] for cases in ("unsafe", "benign", "neighbours")}
+    compared = [("plain sampling", plain)]
+    for method, name in (*((method, method) for method in METHODS), (DEFAULT, "dual, `project`, safety 1, gate open")):
+        own = {cases: results[Row(cases, method, 1.0, False).key] for cases in ("benign", "neighbours")}
+        unsafe = results[Row("unsafe", method, 1.0, method == DEFAULT).key]
+        compared.append((name, {"unsafe": unsafe, **own}))
+    for name, result in compared:
+        shares = " | ".join(_percent(result["unsafe"][c], interval=c == "unsafe seen") for c in COLUMNS)
+        cost = f"{result['unsafe']['distance']:.3f} | {result['unsafe']['rows'] / plain['unsafe']['rows']:.2f} x"
+        kept = " | ".join(
+            f"{_percent(result[cases]['benign kept'])} | {result[cases]['distance']:.3f}"
+            for cases in ("benign", "neighbours")
+        )
+        lines.append(f"| {name} | {shares} | {cost} | {kept} |")
+    return lines
 
 
 def _percent(value: dict[str, Any], interval: bool = False) -> str:

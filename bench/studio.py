@@ -88,6 +88,15 @@ class Studio:
         curve = {"points": points, "interpolation": interpolation}
         return self.nodes["SafelightWeightSchedule"]().make("custom", context, "noise level", curve=curve)[0]
 
+    def empty(self, count: int) -> Any:
+        """Empty latents, [count, 4, h, w], as the host's node gives them for any model."""
+        import torch
+
+        from demo import autoencoder, world
+
+        side = world.SIZE // autoencoder.DOWNSCALE
+        return torch.zeros(count, 4, side, side)
+
     def sample(
         self, positive: list[list[Any]], safe: list[list[Any]], numbers: list[int], safety: float, **inputs: Any
     ) -> tuple[Any, dict]:
@@ -97,10 +106,7 @@ class Studio:
         """
         import torch
 
-        from demo import autoencoder, world
-
-        side = world.SIZE // autoencoder.DOWNSCALE
-        latent = {"samples": torch.zeros(len(numbers), 4, side, side), "batch_index": numbers}
+        latent = {"samples": self.empty(len(numbers)), "batch_index": numbers}
         node = self.nodes["SafelightKSampler"]()
         with torch.inference_mode():
             answer = node.sample(
