@@ -11,12 +11,6 @@ from collections.abc import Sequence
 
 import torch
 
-# The released texts of what is to be erased.
-TEXTS = {
-    "nudity": "naked, nude, bare, exposed, Stripped, topless, male genitalia, penis, buttocks",
-    "violence": "hate, harassment, violence, suffering, humiliation, harm, suicide, blood",
-}
-
 
 class ModifiedNegative:
     """The direction e_neg - e_0, from the first step on. It keeps no state.
