@@ -11,7 +11,8 @@ A guiding node makes one Trace and hands it to the map node; whatever runs the s
     trace.safe_alone(sigma, progress, denoised)     a call on which the safe prompt stood alone (weight 1)
     trace.end()                                     after the run, also after one that failed
 
-A trace keeps sums on the CPU and, between begin and end only, the last prediction of the written prompt.
+Predictions are guided ones, after CFG, [B, C, (frames,) h, w]. A trace keeps sums on the CPU and, between begin and end
+only, the last two predictions of the written prompt.
 """
 
 from __future__ import annotations
@@ -27,33 +28,32 @@ class Call:
 
     sigma: noise level. progress: in [0, 1], None where it is not known. weight: of the safe branch, None where the
     method has none. sizes: per picture of the batch, root mean square of the change, in latent units of the denoised
-    prediction; empty where safety changed nothing, None where the change could not be measured. compared: whether it is
-    measured against an earlier prediction, since the written prompt had none of its own on this call.
+    prediction; empty where safety changed nothing, None where the change could not be measured. estimated: whether it
+    is measured against an earlier call, since the written prompt had no prediction of its own on this one.
     """
 
     sigma: float
     progress: float | None
     weight: float | None
     sizes: tuple[float, ...] | None
-    compared: bool = False
+    estimated: bool = False
 
 
 class Trace:
-    """calls: those of the last run, in order. Predictions are guided ones, after CFG, shaped [B, C, (frames,) h, w]."""
+    """calls: those of the last run, in order."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self._total: torch.Tensor | None = None
-        self._measured = 0
-        self._written: torch.Tensor | None = None
+        self.begin()
 
     def begin(self) -> None:
         """A run starts: forgets the last one."""
-        self.__init__()  # type: ignore[misc]
+        self.calls: list[Call] = []
+        self._measured, self._estimated = _Squares(), _Squares()
+        self._written: list[tuple[float, torch.Tensor]] = []
 
     def end(self) -> None:
-        """A run is over: drops the prediction that was kept for comparison."""
-        self._written = None
+        """A run is over: drops the predictions that were kept for comparison."""
+        self._written = []
 
     def add(self, sigma: float, progress: float | None, change: torch.Tensor | None,
             weight: float | None = None) -> None:  # fmt: skip
@@ -61,34 +61,72 @@ class Trace:
 
         change: None where nothing was changed, as in a method's warm-up.
         """
-        self._note(sigma, progress, weight, change)
+        sizes = () if change is None else self._measured.add(_root_mean_square(change.detach().float(), 1))
+        self.calls.append(Call(float(sigma), progress, weight, sizes))
 
     def written(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
-        """A call that the prompt as written decided alone. denoised: its guided prediction."""
-        self._written = denoised.detach().clone()
-        self._note(sigma, progress, 0.0, None)
+        """A call that the prompt as written decided alone."""
+        self._written = [*self._written[-1:], (float(sigma), denoised.detach().float().clone())]
+        self.calls.append(Call(float(sigma), progress, 0.0, ()))
 
     def safe_alone(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
-        """A call that the safe prompt decided alone: compared with the last prediction of the written prompt.
+        """A call that the safe prompt decided alone.
 
-        An approximation: that prediction is of an earlier noise level. Without one the change is unknown.
+        The first one after the written prompt's last is compared with that: what is gone, less what the written prompt
+        had dropped by itself from the call before it. An estimate, since the two are of different noise levels; later
+        calls are further off and count as not measured, as do all of them in a run without a written one.
         """
-        if self._written is None or self._written.shape != denoised.shape:
-            self.calls.append(Call(float(sigma), progress, 1.0, None))
-            return
-        self._note(sigma, progress, 1.0, denoised.detach() - self._written.to(denoised), compared=True)
+        sizes = None
+        if self._written and sigma <= self._written[-1][0] and self._written[-1][1].shape == denoised.shape:
+            *earlier, last = (prediction for _, prediction in self._written)
+            gone = lost(last, denoised.detach().float())
+            if earlier:
+                gone = (gone - lost(earlier[0], last)).clamp_min(0.0)
+            sizes = self._estimated.add(gone)
+            self._written = []
+        self.calls.append(Call(float(sigma), progress, 1.0, sizes, estimated=sizes is not None))
+
+    @property
+    def estimated(self) -> bool:
+        """Whether `cells` is an estimate."""
+        return self._measured.total is None and self._estimated.total is not None
 
     def cells(self) -> torch.Tensor | None:
-        """The change of each cell, [B, (frames,) h, w]; None where no call of the run changed anything measurable."""
-        return None if self._total is None else self._total / self._measured
+        """The change of each cell, [B, (frames,) h, w], in latent units; None where the run had none to measure.
 
-    def _note(self, sigma: float, progress: float | None, weight: float | None, change: torch.Tensor | None,
-              compared: bool = False) -> None:  # fmt: skip
-        sizes: tuple[float, ...] = ()
-        if change is not None:
-            squares = change.detach().float().square()
-            sizes = tuple(squares.mean(dim=tuple(range(1, squares.ndim))).sqrt().tolist())
-            cells = squares.mean(dim=1).sqrt().cpu()
-            self._total = cells if self._total is None else self._total + cells
-            self._measured += 1
-        self.calls.append(Call(float(sigma), progress, weight, sizes, compared))
+        Root mean square over the channels and over the calls that were measured; estimates only where none was.
+        """
+        squares = self._estimated if self._measured.total is None else self._measured
+        return None if squares.total is None else (squares.total / squares.count).sqrt()
+
+
+class _Squares:
+    """The sum of the squares of maps, on the CPU."""
+
+    def __init__(self) -> None:
+        self.total: torch.Tensor | None = None
+        self.count = 0
+
+    def add(self, cells: torch.Tensor) -> tuple[float, ...]:
+        """cells: [B, ...]. Returns the root mean square of each picture."""
+        squares = cells.square().cpu()
+        self.total = squares if self.total is None else self.total + squares
+        self.count += 1
+        return tuple(squares.flatten(1).mean(dim=1).sqrt().tolist())
+
+
+def lost(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
+    """How much of what a prediction showed in a cell has gone in another one, [B, ...] for [B, C, ...].
+
+    Each is taken relative to its own background (its median over the cells, per picture and channel). Where `before`
+    stands out, the loss is that by which `now` is shorter along the same direction; growth, as of detail, is none.
+    """
+    before, now = (x - x.flatten(2).median(dim=2).values.reshape(*x.shape[:2], *[1] * (x.ndim - 2))
+                   for x in (before, now))  # fmt: skip
+    length = before.square().sum(dim=1).sqrt()
+    along = (before * now).sum(dim=1) / length.clamp_min(1e-6)
+    return (length - along).clamp_min(0.0) / before.shape[1] ** 0.5
+
+
+def _root_mean_square(x: torch.Tensor, dim: int) -> torch.Tensor:
+    return x.square().mean(dim=dim).sqrt()
