@@ -87,8 +87,8 @@ def _passages(clip: Any, tokens: Tokens, reading: Encoding, phrases: list[str]) 
     masked, places = _with_each_masked(tokens)
     if not any(places.values()):
         return []
-    concepts = _vectors(clip, _phrase_chunks(clip, phrases))
-    vectors = _vectors(clip, masked)
+    concepts = sentence_vectors(clip, _phrase_chunks(clip, phrases))
+    vectors = sentence_vectors(clip, masked)
     if concepts.keys() != vectors.keys():
         raise ValueError(_UNREADABLE)
     passages = []
@@ -150,7 +150,7 @@ def _end(chunk: list[Token]) -> int:
     return max((i for i, token in enumerate(chunk) if token[2]), default=-1) + 1
 
 
-def _vectors(clip: Any, texts: Tokens) -> dict[tuple[int, int], torch.Tensor]:
+def sentence_vectors(clip: Any, texts: Tokens) -> dict[tuple[int, int], torch.Tensor]:
     """A vector [W] for every chunk given, by block: [n, W]. Encoders' chunks need not be equally many."""
     texts = encoder.unweighted(texts)
     most = max(map(len, texts.values()))
