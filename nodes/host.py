@@ -21,9 +21,9 @@ except ImportError:
     from comfy.cmd import latent_preview
 
 try:
-    from comfy.nodes.base_nodes import CLIPTextEncode  # noqa: F401
+    from comfy.nodes.base_nodes import CLIPTextEncode, PreviewImage  # noqa: F401
 except ImportError:
-    from nodes import CLIPTextEncode  # noqa: F401
+    from nodes import CLIPTextEncode, PreviewImage  # noqa: F401
 
 try:
     import comfy.patcher_extension as patcher_extension

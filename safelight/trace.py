@@ -91,6 +91,11 @@ class Trace:
         """Whether `cells` is an estimate."""
         return self._measured.total is None and self._estimated.total is not None
 
+    @property
+    def pictures(self) -> int:
+        """How many pictures the run made; 1 where nothing tells."""
+        return max([1, *(len(call.sizes) for call in self.calls if call.sizes)])
+
     def cells(self) -> torch.Tensor | None:
         """The change of each cell, [B, (frames,) h, w], in latent units; None where the run had none to measure.
 
