@@ -21,7 +21,7 @@ def sequences() -> np.ndarray:
     """Noise predictions of 50 steps, [50, 3, 2, 4, 4, 4], float64: e_0, e_p and e_S of a batch of two.
 
     e_p is near e_0. Its distance from e_S is of every size from 1e-5 to 3, in both directions, so that each threshold
-    and each clipping point of the four presets lies within. In every sample three elements differ by exactly a threshold,
+    and each clipping point of the four presets lies within. Three elements of a sample differ by just a threshold,
     .01, .025 and 1, and one not at all.
     """
     draw = np.random.RandomState(1105)
