@@ -47,9 +47,9 @@ class _SafeLatentDiffusion:
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "safe latent diffusion"]
 
     def steering(self, clip: Any, concept: str = DEFAULT_CONCEPTS, preset: str = sld.DEFAULT_PRESET,
-                 strength: float = 1.0) -> NoiseSteering | None:  # fmt: skip
-        return _steering(self.NAME, _with_preset(sld.SafeLatentDiffusion, preset), clip, [_text("concept", concept)],
-                         "concept", strength)  # fmt: skip
+                 strength: float = 1.0) -> NoiseSteering:  # fmt: skip
+        return NoiseSteering(self.NAME, _with_preset(sld.SafeLatentDiffusion, preset), clip,
+                             [_text("concept", concept)], "concept", strength, Trace())  # fmt: skip
 
 
 class _ConflictAware:
@@ -62,9 +62,10 @@ class _ConflictAware:
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "CASG", "conflict-aware"]
 
     def steering(self, clip: Any, categories: str = CATEGORIES[1]["default"], preset: str = casg.DEFAULT_PRESET,
-                 strength: float = 1.0) -> NoiseSteering | None:  # fmt: skip
+                 strength: float = 1.0) -> NoiseSteering:  # fmt: skip
         texts = [line.strip() for line in _text("categories", categories).splitlines() if line.strip()]
-        return _steering(self.NAME, _with_preset(casg.ConflictAware, preset), clip, texts, "categories", strength)
+        return NoiseSteering(self.NAME, _with_preset(casg.ConflictAware, preset), clip, texts, "categories", strength,
+                             Trace())  # fmt: skip
 
 
 class _ModifiedNegative:
@@ -76,8 +77,9 @@ class _ModifiedNegative:
     SETTINGS = {"concept": CONCEPT, "strength": STRENGTH}
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "TraSCE", "negative prompt"]
 
-    def steering(self, clip: Any, concept: str = DEFAULT_CONCEPTS, strength: float = 1.0) -> NoiseSteering | None:
-        return _steering(self.NAME, trasce.ModifiedNegative, clip, [_text("concept", concept)], "concept", strength)
+    def steering(self, clip: Any, concept: str = DEFAULT_CONCEPTS, strength: float = 1.0) -> NoiseSteering:
+        return NoiseSteering(self.NAME, trasce.ModifiedNegative, clip, [_text("concept", concept)], "concept", strength,
+                             Trace())  # fmt: skip
 
 
 def _text(name: str, text: Any) -> str:
@@ -93,11 +95,10 @@ def _with_preset(method: Callable[[sld.Config], NoiseGuidance], preset: str) -> 
     return lambda: method(sld.PRESETS[preset])
 
 
-def _steering(name: str, method: Callable[[], NoiseGuidance], clip: Any, texts: list[str], texts_called: str,
-              strength: Any) -> NoiseSteering | None:  # fmt: skip
-    """None at strength 0."""
+def _acting(node: Any, clip: Any, strength: Any, settings: dict[str, Any]) -> NoiseSteering | None:
+    """What the node's inputs make of its method; None at strength 0, where nothing else is looked at."""
     strength = unit_number("strength", strength)
-    return NoiseSteering(name, method, clip, texts, texts_called, strength, Trace()) if strength > 0.0 else None
+    return node.steering(clip, strength=strength, **settings) if strength > 0.0 else None
 
 
 class _Guider:
@@ -120,8 +121,9 @@ class _Guider:
             "optional": cls.SETTINGS,
         }
 
-    def guide(self, model: Any, clip: Any, positive: Any, negative: Any, cfg: float, **settings: Any) -> tuple:
-        steering = self.steering(clip, **settings)
+    def guide(self, model: Any, clip: Any, positive: Any, negative: Any, cfg: float, strength: float = 1.0,
+              **settings: Any) -> tuple:  # fmt: skip
+        steering = _acting(self, clip, strength, settings)
         return guider_of(model, positive, negative, cfg, steering), steering.trace if steering else Trace()
 
 
@@ -136,8 +138,8 @@ class _Patch:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {"required": {"model": inputs.MODEL, "clip": CLIP}, "optional": cls.SETTINGS}
 
-    def patch(self, model: Any, clip: Any, **settings: Any) -> tuple:
-        steering = self.steering(clip, **settings)
+    def patch(self, model: Any, clip: Any, strength: float = 1.0, **settings: Any) -> tuple:
+        steering = _acting(self, clip, strength, settings)
         return patched(model, steering), steering.trace if steering else Trace()
 
 

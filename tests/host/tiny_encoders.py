@@ -13,7 +13,7 @@ import comfy.sd1_clip
 import comfy.sdxl_clip
 import torch
 from host import accepts
-from tiny_models import fill
+from tiny_models import CONTEXT, POOLED, fill
 
 try:
     import comfy.text_encoders.sd3_clip as sd3_clip
@@ -145,6 +145,19 @@ class Nameless(SD1):
         return torch.cat([states, states[:, :5]], dim=1), pooled
 
 
+class Fitting(SD1):
+    """Of the widths that the models of tiny_models take."""
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__()
+        self.clip_l = comfy.sd1_clip.SDClipModel(device="cpu", dtype=torch.float32,
+                                                 textmodel_json_config=clip_config(CONTEXT))  # fmt: skip
+
+    def encode_token_weights(self, tokens: dict) -> tuple:
+        states, pooled = super().encode_token_weights(tokens)[:2]
+        return states, pooled[:, :POOLED]
+
+
 class FluxTokenizer(sd3_clip.SD3Tokenizer):
     def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **_: Any) -> dict:
         tokens = super().tokenize_with_weights(text, return_word_ids)
@@ -169,7 +182,15 @@ FORMS = {
 
 def clip(form: str, seed: int = 3) -> Any:
     """A host CLIP of one of FORMS on the CPU."""
-    model, tokenizer = FORMS[form]
+    return _clip(*FORMS[form], seed)
+
+
+def fitting_clip(seed: int = 3) -> Any:
+    """A host CLIP whose texts the tiny models of tiny_models take: states [1, 77 n, 32], a pooled output [1, 16]."""
+    return _clip(Fitting, comfy.sd1_clip.SD1Tokenizer, seed)
+
+
+def _clip(model: type, tokenizer: type, seed: int) -> Any:
     made = comfy.sd.CLIP(SimpleNamespace(params={}, clip=model, tokenizer=tokenizer))
     fill(made.cond_stage_model, seed)
     return made

@@ -1,0 +1,107 @@
+"""The guidance methods to compare with, by name, and every way to sample with one of them on this host."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import host
+import tiny_encoders
+import torch
+from host import call, count_rows, stock
+from safelight_pack import custom_sample
+
+# What each node gets beside model, clip, conditionings and strength. The preset is the strongest, which acts and
+# remembers from the first step on.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "SLD": {"concept": "violence, blood, knives", "preset": "max"},
+    "CASG": {"categories": "violence, blood\ndrugs and needles\n\nnudity", "preset": "max"},
+    "TraSCE": {"concept": "violence, blood, knives"},
+}
+NAMES = list(SETTINGS)
+ROWS = {"SLD": 3, "CASG": 5, "TraSCE": 3}  # a latent and a call: written, negative and one for each unsafe text
+PRESETS = ["weak", "medium", "strong", "max"]
+
+encoder: Callable[[], Any] = functools.cache(tiny_encoders.fitting_clip)
+
+
+class Method:
+    """One method's nodes. `settings` of a way to sample are those of a KSampler and those of the node together."""
+
+    def __init__(self, pack: Any, name: str) -> None:
+        self.pack, self.name, self.rows = pack, name, ROWS[name]
+        self.texts_called = "categories" if name == "CASG" else "concept"
+        self.has_preset = "preset" in SETTINGS[name]
+
+    def direction_class(self) -> type:
+        """The class that gives the method's direction, one object a run."""
+        module, name = {"SLD": ("sld", "SafeLatentDiffusion"), "CASG": ("casg", "ConflictAware"),
+                        "TraSCE": ("trasce", "ModifiedNegative")}[self.name]  # fmt: skip
+        return getattr(self.pack.part(f"safelight.{module}"), name)
+
+    def _inputs(self, settings: dict[str, Any]) -> dict[str, Any]:
+        given = {key: value for key, value in settings.items() if key not in host.SETTINGS}
+        return {"clip": encoder(), **SETTINGS[self.name], **given}
+
+    def guider(self, model: Any, positive: list, negative: list, **settings: Any) -> tuple[Any, Any]:
+        """The GUIDER and the trace."""
+        return call(self.pack.nodes[f"Safelight{self.name}Guider"], model=model, positive=positive, negative=negative,
+                    cfg=settings.get("cfg", host.SETTINGS["cfg"]), **self._inputs(settings))
+
+    def patch(self, model: Any, **settings: Any) -> tuple[Any, Any]:
+        """The MODEL and the trace; skips on a host without wrappers."""
+        host.require(host.has_wrappers(), "model wrappers")
+        return call(self.pack.nodes[f"Safelight{self.name}Patch"], model=model, **self._inputs(settings))
+
+    def by_guider(self, model: Any, positive: list, negative: list, latent_image: dict,
+                  **settings: Any) -> torch.Tensor:
+        """The latent of the guider in SamplerCustomAdvanced, with the noise and the noise levels of a KSampler."""
+        return run_guider(self.guider(model, positive, negative, **settings)[0], model, latent_image, **settings)
+
+    def by_patch(self, model: Any, positive: list, negative: list, latent_image: dict,
+                 **settings: Any) -> torch.Tensor:
+        """The stock KSampler's latent behind the model patch."""
+        return stock(self.patch(model, **settings)[0], positive, negative, latent_image, **sampling(settings))
+
+    def ways(self) -> dict[str, Callable[..., torch.Tensor]]:
+        """Every way to sample with the method on this host."""
+        return {"guider": self.by_guider, **({"patch": self.by_patch} if host.has_wrappers() else {})}
+
+    def holds(self, model: Any, positive: list, negative: list, latent_image: dict, **settings: Any) -> torch.Tensor:
+        """Checks what holds whatever a run is given, and returns the guided latent.
+
+        At strength 0 bits and rows are the stock KSampler's; at 1 the picture is finite, another one, and the same by
+        every way.
+        """
+        with count_rows(model) as stock_rows:
+            plain = stock(model, positive, negative, latent_image, **sampling(settings))
+        guided = None
+        for way, sample in self.ways().items():
+            with count_rows(model) as own_rows:
+                off = sample(model, positive, negative, latent_image, **{**settings, "strength": 0.0})
+            assert torch.equal(off, plain), f"{way}, strength 0"
+            assert own_rows == stock_rows, f"{way}, strength 0"
+            ours = sample(model, positive, negative, latent_image, **settings)
+            assert torch.isfinite(plain).all()
+            assert torch.isfinite(ours).all(), way
+            assert guided is None or torch.equal(ours, guided), f"{way} gives another picture"
+            guided = ours
+        assert differs(guided, plain), "unguided"
+        return guided
+
+
+def sampling(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the settings that are a KSampler's."""
+    return {key: settings[key] for key in host.SETTINGS if key in settings}
+
+
+def run_guider(guider: Any, model: Any, latent_image: dict, **settings: Any) -> torch.Tensor:
+    """A run of a GUIDER as a KSampler with these settings would run."""
+    settings = {**host.SETTINGS, **sampling(settings)}
+    return custom_sample(guider, host.sigmas_of(model, **settings), latent_image, settings)
+
+
+def differs(ours: torch.Tensor, plain: torch.Tensor, by: float = 1e-3) -> bool:
+    """Whether a picture is another one, by more than `by` of its length."""
+    return bool(torch.linalg.norm(ours - plain) > by * torch.linalg.norm(plain))
