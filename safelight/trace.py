@@ -61,6 +61,7 @@ class Trace:
 
         change: None where nothing was changed, as in a method's warm-up.
         """
+        self._written = []
         sizes = () if change is None else self._measured.add(_root_mean_square(change.detach().float(), 1))
         self.calls.append(Call(float(sigma), progress, weight, sizes))
 
@@ -73,8 +74,8 @@ class Trace:
         """A call that the safe prompt decided alone.
 
         The first one after the written prompt's last is compared with that: what is gone, less what the written prompt
-        had dropped by itself from the call before it. An estimate, since the two are of different noise levels; later
-        calls are further off and count as not measured, as do all of them in a run without a written one.
+        had dropped by itself from the call before it. An estimate, since the two are of different noise levels. Later
+        calls are further off and count as not measured, as do those that follow no call of the written prompt.
         """
         sizes = None
         if self._written and sigma <= self._written[-1][0] and self._written[-1][1].shape == denoised.shape:
