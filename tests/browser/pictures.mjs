@@ -91,15 +91,30 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [guider], `${HELP}/SafelightGuider.jpg`)
 })
 
-test("the model patch between a model and a KSampler", ONLY_ONCE, async ({ page, studio }) => {
+const GUIDERS = { SafelightSLDGuider: {}, SafelightCASGGuider: {}, SafelightTraSCEGuider: { concept: "spiders, wasps, snakes" }, SafelightSAFREEGuider: { prompt: PROMPT } }
+
+test("the guiders of the other methods", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const loader = await studio.add("SafelightDemoLoader", { at: [320, 160] })
-  const patch = await studio.add("SafelightModelPatch", { at: [620, 160] })
-  const sampler = await studio.add("KSampler", { at: [960, 160] })
-  await studio.connect(loader, 0, patch, "model")
-  await studio.connect(patch, 0, sampler, "model")
-  await picture(page, studio, [loader, patch, sampler], `${HELP}/SafelightModelPatch.jpg`, 1)
+  for (const [type, values] of Object.entries(GUIDERS)) {
+    const guider = await studio.add(type, { at: [900, 160], values })
+    await picture(page, studio, [guider], `${HELP}/${type}.jpg`)
+  }
 })
+
+const PATCHES = { SafelightModelPatch: {}, SafelightSLDPatch: {}, SafelightCASGPatch: {}, SafelightTraSCEPatch: {}, SafelightSAFREEPatch: { prompt: PROMPT } }
+
+for (const [type, values] of Object.entries(PATCHES)) {
+  test(`${type} between a model and a KSampler`, ONLY_ONCE, async ({ page, studio }) => {
+    await page.setViewportSize({ width: 1600, height: 1400 })
+    const loader = await studio.add("SafelightDemoLoader", { at: [320, 160] })
+    const patch = await studio.add(type, { at: [620, 160], values })
+    const sampler = await studio.add("KSampler", { at: [960, 160] })
+    await studio.connect(loader, 0, patch, "model")
+    if (type !== "SafelightModelPatch") await studio.connect(loader, 1, patch, "clip")
+    await studio.connect(patch, 0, sampler, "model")
+    await picture(page, studio, [loader, patch, sampler], `${HELP}/${type}.jpg`, 1)
+  })
+}
 
 test("the second stage of a run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
