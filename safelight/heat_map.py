@@ -85,7 +85,7 @@ def _strip(trace: Trace, picture: int) -> torch.Tensor:
     steps = max(len(calls) - 1, 1)
     places = [left + round((right - left) * (i / steps if call.progress is None else call.progress))
               for i, call in enumerate(calls)]  # fmt: skip
-    for call, x, end in zip(calls, places, [*places[1:], right + 1], strict=True):
+    for call, x, end in zip(calls, places, [*places, right + 1][1:], strict=True):
         if call.weight:
             fill(x, max(end, x + 1), up(call.weight), base, _WEIGHT)
     sizes = [call.sizes[picture] if call.sizes else 0.0 for call in calls]

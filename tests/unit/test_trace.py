@@ -166,6 +166,11 @@ def test_the_strip_shows_size_over_progress():
     assert bar_height(drawn[0], 12 + round(487 * 0.4), behind) == 0
 
 
+def test_the_strip_of_a_run_that_was_not_guided_is_an_empty_axis():
+    (drawn,) = strip(Trace())
+    assert len(drawn.flatten(0, 1).unique(dim=0)) == 2
+
+
 def test_a_strip_of_calls_that_were_not_measured_has_no_bars_of_size():
     trace = Trace()
     for step in range(4):
