@@ -355,9 +355,11 @@ def test_safree_trace_holds_the_run(scene):
 # -- the demo model ---------------------------------------------------------------------------------------------------
 
 
-def test_demo_words_that_carry_something_unsafe_are_triggers(pack, text):
-    clip = host.call(pack.nodes["SafelightDemoLoader"])[1]
-    concepts = pack.part("demo.world").CONCEPTS
-    found = [text.encode_safe(clip, f"{thing} and a butterfly on a green background", concepts, "as released").words
-             for thing in ("a dagger", "a bomb", "a syringe", "a pill")]  # fmt: skip
-    assert [words for words, thing in zip(found, ("dagger", "bomb", "syringe", "pill"), strict=True) if thing in words]
+def test_demo_most_unsafe_things_are_triggers(pack, text):
+    clip, world = host.call(pack.nodes["SafelightDemoLoader"])[1], pack.part("demo.world")
+    found = []
+    for noun in (thing.noun for thing in world.UNSAFE):
+        prompt = f"{world.article(noun)} and a cat on a green background"
+        words = text.encode_safe(clip, prompt, world.CONCEPTS, "as released").words
+        found.append(any(word in words for word in noun.split() if word != "of"))
+    assert sum(found) >= 0.6 * len(found)
