@@ -86,6 +86,18 @@ def covered(entries: Entries, x: torch.Tensor, sigma: torch.Tensor) -> torch.Ten
     return reach > 0
 
 
+def choosable(x: torch.Tensor, mask: torch.Tensor | None, *reaches: torch.Tensor | None) -> torch.Tensor | None:
+    """The cells that every branch reaches and the artist's mask lets through, [B, 1, ...]; None where that is all.
+
+    mask: as fit_mask gives it. reaches: as covered gives them.
+    """
+    parts = [part for part in (None if mask is None else mask > 0, *reaches) if part is not None]
+    where = torch.ones((x.shape[0], 1, *x.shape[2:]), dtype=torch.bool, device=x.device)
+    for part in parts:
+        where = where & part[:, :1]
+    return where if parts else None
+
+
 def reaches_beyond(reach: torch.Tensor | None, other: torch.Tensor | None) -> bool:
     """Whether a cell lies in `reach` and not in `other`, both as covered gives them."""
     if other is None:

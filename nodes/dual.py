@@ -18,6 +18,7 @@ from .branches import (
     always_active,
     always_everywhere,
     any_active,
+    choosable,
     covered,
     marked,
     reaches_beyond,
@@ -29,6 +30,8 @@ from .inputs import Guidance, fit_mask, read_safe
 from .plan import RunPlan, plan_run
 from .report import RunRecord
 from .steer import Conditioning
+
+_NOT_ADAPTIVE = "adaptive: a call without the negative prompt (cfg 1, or its timestep range) was not scaled."
 
 
 class DualSteering:
@@ -99,15 +102,15 @@ class DualRun:
             self._checked = True
 
         weight = self._weight(float(sigma))
-        mask = self.fitted_mask(x) if weight > 0.0 else None
+        mask, selective = self.fitted_mask(x) if weight > 0.0 else None, self.plan.guidance.selective
         if not any_active(safe, sigma):
             weight = 0.0
         elif not any_active(written, sigma):
-            weight, mask = 1.0, None
+            weight, mask, selective = 1.0, None, None
         if weight == 0.0:
             return self._stock(guider, written_and_negative, 0.0, x, timestep, model_options, seed)
         reach_u, reach_s = covered(written, x, timestep), covered(safe, x, timestep)
-        if weight == 1.0 and mask is None and not reaches_beyond(reach_u, reach_s):
+        if weight == 1.0 and mask is None and selective is None and not reaches_beyond(reach_u, reach_s):
             return self._stock(guider, safe_and_negative, 1.0, x, timestep, model_options, seed)
 
         negative = None if drops_negative(guider.cfg, model_options) else conds.get("negative")
@@ -115,6 +118,12 @@ class DualRun:
         three = [written, negative, safe]
         denoised_u, denoised_0, denoised_s = evaluate(guider.inner_model, three, x, timestep, model_options,
                                                       self.record)  # fmt: skip
+        if selective is not None:
+            base = denoised_0 if negative is not None and any_active(negative, sigma) else None
+            if base is None and selective.adaptive and _NOT_ADAPTIVE not in self.record.notes:
+                self.record.notes.append(_NOT_ADAPTIVE)
+            chosen = selective.weights(denoised_u, denoised_s, base, choosable(x, mask, reach_u, reach_s))
+            mask = chosen if mask is None else chosen * mask
         merged = cover(denoised_u, denoised_s, reach_u, reach_s, weight if mask is None else weight * mask)
         self.trace.add(float(sigma), self.plan.progress(float(sigma)), guider.cfg * (merged - denoised_u), weight)
         pair = safe if weight >= 0.5 else written, negative

@@ -10,7 +10,8 @@ from .dual import DualSteering
 from .inputs import read_guidance
 from .steer import guider_of, patched
 
-OPTIONAL = {"schedule": inputs.SCHEDULE, "risk": inputs.RISK, "gate": inputs.GATE, "mask": inputs.MASK}
+OPTIONAL = {"schedule": inputs.SCHEDULE, "risk": inputs.RISK, "gate": inputs.GATE, "mask": inputs.MASK,
+            "selective": inputs.SELECTIVE}  # fmt: skip
 
 
 class SafelightGuider:
@@ -41,8 +42,8 @@ class SafelightGuider:
         }
 
     def guide(self, model, positive, safe, negative, cfg, safety, schedule=None, risk=1.0, gate=inputs.DEFAULT_GATE,
-              mask=None) -> tuple[Any, Trace]:  # fmt: skip
-        guidance, trace = read_guidance(safety, schedule, risk, gate, mask), Trace()
+              mask=None, selective=None) -> tuple[Any, Trace]:  # fmt: skip
+        guidance, trace = read_guidance(safety, schedule, risk, gate, mask, selective), Trace()
         steering = DualSteering(guidance, safe, trace) if guidance.acts else None
         return guider_of(model, positive, negative, cfg, steering), trace
 
@@ -69,8 +70,8 @@ class SafelightModelPatch:
         }
 
     def patch(self, model, safe, safety, schedule=None, risk=1.0, gate=inputs.DEFAULT_GATE,
-              mask=None) -> tuple[Any, Trace]:  # fmt: skip
-        guidance, trace = read_guidance(safety, schedule, risk, gate, mask), Trace()
+              mask=None, selective=None) -> tuple[Any, Trace]:  # fmt: skip
+        guidance, trace = read_guidance(safety, schedule, risk, gate, mask, selective), Trace()
         return patched(model, DualSteering(guidance, safe, trace) if guidance.acts else None), trace
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from ..safelight.blend import inherit
 from ..safelight.schedule import DEFAULT_PRESET, PRESETS, WeightSchedule, unit_number
+from ..safelight.selective import Selection
 
 SEARCH_ALIASES = ["sfw", "nsfw", "sld", "safe", "content safety"]
 MERGES = ("every step", "separate")
@@ -53,6 +54,10 @@ MERGE_AT = ("FLOAT", {
     "tooltip": "For merge = separate: the progress at which the two latents become one.",
 })  # fmt: skip
 MASK = ("MASK", {"tooltip": "Where the safe prompt may steer. Outside the mask the prompt as written stands alone."})
+SELECTIVE = ("SAFELIGHT_SELECTIVE", {
+    "tooltip": "Where the safe prompt steers, from Safelight Selective: only where it wants something else than "
+               "`positive`. Without a link: everywhere.",
+})  # fmt: skip
 TRACE_TOOLTIP = "Where and when the run was changed, for Safelight Map."
 
 
@@ -61,6 +66,7 @@ class Guidance:
     """What the artist set, read and checked.
 
     mask: [N, H, W] in [0, 1], or None where the whole picture is guided. notes: what the artist should know.
+    selective: how the cells are chosen that are guided, None for all of them.
     """
 
     safety: float
@@ -69,6 +75,7 @@ class Guidance:
     gate: float = DEFAULT_GATE
     mask: torch.Tensor | None = None
     notes: tuple[str, ...] = ()
+    selective: Selection | None = None
 
     @property
     def gate_open(self) -> bool:
@@ -80,10 +87,10 @@ class Guidance:
 
 
 def read_guidance(safety: Any, schedule: Any = None, risk: Any = 1.0, gate: Any = DEFAULT_GATE,
-                  mask: Any = None) -> Guidance:  # fmt: skip
+                  mask: Any = None, selective: Any = None) -> Guidance:  # fmt: skip
     """The guiding inputs as a Guidance. Raises ValueError, naming the input, for what cannot be read.
 
-    A mask is only looked at where the guidance acts.
+    A mask is only looked at where the guidance acts, and so is `selective`.
     """
     notes: list[str] = []
     if schedule is None:
@@ -98,9 +105,12 @@ def read_guidance(safety: Any, schedule: Any = None, risk: Any = 1.0, gate: Any 
         risk = 1.0
     guidance = Guidance(unit_number("safety", safety), schedule, float(risk), unit_number("gate", gate), None,
                         tuple(notes))  # fmt: skip
-    if mask is None or not guidance.acts:
+    if not guidance.acts:
         return guidance
-    return Guidance(guidance.safety, schedule, guidance.risk, guidance.gate, read_mask(mask), guidance.notes)
+    if selective is not None and not isinstance(selective, Selection):
+        raise ValueError(f"selective: it is no such setting ({type(selective).__name__}); connect a Safelight "
+                         "Selective or nothing.")  # fmt: skip
+    return replace(guidance, mask=None if mask is None else read_mask(mask), selective=selective)
 
 
 def read_mask(mask: Any) -> torch.Tensor | None:

@@ -64,7 +64,8 @@ class RunPlan:
         heights = [schedule.curve(p) for p in (*ends, *(x for x, _ in schedule.points if ends[0] < x < ends[1]))]
         if ends[1] < self.context or not any(heights):
             return 0.0
-        full = self.guidance.safety == 1.0 and self.guidance.mask is None and min(heights) == 1.0
+        everywhere = self.guidance.mask is None and self.guidance.selective is None
+        full = self.guidance.safety == 1.0 and everywhere and min(heights) == 1.0
         return 1.0 if full and ends[0] >= self.context else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import comfy.samplers
@@ -23,7 +24,7 @@ SCHEDULER = (comfy.samplers.KSampler.SCHEDULERS, {"tooltip": "How the noise is r
 DENOISE = ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.01,
                      "tooltip": "Below 1 the picture starts from latent_image: image-to-image."})  # fmt: skip
 OPTIONAL = {"schedule": inputs.SCHEDULE, "risk": inputs.RISK, "gate": inputs.GATE, "merge": inputs.MERGE,
-            "merge_at": inputs.MERGE_AT, "mask": inputs.MASK}  # fmt: skip
+            "merge_at": inputs.MERGE_AT, "mask": inputs.MASK, "selective": inputs.SELECTIVE}  # fmt: skip
 
 ABOUT = (
     "Two prompts steer one sampling run: the prompt as written settles the layout, then its safe counterpart takes "
@@ -50,6 +51,9 @@ class GuidedSampler:
         """Samples as the host's common_ksampler does, over `sigmas`, a part of `full`; the node's ui and result."""
         if merge not in inputs.MERGES:
             raise ValueError(f"merge: {merge!r} is no way to merge; use one of {', '.join(inputs.MERGES)}.")
+        if merge == "separate" and guidance.selective is not None:
+            raise ValueError("selective: with merge = separate the two prompts' latents go their own ways, so there "
+                             "is nothing to choose by; set merge to \"every step\", or unlink selective.")  # fmt: skip
         record, trace = RunRecord(), Trace()
         samples = host.fix_empty_latent(model, latent)
         noise = host.make_noise(samples, seed, latent.get("batch_index"), disable_noise)
@@ -71,7 +75,8 @@ class GuidedSampler:
                                     disable_pbar=host.progress_bar_disabled(), seed=seed)  # fmt: skip
         else:
             record.notes.append("no step to run: the latent is unchanged.")
-        report = record.to_json(guidance, merge=merge)
+        selective = None if guidance.selective is None else asdict(guidance.selective)
+        report = record.to_json(guidance, merge=merge, selective=selective)
         latent = host.output_latent(latent, host.to_intermediate(samples))
         return {"ui": {"safelight_report": [report]}, "result": (latent, report, trace)}
 
@@ -101,8 +106,8 @@ class SafelightKSampler(GuidedSampler):
 
     def sample(self, model, positive, safe, negative, latent_image, seed, steps, cfg, sampler_name, scheduler, denoise,
                safety, schedule=None, risk=1.0, gate=inputs.DEFAULT_GATE, merge=inputs.MERGES[0],
-               merge_at=inputs.DEFAULT_MERGE_AT, mask=None) -> dict[str, Any]:  # fmt: skip
-        guidance = read_guidance(safety, schedule, risk, gate, mask)
+               merge_at=inputs.DEFAULT_MERGE_AT, mask=None, selective=None) -> dict[str, Any]:  # fmt: skip
+        guidance = read_guidance(safety, schedule, risk, gate, mask, selective)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
         full = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
         return self.run(model, positive, safe, negative, latent_image, seed, cfg,
@@ -145,8 +150,8 @@ class SafelightKSamplerAdvanced(GuidedSampler):
     def sample(self, model, add_noise, noise_seed, steps, cfg, sampler_name, scheduler, positive, safe, negative,
                latent_image, start_at_step, end_at_step, return_with_leftover_noise, safety, schedule=None, risk=1.0,
                gate=inputs.DEFAULT_GATE, merge=inputs.MERGES[0], merge_at=inputs.DEFAULT_MERGE_AT,
-               mask=None) -> dict[str, Any]:  # fmt: skip
-        guidance = read_guidance(safety, schedule, risk, gate, mask)
+               mask=None, selective=None) -> dict[str, Any]:  # fmt: skip
+        guidance = read_guidance(safety, schedule, risk, gate, mask, selective)
         stock = stock_sampler(model, steps, sampler_name, scheduler)
         full = cut_short(stock.sigmas, end_at_step, return_with_leftover_noise)
         return self.run(model, positive, safe, negative, latent_image, noise_seed, cfg,
