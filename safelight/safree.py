@@ -128,7 +128,6 @@ def filter_prompt(
         raise ValueError(f"variant: {variant!r} is unknown; choose one of {', '.join(VARIANTS)}.")
     found = torch.zeros(len(written), dtype=torch.bool)
     away = torch.zeros(plain.shape, dtype=torch.float32)
-    moved = torch.zeros(plain.shape, dtype=torch.bool)
     cosines: dict[Key, list[torch.Tensor]] = {}
     for passage in passages:
         concepts = span(passage.concepts)
@@ -143,10 +142,9 @@ def filter_prompt(
             raise ValueError("clip: SAFREE's projection of this prompt is not finite; try the encoder in fp32 or bf16.")
         here = passage.words[triggers(passage.masked, concepts)]
         away[here, passage.columns] = (before - after)[here].float()
-        moved[here, passage.columns] = True
         found[here] = True
         cosine = torch.nn.functional.cosine_similarity(after, before, dim=-1)[passage.attended]
         cosines.setdefault(passage.block, []).append(cosine)
-    changed = project(written[None], away, found[None], weights)[0]
+    states = project(written[None], away, found[None], weights)[0]
     similarity = min(float(torch.cat(block).mean()) for block in cosines.values())
-    return Filtered(torch.where(moved, changed, written), found, similarity, last_step(similarity, variant))
+    return Filtered(states, found, similarity, last_step(similarity, variant))
