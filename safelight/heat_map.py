@@ -13,7 +13,7 @@ from .trace import Trace
 
 # A change of this size, in latent units, is drawn at full heat at the least: where a run changed less, the map stays
 # dark. Latents have a spread of about 1.
-FLOOR = 0.3
+FLOOR = 0.4
 SCALE = ((0.00, 0.00, 0.02), (0.34, 0.06, 0.43), (0.74, 0.22, 0.33), (0.98, 0.56, 0.04), (0.99, 1.00, 0.64))
 DIM = 0.45  # of the picture under the map
 STRIP_SIZE = 160, 512  # height and width

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-
+import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class Call:
@@ -73,16 +73,17 @@ class Trace:
     def safe_alone(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
         """A call that the safe prompt decided alone.
 
-        The first one after the written prompt's last is compared with that: what is gone, less what the written prompt
-        had dropped by itself from the call before it. An estimate, since the two are of different noise levels. Later
-        calls are further off and count as not measured, as do those that follow no call of the written prompt.
+        The first one after the written prompt's last is compared with that: what is gone, less the most that changed
+        around there between the written prompt's last two, which may have changed by itself. A careful estimate, since
+        the noise levels differ. Later calls are further off and count as not measured, as do those after no written
+        one.
         """
         sizes = None
         if self._written and sigma <= self._written[-1][0] and self._written[-1][1].shape == denoised.shape:
             *earlier, last = (prediction for _, prediction in self._written)
             gone = lost(last, denoised.detach().float())
             if earlier:
-                gone = (gone - lost(earlier[0], last)).clamp_min(0.0)
+                gone = (gone - most_around(_root_mean_square(last - earlier[0], 1))).clamp_min(0.0)
             sizes = self._estimated.add(gone)
             self._written = []
         self.calls.append(Call(float(sigma), progress, 1.0, sizes, estimated=sizes is not None))
@@ -132,6 +133,14 @@ def lost(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
     length = before.square().sum(dim=1).sqrt()
     along = (before * now).sum(dim=1) / length.clamp_min(1e-6)
     return (length - along).clamp_min(0.0) / before.shape[1] ** 0.5
+
+
+def most_around(cells: torch.Tensor) -> torch.Tensor:
+    """For each cell of [B, ...] the largest value in it and its neighbours."""
+    for dim in range(1, cells.ndim):
+        lines = cells.movedim(dim, -1)
+        cells = F.max_pool1d(lines.reshape(1, -1, lines.shape[-1]), 3, 1, 1).reshape(lines.shape).movedim(-1, dim)
+    return cells
 
 
 def _root_mean_square(x: torch.Tensor, dim: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from safelight.heat_map import DIM, FLOOR, STRIP_SIZE, colours, heat, heat_map, strip
-from safelight.trace import Trace, lost
+from safelight.trace import Trace, lost, most_around
 
 
 def cells(*values, channels=1):
@@ -53,17 +53,28 @@ def test_what_is_lost_is_what_stood_out_and_is_gone():
     assert torch.allclose(lost(before.expand(1, 4, 1, 5), torch.zeros(1, 4, 1, 5)), before.abs()[:, 0]), "any channels"
 
 
-def test_the_safe_prompt_alone_is_compared_with_the_written_one_less_what_that_dropped_itself():
+def test_the_safe_prompt_alone_is_compared_with_the_written_one_less_what_changed_by_itself():
     trace = Trace()
-    trace.written(9.0, 0.1, cells(0.0, 0.0, 0.0, 5.0, 5.0))
-    trace.written(8.0, 0.2, cells(0.0, 0.0, 0.0, 4.0, 5.0))  # drops 1 in the fourth cell
-    trace.safe_alone(7.0, 0.3, cells(0.0, 0.0, 0.0, 1.0, 5.0))  # 3 of it gone, 2 beyond that
-    trace.safe_alone(6.0, 0.4, cells(0.0, 0.0, 0.0, 0.0, 0.0))
+    trace.written(9.0, 0.1, cells(5.0, 0.0, 0.0, 0.0, 4.0, 0.0, 5.0))
+    trace.written(8.0, 0.2, cells(5.0, 0.0, 0.0, 0.0, 4.0, 0.0, 4.0))  # the last cell changes by 1
+    trace.safe_alone(7.0, 0.3, cells(4.5, 0.0, 0.0, 0.0, 4.0, 0.0, 1.0))  # .5 and 3 of it gone
+    trace.safe_alone(6.0, 0.4, cells(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     assert trace.estimated
-    assert torch.allclose(trace.cells(), torch.tensor([[[0.0, 0.0, 0.0, 2.0, 0.0]]]))
+    assert torch.allclose(trace.cells(), torch.tensor([[[0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0]]]))
     assert [call.estimated for call in trace.calls] == [False, False, True, False]
-    assert trace.calls[2].sizes == pytest.approx((2.0 / math.sqrt(5.0),))
+    assert trace.calls[2].sizes == pytest.approx((math.sqrt(4.25 / 7),))
     assert trace.calls[3].sizes is None, "later calls are not measured"
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 5), (2, 3, 5, 5)])
+def test_the_most_around_a_cell_reaches_one_cell_in_each_direction(shape):
+    single = torch.zeros(shape)
+    middle = tuple(side // 2 for side in shape[1:])
+    single[(0, *middle)] = 3.0
+    around = most_around(single)
+    assert around.shape == shape
+    assert int((around[0] == 3.0).sum()) == 3 ** (len(shape) - 1)
+    assert around[(0, *middle)] == 3.0 and not around[1].any()
 
 
 @pytest.mark.parametrize("before", [None, 0.5, "measured between"])
