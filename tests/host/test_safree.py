@@ -88,6 +88,14 @@ def test_a_prompt_costs_few_calls_where_chunks_go_together(text):
     assert len(calls) == 3
 
 
+def test_a_masked_prompt_has_token_0_in_the_words_place_and_no_weights(text):
+    clip = tiny_encoders.clip("SD1")
+    with counted(clip) as calls:
+        text.encode_safe(clip, "a (cat:1.4)", CONCEPTS, "as released")
+    cat = [token for token, *_ in clip.tokenize("a cat")["l"][0]]
+    assert calls[-1]["l"] == [[(0 if i == masked else token, 1.0) for i, token in enumerate(cat)] for masked in (1, 2)]
+
+
 def test_the_planted_word_is_a_trigger(text):
     clip = planted(tiny_encoders.clip("SD1"))
     assert "knife" in text.encode_safe(clip, "a cat and a knife", CONCEPTS, "as released").words
