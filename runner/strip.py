@@ -42,7 +42,7 @@ def make_strip(pictures: list[tuple[Path, str]], out: Path, square: bool = False
             draw.text((left + image.width / 2, top + HEIGHT + LABEL / 2), label, INK, font, anchor="mm")
             left += image.width + GAP
         top += HEIGHT + LABEL + GAP
-    for quality in (92, 85, 75, 60):
+    for quality in (92, 85, 75, 60, 50):
         data = io.BytesIO()
         strip.save(data, "JPEG", quality=quality)
         if data.tell() <= MOST:

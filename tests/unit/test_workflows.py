@@ -47,8 +47,9 @@ def test_form_is_one_that_every_page_reads(file):
     page = workflow.load(file)
     assert page["version"] == 0.4
     # The page of the package index build takes an input with a widget for one that the artist made of it, and hides
-    # the widget.
-    assert not [socket for node in page["nodes"] for socket in node["inputs"] if "widget" in socket]
+    # the widget: only where it is linked.
+    sockets = [socket for node in page["nodes"] for socket in node["inputs"] if "widget" in socket]
+    assert all(socket["link"] is not None and socket["widget"] == {"name": socket["name"]} for socket in sockets)
     for node in page["nodes"]:
         assert node["mode"] == 0
         if node["type"] == "SafelightWeightSchedule":
