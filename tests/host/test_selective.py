@@ -140,7 +140,7 @@ def test_selective_with_samplers(pack, eps, prompts, sampler_name):
 
 
 def test_the_artists_mask_bounds_what_selective_chooses(pack, eps, prompts):
-    """Half of the picture is masked: a quarter of that half changes, and nothing beside it."""
+    """Half of the picture may change: a quarter of that half does, and nothing beside it."""
     given = latent(seed=3)
     half = torch.zeros(1, 64, 64)
     half[:, :, 32:] = 1.0
@@ -152,10 +152,12 @@ def test_the_artists_mask_bounds_what_selective_chooses(pack, eps, prompts):
     cells[0, 0] = False
     assert not cells[:, :4].any()
     assert int(cells[:, 4:].sum()) == 8
+    wide = one_call(pack, eps, prompts, given, mask=half, selective=choose(pack, "quantile", quantile=0.0, grow=2))
+    assert torch.equal(wide, one_call(pack, eps, prompts, given, mask=half)), "grown over the mask's edge"
 
 
 def test_selective_where_one_prompt_reaches_half_of_the_picture(pack, eps, prompts):
-    """The safe prompt's mask covers the right half: it is chosen among those cells, and the left one stays."""
+    """The safe prompt's mask covers the right half: cells are chosen among those cells, and the left one stays."""
     positive, _, negative = prompts
     half = torch.zeros(1, 64, 64)
     half[:, :, 32:] = 1.0
@@ -172,9 +174,10 @@ def test_adaptive_without_a_negative_prediction_says_that_it_scales_nothing(pack
     settings = {"safety": 1.0, "cfg": 1.0}
     ours, report = pack.reported(eps, *prompts, latent(), selective=choose(pack, adaptive=True), **settings)
     plain, silent = pack.reported(eps, *prompts, latent(), selective=choose(pack), **settings)
+    _, scaled = pack.reported(eps, *prompts, latent(), selective=choose(pack, adaptive=True), safety=1.0)
     assert torch.equal(ours, plain)
-    assert len([note for note in report["notes"] if note.startswith("adaptive: ")]) == 1
-    assert not any(note.startswith("adaptive: ") for note in silent["notes"])
+    said = [sum(note.startswith("adaptive: ") for note in run["notes"]) for run in (report, silent, scaled)]
+    assert said == [1, 0, 0]
 
 
 def test_adaptive_guides_less(pack, eps, prompts):
