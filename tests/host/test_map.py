@@ -200,4 +200,5 @@ def test_the_node_says_what_its_map_is(pack, eps, prompts, settings, says):
     *_, mask, note, ui = drawn(pack, trace, torch.rand(1, SIZE, SIZE, 3))
     assert says in note and (says == "") == (note == "")
     assert ui["safelight_note"] == [note]
-    assert bool(mask.any()) == (says in ("", "an estimate"))
+    if says != "an estimate":  # of a model without meaning it may be dark
+        assert bool(mask.any()) == (says == "")

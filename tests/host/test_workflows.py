@@ -92,7 +92,7 @@ def fits(value, spec) -> bool:
 def test_there_are_workflows():
     assert {file.stem.removeprefix("safelight_") for file in FILES} >= {
         "text_to_image", "image_to_image", "inpaint", "two_pass_hires", "sdxl", "flux", "any_ksampler",
-        "custom_sampling", "strip",
+        "custom_sampling", "strip", "compare_methods",
     }  # fmt: skip
 
 
@@ -164,6 +164,19 @@ def test_custom_sampling_gives_the_samplers_picture(studio):
         "latent_image": sampler["inputs"]["latent_image"]}}  # fmt: skip
     other, _ = run(client, prompt)
     assert torch.equal(one["safelight"], other["safelight"])
+
+
+def test_the_columns_of_the_comparison_differ_by_their_method_alone(studio):
+    """With every method off all are the plain picture, except the negative prompt's; as saved all differ from it."""
+    client, _, prompt = studio(named("compare_methods"))
+    guided, _ = run(client, prompt)
+    for inputs in (node["inputs"] for node in prompt.values()):
+        inputs.update({key: 0.0 for key in ("safety", "strength") if key in inputs and "model" in inputs})
+    off, _ = run(client, prompt)
+    plain = off.pop("safelight_compare_plain")
+    assert torch.equal(guided.pop("safelight_compare_plain"), plain)
+    assert len(guided) == 6 and not any(torch.equal(picture, plain) for picture in guided.values())
+    assert {key for key, picture in off.items() if not torch.equal(picture, plain)} == {"safelight_compare_negative"}
 
 
 def test_flux_costs_what_its_note_says(studio):
