@@ -24,6 +24,10 @@ from .safree_text import SafePrompt, encode_safe
 from .steer import Conditioning, guider_of, patched
 
 _CONCEPTS = "safelight concepts"  # the negative prompt that SAFREE makes of them
+_NEVER = (
+    "prompt: its safe form never steers in this run (a timestep range of positive, or a cache of another node, leaves "
+    "out the first steps), so the picture would not be guarded; widen the range, or leave out the cache."
+)
 
 
 class SafreeSteering:
@@ -88,12 +92,13 @@ class SafreeRun(DualRun):
 
     def check_guided(self) -> None:
         if self.plan.ends_in_picture and not self.record.guided:
-            raise ValueError("prompt: its safe form never steered in this run (a timestep range of positive, or a "
-                             "cache of another node, left out the first steps), so the picture is not guarded; widen "
-                             "the range or leave out the cache.")  # fmt: skip
+            raise ValueError(_NEVER)
 
     def _check_reach(self, safe: Entries) -> None:
-        """Left to check_guided: the window is SAFREE's own."""
+        try:
+            super()._check_reach(safe)
+        except ValueError as error:
+            raise ValueError(_NEVER) from error
 
 
 PROMPT = ("STRING", {
@@ -140,6 +145,9 @@ class _Safree:
         strength = unit_number("strength", strength)
         if strength == 0.0:
             return None
+        for name, text in (("prompt", prompt), ("concepts", concepts)):
+            if not isinstance(text, str):
+                raise ValueError(f"{name}: it is {text!r}, which is no text; write the text or link it.")
         safe = encode_safe(clip, prompt, concepts, variant)
         negative = encode_prompt(clip, join_concepts([], concepts)) if concepts_as_negative else None
         if negative and not all(torch.isfinite(entry[0]).all() for entry in negative):

@@ -177,7 +177,7 @@ def sentence_vectors(clip: Any, texts: Tokens) -> dict[tuple[int, int], torch.Te
                 for chunk in some[own]:
                     if row + len(chunk) > part.stop:
                         raise ValueError(_UNREADABLE)
-                    rows = states[0, max(row, part.start) : row + len(chunk), first:last].float()
+                    rows = states[0, max(row, part.start) : row + len(chunk), first:last].float().cpu()
                     found.setdefault((p, b), []).append(_vector(clip, own, chunk, rows))
                     row += len(chunk)
         bar.update(at_once)

@@ -122,10 +122,12 @@ def filter_prompt(
 
     written: [T, W], the states as the model gets them, with the artist's token weights; plain: the same without;
     weights: [T]. passages: those of the prompt's chunks that have words; at least one.
-    A trigger's weighted state is that of its projected one. Raises ValueError, naming the input.
+    A trigger's weighted state is that of its projected one. Computed on the CPU, in float64, since not every device has
+    that. Raises ValueError, naming the input.
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant: {variant!r} is unknown; choose one of {', '.join(VARIANTS)}.")
+    device, written, plain = written.device, written.cpu(), plain.cpu()
     found = torch.zeros(len(written), dtype=torch.bool)
     away = torch.zeros(plain.shape, dtype=torch.float32)
     cosines: dict[Key, list[torch.Tensor]] = {}
@@ -147,4 +149,4 @@ def filter_prompt(
         cosines.setdefault(passage.block, []).append(cosine)
     states = project(written[None], away, found[None], weights)[0]
     similarity = min(float(torch.cat(block).mean()) for block in cosines.values())
-    return Filtered(states, found, similarity, last_step(similarity, variant))
+    return Filtered(states.to(device), found, similarity, last_step(similarity, variant))

@@ -96,6 +96,21 @@ def test_a_masked_prompt_has_token_0_in_the_words_place_and_no_weights(text):
     assert calls[-1]["l"] == [[(0 if i == masked else token, 1.0) for i, token in enumerate(cat)] for masked in (1, 2)]
 
 
+def test_encoders_side_by_side_are_read_by_their_own_tokens(text, monkeypatch):
+    """As with a textual inversion that only one of them knows."""
+    clip = tiny_encoders.clip("SDXL")
+    tokenize = clip.tokenize
+    one = text.encode_safe(clip, "cat", CONCEPTS, "as released").conditioning[0][0]
+    monkeypatch.setattr(clip, "tokenize", lambda words, **options: {
+        "l": tokenize(words, **options)["l"], "g": tokenize(words.split()[0], **options)["g"],
+    })  # fmt: skip
+    safe = text.encode_safe(clip, "cat and a knife", CONCEPTS, "as released").conditioning[0][0]
+    written = encode(clip, "cat and a knife")[0][0]
+    changed = (safe != written)[0, :, tiny_encoders.L :].any(dim=-1)
+    assert changed.nonzero().flatten().tolist() == [1]  # G's one word
+    assert torch.allclose(safe[0, :, tiny_encoders.L :], one[0, :, tiny_encoders.L :], atol=1e-5)
+
+
 def test_the_planted_word_is_a_trigger(text):
     clip = planted(tiny_encoders.clip("SD1"))
     assert "knife" in text.encode_safe(clip, "a cat and a knife", CONCEPTS, "as released").words
@@ -330,6 +345,13 @@ def test_at_cfg_one_the_window_guides_alone(scene):
         ours = scene.sample(cfg=1.0)
     assert set(rows.rows) == {2}
     assert not torch.equal(ours, scene.stock(cfg=1.0))
+
+
+def test_a_prompt_that_begins_behind_the_window_is_an_error_before_the_first_step(scene):
+    late = [[states, {**extra, "start_percent": 0.5, "end_percent": 1.0}] for states, extra in scene.positive]
+    with host.count_rows(scene.model) as rows, pytest.raises(ValueError, match="^prompt: its safe form never steers"):
+        scene.sample(positive=late)
+    assert rows.calls == 0
 
 
 def test_another_encoder_than_the_prompts_is_an_error(scene):
