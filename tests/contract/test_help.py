@@ -11,7 +11,7 @@ DOCS = Path(__file__).resolve().parents[2] / "js" / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 HEADINGS = ["When to use it", "Inputs", "Outputs", "Typical mistakes", "The paper, and what is ours"]
 # As the README cites them.
-SOURCES = {"2411.13982", "2211.05105", "2410.12761", "2310.10012", "2602.20880", "2412.07658"}
+SOURCES = {"2411.13982", "2211.05105", "2410.12761", "2310.10012", "2602.20880", "2412.07658", "2511.11014"}
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: page.stem)
