@@ -12,15 +12,18 @@ import torch
 from host import call, count_rows, stock
 from safelight_pack import custom_sample
 
-# What each node gets beside model, clip, conditionings and strength. The preset is the strongest, which acts and
-# remembers from the first step on.
+# What each node gets beside model, clip and conditionings. The preset is the strongest, which acts and remembers from
+# the first step on. SAFREE, whose words take the prompt's place, gets a strength at which both are evaluated.
 SETTINGS: dict[str, dict[str, Any]] = {
     "SLD": {"concept": "violence, blood, knives", "preset": "max"},
     "CASG": {"categories": "violence, blood\ndrugs and needles\n\nnudity", "preset": "max"},
     "TraSCE": {"concept": "violence, blood, knives"},
+    "SAFREE": {"prompt": "a cat and a knife on a table", "concepts": "violence, blood, knives", "strength": 0.6},
 }
-NAMES = list(SETTINGS)
-ROWS = {"SLD": 3, "CASG": 5, "TraSCE": 3}  # a latent and a call: written, negative and one for each unsafe text
+ALL = list(SETTINGS)
+NAMES = ["SLD", "CASG", "TraSCE"]  # those that take a direction from the noise
+# For a latent, on a call where the method acts: written, negative and one for each unsafe text, or the safe one.
+ROWS = {"SLD": 3, "CASG": 5, "TraSCE": 3, "SAFREE": 3}
 PRESETS = ["weak", "medium", "strong", "max"]
 
 encoder: Callable[[], Any] = functools.cache(tiny_encoders.fitting_clip)
@@ -31,8 +34,11 @@ class Method:
 
     def __init__(self, pack: Any, name: str) -> None:
         self.pack, self.name, self.rows = pack, name, ROWS[name]
-        self.texts_called = "categories" if name == "CASG" else "concept"
+        self.texts_called = {"CASG": "categories", "SAFREE": "concepts"}.get(name, "concept")
         self.has_preset = "preset" in SETTINGS[name]
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
 
     def direction_class(self) -> type:
         """The class that gives the method's direction, one object a run."""
@@ -72,23 +78,25 @@ class Method:
         """Checks what holds whatever a run is given, and returns the guided latent.
 
         At strength 0 bits and rows are the stock KSampler's; at 1 the picture is finite, another one, and the same by
-        every way.
+        every way. (The model patch at strength 0 is the very model, which test_methods_identity checks.)
         """
         with count_rows(model) as stock_rows:
             plain = stock(model, positive, negative, latent_image, **sampling(settings))
-        guided = None
-        for way, sample in self.ways().items():
-            with count_rows(model) as own_rows:
-                off = sample(model, positive, negative, latent_image, **{**settings, "strength": 0.0})
-            assert torch.equal(off, plain), f"{way}, strength 0"
-            assert own_rows == stock_rows, f"{way}, strength 0"
-            ours = sample(model, positive, negative, latent_image, **settings)
-            assert torch.isfinite(plain).all()
-            assert torch.isfinite(ours).all(), way
-            assert guided is None or torch.equal(ours, guided), f"{way} gives another picture"
-            guided = ours
-        assert differs(guided, plain), "unguided"
-        return guided
+        with count_rows(model) as own_rows:
+            off = self.by_guider(model, positive, negative, latent_image, **{**settings, "strength": 0.0})
+        assert torch.isfinite(plain).all()
+        assert torch.equal(off, plain), "strength 0"
+        assert own_rows == stock_rows, "strength 0"
+        guided = [sample(model, positive, negative, latent_image, **settings) for sample in self.ways().values()]
+        assert all(torch.equal(ours, guided[0]) for ours in guided), "the ways give different pictures"
+        assert torch.isfinite(guided[0]).all()
+        assert differs(guided[0], plain), "unguided"
+        return guided[0]
+
+
+def every(pack: Any, names: list[str] = ALL) -> list[Method]:
+    """All of them: for tests that a host without what they need skips as one."""
+    return [Method(pack, name) for name in names]
 
 
 def sampling(settings: dict[str, Any]) -> dict[str, Any]:
