@@ -48,8 +48,7 @@ class SafelightMap:
         glowing, when, note = heat_map.heat_map(mask, image), heat_map.strip(trace), about(trace)
         if note:
             log.info("Safelight: %s", note)
-        preview = host.PreviewImage()
-        shown = [entry for pictures in (glowing, when) for entry in preview.save_images(pictures)["ui"]["images"]]
+        shown = host.PreviewImage().save_images(heat_map.sheet(glowing, when))["ui"]["images"]
         return {"ui": {"images": shown, "safelight_note": [note]}, "result": (glowing, when, mask, note)}
 
 

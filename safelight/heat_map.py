@@ -70,6 +70,15 @@ def strip(trace: Trace) -> torch.Tensor:
     return torch.stack([_strip(trace, picture) for picture in range(trace.pictures)])
 
 
+def sheet(maps: torch.Tensor, strips: torch.Tensor) -> torch.Tensor:
+    """Each map with its run's strip below it, as wide as the wider of the two; a video's frames share their strip."""
+    width = max(maps.shape[2], strips.shape[2])
+    strips = strips.repeat_interleave(max(maps.shape[0] // strips.shape[0], 1), dim=0)[: maps.shape[0]]
+    scaled = [F.interpolate(part.movedim(-1, 1), (round(part.shape[1] * width / part.shape[2]), width), mode="bilinear")
+              for part in (maps, strips.to(maps.device))]  # fmt: skip
+    return torch.cat(scaled, dim=2).movedim(1, -1)
+
+
 def _strip(trace: Trace, picture: int) -> torch.Tensor:
     height, width = STRIP_SIZE
     base, top, left, right = height - _MARGIN, _MARGIN, _MARGIN, width - _MARGIN - 1

@@ -116,6 +116,17 @@ for (const [type, values] of Object.entries(PATCHES)) {
   })
 }
 
+test("the map of a run", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const saved = workflow("compare_methods")
+  const { SafelightMap } = byType(saved)
+  await studio.load(saved)
+  await studio.queue()
+  await studio.until((id) => document.querySelector(`[data-node-id="${id}"] img`), SafelightMap, 180_000)
+  await studio.settle()
+  await picture(page, studio, [SafelightMap], `${HELP}/SafelightMap.jpg`)
+})
+
 test("the second stage of a run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
   const saved = workflow("text_to_image")

@@ -168,7 +168,7 @@ def test_the_node_draws_and_shows_the_map(pack, eps, prompts):
     assert glowing.min() >= 0.0 and glowing.max() <= 1.0
     assert [float(peak) for peak in mask.flatten(1).amax(dim=1)] == [1.0, 1.0]
     assert note == ""
-    assert len(ui["images"]) == 4 and all(shown["type"] == "temp" for shown in ui["images"])
+    assert len(ui["images"]) == 2 and all(shown["type"] == "temp" for shown in ui["images"])
 
 
 def test_frames_of_a_video_have_a_map_each(pack, prompts):

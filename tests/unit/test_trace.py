@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from safelight.heat_map import DIM, FLOOR, STRIP_SIZE, colours, heat, heat_map, strip
+from safelight.heat_map import DIM, FLOOR, STRIP_SIZE, colours, heat, heat_map, sheet, strip
 from safelight.trace import Trace, lost, most_around
 
 
@@ -180,6 +180,17 @@ def test_the_strip_shows_size_over_progress():
 def test_the_strip_of_a_run_that_was_not_guided_is_an_empty_axis():
     (drawn,) = strip(Trace())
     assert len(drawn.flatten(0, 1).unique(dim=0)) == 2
+
+
+def test_a_sheet_is_the_map_over_its_strip():
+    """Pictures of a batch have one each, frames of a video share theirs; a dark run has one for all."""
+    height, width = STRIP_SIZE
+    strips = torch.stack([torch.full((height, width, 3), 0.2), torch.full((height, width, 3), 0.4)])
+    drawn = sheet(torch.ones(4, 8, 16, 3), strips)
+    assert drawn.shape == (4, width // 2 + height, width, 3)
+    assert (drawn[:, : width // 2] == 1.0).all()
+    assert torch.allclose(drawn[:, -1, 0, 0], torch.tensor([0.2, 0.2, 0.4, 0.4]))
+    assert sheet(torch.ones(3, 600, 600, 3), strips[:1]).shape == (3, 600 + round(height * 600 / width), 600, 3)
 
 
 def test_a_strip_of_calls_that_were_not_measured_has_no_bars_of_size():
