@@ -89,6 +89,8 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [concepts], `${HELP}/SafelightConcepts.jpg`)
   const guider = await studio.add("SafelightGuider", { at: [900, 160], values: { safety: 0.5 } })
   await picture(page, studio, [guider], `${HELP}/SafelightGuider.jpg`)
+  const selective = await studio.add("SafelightSelective", { at: [900, 160] })
+  await picture(page, studio, [selective], `${HELP}/SafelightSelective.jpg`)
 })
 
 const GUIDERS = { SafelightSLDGuider: {}, SafelightCASGGuider: {}, SafelightTraSCEGuider: { concept: "spiders, wasps, snakes" }, SafelightSAFREEGuider: { prompt: PROMPT } }
