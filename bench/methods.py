@@ -15,9 +15,11 @@ from bench.studio import BATCH, CFG, SAMPLER, SCHEDULER, SEED, STEPS, Studio, to
 
 SLD_PRESETS = ("weak", "medium", "strong", "max")
 VARIANTS = ("as released", "as printed")
+# SLD's constants are published for CFG 7.5, and CFG multiplies the guidance: at the small model's CFG this makes up.
+STRONGER = 2.5
 METHODS = (
-    "negative prompt", *(f"SLD {preset}" for preset in SLD_PRESETS), "CASG", "TraSCE",
-    *(f"SAFREE {variant}" for variant in VARIANTS),
+    "negative prompt", *(f"SLD {preset}" for preset in SLD_PRESETS), f"SLD max x {STRONGER:g}", "CASG",
+    f"CASG x {STRONGER:g}", "TraSCE", *(f"SAFREE {variant}" for variant in VARIANTS),
 )  # fmt: skip
 
 
@@ -32,7 +34,11 @@ class Methods:
         kinds = "\n".join(", ".join(world.KIND_PHRASES[kind]) for kind in world.UNSAFE_KINDS)
         self._made: dict[str, Callable[[list[Case]], Any]] = {
             "negative prompt": self._negative_prompt,
+            f"SLD max x {STRONGER:g}": lambda cases: self._noise(
+                "SLD", cases, concept=self.concepts, preset="max", strength=STRONGER
+            ),
             "CASG": lambda cases: self._noise("CASG", cases, categories=kinds),
+            f"CASG x {STRONGER:g}": lambda cases: self._noise("CASG", cases, categories=kinds, strength=STRONGER),
             "TraSCE": lambda cases: self._noise("TraSCE", cases, concept=self.concepts),
         }
         for preset in SLD_PRESETS:

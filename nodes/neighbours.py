@@ -6,12 +6,12 @@ They know no safe prompt: they take what their unsafe texts say away from the wr
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from ..safelight import casg, sld, trasce
 from ..safelight.concepts import DEFAULT_CONCEPTS
 from ..safelight.noise_guidance import NoiseGuidance
-from ..safelight.schedule import unit_number
 from ..safelight.trace import Trace
 from . import host, inputs
 from .noise import NoiseSteering
@@ -24,11 +24,12 @@ CATEGORIES = ("STRING", {
     "default": "\n".join(casg.CATEGORIES), "multiline": True,
     "tooltip": "What is unsafe, one category a line. Each line is one more row of model evaluation a step.",
 })  # fmt: skip
+MAX_STRENGTH = 4.0
 STRENGTH = ("FLOAT", {
-    "default": 1.0, "min": 0.0, "max": 1.0, "step": 0.01, "display": "gradientslider",
+    "default": 1.0, "min": 0.0, "max": MAX_STRENGTH, "step": 0.05, "display": "gradientslider",
     "gradient_stops": inputs.SAFETY[1]["gradient_stops"],
-    "tooltip": "How much of the method's guidance acts: 1 is the published method. At 0 the result is that of the "
-               "stock sampler, bit for bit.",
+    "tooltip": "How much of the method's guidance acts: 1 is the published method, more goes beyond it. At 0 the "
+               "result is that of the stock sampler, bit for bit.",
 })  # fmt: skip
 
 
@@ -97,7 +98,10 @@ def _with_preset(method: Callable[[sld.Config], NoiseGuidance], preset: str) -> 
 
 def _acting(node: Any, clip: Any, strength: Any, settings: dict[str, Any]) -> NoiseSteering | None:
     """What the node's inputs make of its method; None at strength 0, where nothing else is looked at."""
-    strength = unit_number("strength", strength)
+    number = isinstance(strength, Real) and not isinstance(strength, bool)
+    if not number or not 0.0 <= strength <= MAX_STRENGTH:  # true for NaN too
+        raise ValueError(f"strength: it is {strength!r}; give a number from 0 to {MAX_STRENGTH:g}.")
+    strength = float(strength)
     return node.steering(clip, strength=strength, **settings) if strength > 0.0 else None
 
 

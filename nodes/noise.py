@@ -68,17 +68,18 @@ class NoiseSteering:
               record: RunRecord) -> NoiseRun:  # fmt: skip
         method = self.method()
         schedule = WeightSchedule(((0.0, 1.0), (1.0, 1.0)), context=method.warm_up)
-        plan = plan_run(Guidance(self.strength, schedule), patcher, sampler, sigmas, full, _WARM_UP)
+        plan = plan_run(Guidance(1.0, schedule), patcher, sampler, sigmas, full, _WARM_UP)
         record.plan(plan)
-        return NoiseRun(method, plan, record, self.trace, [name for name in self.own if name != _EMPTY])
+        return NoiseRun(method, plan, self.strength, record, self.trace, [name for name in self.own if name != _EMPTY])
 
 
 class NoiseRun:
-    """One run of a guider. The plan's weight is the method's strength, from the end of its warm-up on."""
+    """One run of a guider. The plan's weight is 1 from the end of the method's warm-up on, else 0."""
 
-    def __init__(self, method: NoiseGuidance, plan: RunPlan, record: RunRecord, trace: Trace,
+    def __init__(self, method: NoiseGuidance, plan: RunPlan, strength: float, record: RunRecord, trace: Trace,
                  unsafe: list[str]) -> None:  # fmt: skip
-        self.method, self.plan, self.record, self.trace, self.unsafe = method, plan, record, trace, unsafe
+        self.method, self.plan, self.strength, self.unsafe = method, plan, strength, unsafe
+        self.record, self.trace = record, trace
         self._caches = StepCaches()
 
     def handed(self, conds: dict[str, Entries]) -> dict[str, Entries]:
@@ -89,18 +90,18 @@ class NoiseRun:
     def predict(self, guider: Any, x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any],
                 seed: int | None = None) -> torch.Tensor:  # fmt: skip
         conds, sigma = guider.conds, float(timestep[0])
-        progress, weight = self.plan.progress(sigma), self.plan.weight(sigma)
+        progress, strength = self.plan.progress(sigma), self.strength * self.plan.weight(sigma)
         written, negative = written_pair(conds)
         unsafe = [branch(conds, name) for name in self.unsafe]
         base = branch(conds, _EMPTY) if negative is None else negative
         there = all(any_active(entries, timestep[0]) for entries in (written, base, *unsafe))
-        if not there or (weight == 0.0 and not self.method.remembers):
+        if not there or (strength == 0.0 and not self.method.remembers):
             self._begin_call("written", guider, sigma, progress, 0.0, model_options)
             denoised = stock(guider, (written, negative), x, timestep, model_options, seed)
             self.trace.written(sigma, progress, denoised)
             return denoised
 
-        self._begin_call("all", guider, sigma, progress, weight, model_options)
+        self._begin_call("all", guider, sigma, progress, strength, model_options)
         dropped = negative is None or drops_negative(guider.cfg, model_options)
         denoised_p, denoised_0, *denoised_n = evaluate(
             guider.inner_model, [written, base, *unsafe], x, timestep, model_options, self.record,
@@ -109,14 +110,14 @@ class NoiseRun:
             to_noise(x, denoised_0, timestep), to_noise(x, denoised_p, timestep),
             [to_noise(x, denoised, timestep) for denoised in denoised_n], step_of(sigma, self.plan.sigmas))  # fmt: skip
         denoised = denoised_p
-        if weight > 0.0:
-            denoised = steered(denoised_p, gamma, timestep, weight)
+        if strength > 0.0:
+            denoised = steered(denoised_p, gamma, timestep, strength)
             # Where areas and masks leave a text out, its prediction says nothing.
             for entries in (written, base, *unsafe):
                 reach = covered(entries, x, timestep)
                 denoised = denoised if reach is None else torch.where(reach, denoised, denoised_p)
-        change = guider.cfg * (denoised - denoised_p) if weight > 0.0 else None
-        self.trace.add(sigma, progress, change, weight)
+        change = guider.cfg * (denoised - denoised_p) if strength > 0.0 else None
+        self.trace.add(sigma, progress, change, strength)
         # As a stock run has it: no negative, and zeros for its prediction.
         pair = (written, None) if dropped else (written, negative)
         return guide(guider, pair, denoised, torch.zeros_like(x) if dropped else denoised_0, x, timestep, model_options)
@@ -127,7 +128,7 @@ class NoiseRun:
                              "another node or the sampler left out every guided step), so the picture is not guided. "
                              "Widen the range, or use more steps.")  # fmt: skip
 
-    def _begin_call(self, branches: str, guider: Any, sigma: float, progress: float, weight: float,
+    def _begin_call(self, branches: str, guider: Any, sigma: float, progress: float, strength: float,
                     model_options: dict[str, Any]) -> None:  # fmt: skip
         self._caches.expect(branches, guider.inner_model, model_options)
-        self.record.call(sigma, progress, weight)
+        self.record.call(sigma, progress, strength)

@@ -35,7 +35,7 @@ def test_prompt_of_safree_that_is_no_text(pack, eps, prompts, prompt):
     all_refuse(Method(pack, "SAFREE"), "prompt", eps, prompts, prompt=prompt)
 
 
-@pytest.mark.parametrize("strength", [math.nan, math.inf, -0.1, 1.5, None, "high"], ids=str)
+@pytest.mark.parametrize("strength", [math.nan, math.inf, -0.1, 4.5, None, "high"], ids=str)
 def test_strength_that_is_none(eps, prompts, method, strength):
     all_refuse(method, "strength", eps, prompts, strength=strength)
 
