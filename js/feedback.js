@@ -1,4 +1,4 @@
-// What a run did, drawn for the artist: a sampler's report and a prompt's verdict. It knows nothing of ComfyUI.
+// What a run did, drawn for the artist: a sampler's report, a prompt's verdict, a note. It knows nothing of ComfyUI.
 // Prompts are the artist's text and notes come from a server: they only ever become text, never markup.
 import { dressFeedback } from "./feedback_style.js"
 import { levelOf } from "./levels.js"
@@ -125,3 +125,6 @@ export function createVerdictView() {
     return verdict.fault ? faultLine(verdict.fault) : drawVerdict(verdict, prompt)
   })
 }
+
+/** @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}} */
+export const createNoteView = () => createView("feedback.about", (text) => [note(text)])

@@ -1,5 +1,5 @@
 // Which node shows what from its last run, and whether that still is what its settings give. Free of the application.
-import { createReportView, createVerdictView } from "./feedback.js"
+import { createNoteView, createReportView, createVerdictView } from "./feedback.js"
 import { mount } from "./mount.js"
 import { settingsBehind } from "./provenance.js"
 
@@ -7,7 +7,8 @@ import { settingsBehind } from "./provenance.js"
 const SHOWN = {
   SafelightKSampler: ["safelight_report", createReportView],
   SafelightKSamplerAdvanced: ["safelight_report", createReportView],
-  SafelightContextEncode: ["safelight_verdict", createVerdictView]
+  SafelightContextEncode: ["safelight_verdict", createVerdictView],
+  SafelightMap: ["safelight_note", createNoteView] // an empty note is none
 }
 const REMEMBERED = 64 // results whose settings are kept for when the page builds their nodes anew (undo, another tab)
 
@@ -58,6 +59,7 @@ export function createResults(placed, workflow) {
       const text = output?.[SHOWN[place?.node.comfyClass]?.[0]]?.[0]
       if (text === undefined) return
       const { node, path } = place
+      if (!text) return hide(node)
       const now = workflow()
       show(place, text, now, { behind: settingsBehind(now, path), prompt: promptOf(node) })
       ran.then((found) => {
@@ -73,7 +75,7 @@ export function createResults(placed, workflow) {
       const now = found.length ? workflow() : null // the whole of it: once for all nodes
       for (const place of found) {
         const text = outputs?.[place.locator]?.[SHOWN[place.node.comfyClass][0]]?.[0]
-        if (text === undefined) hide(place.node)
+        if (!text) hide(place.node)
         else if (showing.get(place.node)?.text !== text) show(place, text, now)
         else judge(place.node, now)
       }

@@ -5,6 +5,7 @@ export const ENGLISH = {
   feedback: {
     report: "Result of the last run",
     verdict: "Verdict of the last run",
+    about: "About the map of the last run",
     stale: "From other settings; run again",
     broken: "This result can't be shown: {why}",
     unreadable: "it is not readable",

@@ -156,6 +156,14 @@ test("a closed gate and a slider at 0 are said to be so", async ({ page, studio 
   assert.ok((await feedback(page, id)).includes("Off: the stock sampler ran"))
 })
 
+test("a map's note stands on its node, an empty one takes the last away", async ({ page, studio }) => {
+  const id = await studio.add("SafelightMap")
+  await studio.executed(id, { safelight_note: ["the map is an <b>estimate</b>."] })
+  assert.equal(await feedback(page, id), "From other settings; run againthe map is an <b>estimate</b>.")
+  await studio.executed(id, { safelight_note: [""] })
+  assert.equal(await feedback(page, id), null)
+})
+
 test("a verdict highlights the words that it acted on, as text", async ({ page, studio }) => {
   const id = await studio.add("SafelightContextEncode", { values: { prompt: PROMPT } })
   await studio.executed(id, { safelight_verdict: [verdict({ words: ["knife", "bayonet"], notes: ["a <b>note</b>"] })] })
