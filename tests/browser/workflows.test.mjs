@@ -85,7 +85,7 @@ for (const [name, workflow] of Object.entries(pages)) {
     await studio.load(onTinyModels(workflow))
     const entry = await run(page)
     assert.equal(entry.status.status_str, "success", JSON.stringify(entry.status.messages))
-    const saved = Object.values(entry.outputs).flatMap(({ images }) => images ?? [])
+    const saved = Object.values(entry.outputs).flatMap(({ images }) => images ?? []).filter(({ type }) => type === "output")
     assert.equal(saved.length, workflow.nodes.filter((n) => n.type === "SaveImage").length)
   })
 }
