@@ -4,6 +4,7 @@
 import assert from "node:assert/strict"
 
 const EMPTY = { last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {}, version: 0.4 }
+const NEIGHBOURS = ["SLD", "CASG", "SAFREE", "TraSCE"]
 export const OURS = [
   "SafelightConcepts",
   "SafelightContextEncode",
@@ -11,8 +12,11 @@ export const OURS = [
   "SafelightGuider",
   "SafelightKSampler",
   "SafelightKSamplerAdvanced",
+  "SafelightMap",
   "SafelightModelPatch",
-  "SafelightWeightSchedule"
+  "SafelightSelective",
+  "SafelightWeightSchedule",
+  ...NEIGHBOURS.flatMap((name) => [`Safelight${name}Guider`, `Safelight${name}Patch`])
 ]
 
 // Runs in the page.
