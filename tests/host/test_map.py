@@ -144,7 +144,7 @@ def test_a_trace_keeps_nothing_of_the_run(pack, eps):
 
 
 def test_a_cached_guider_traces_its_last_run(pack, eps, prompts):
-    guider, trace = guided(pack, eps, *prompts)
+    guider, trace = guided(pack, eps, *prompts, schedule=pack.schedule(context=0.6))
 
     def run(seed):
         custom_sample(guider, sigmas_of(eps), latent(), {**SETTINGS, "seed": seed})
@@ -153,7 +153,7 @@ def test_a_cached_guider_traces_its_last_run(pack, eps, prompts):
     first = run(7)
     other = run(8)
     assert len(first[0]) == len(other[0]) and not torch.equal(first[1], other[1])
-    with cancel_at(eps, 3):
+    with cancel_at(eps, 3):  # before the context, while the written prompt's predictions are kept
         run(9)
     assert not [held for held in tensors(trace, set()) if held.ndim > 3], "a cancelled run leaves no prediction"
     again = run(7)

@@ -179,6 +179,20 @@ def test_the_columns_of_the_comparison_differ_by_their_method_alone(studio):
     assert {key for key, picture in off.items() if not torch.equal(picture, plain)} == {"safelight_compare_negative"}
 
 
+def test_another_seed_draws_another_map(studio):
+    """The guider comes out of the host's cache then; its trace is that of the new run."""
+    client, _, prompt = studio(named("compare_methods"))
+    (number,) = [number for number, node in prompt.items() if node["class_type"] == "SafelightMap"]
+    prompt["1"] = {"class_type": "SaveImage", "inputs": {"images": [number, 0], "filename_prefix": "the_map"}}
+    (noise,) = of_class(prompt, "RandomNoise")
+    maps = []
+    for seed in (5, 6, 5):
+        noise["noise_seed"] = seed
+        made, _ = run(client, prompt)
+        maps.append(made.get("the_map"))
+    assert not torch.equal(maps[0], maps[1]) and torch.equal(maps[0], maps[2])
+
+
 def test_flux_costs_what_its_note_says(studio):
     """1.8 times plain sampling between 0 and 1, nothing more at the ends."""
     client, _, prompt = studio(named("flux"))

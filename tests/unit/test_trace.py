@@ -66,6 +66,14 @@ def test_the_safe_prompt_alone_is_compared_with_the_written_one_less_what_change
     assert trace.calls[3].sizes is None, "later calls are not measured"
 
 
+def test_what_a_sampler_does_to_a_prediction_afterwards_changes_nothing():
+    trace, prediction = Trace(), cells(0.0, 0.0, 0.0, 4.0)
+    trace.written(8.0, 0.2, prediction)
+    prediction.zero_()
+    trace.safe_alone(7.0, 0.3, prediction)
+    assert torch.equal(trace.cells(), cells(0.0, 0.0, 0.0, 4.0)[:, 0])
+
+
 @pytest.mark.parametrize("shape", [(2, 5), (2, 5, 5), (2, 3, 5, 5)])
 def test_the_most_around_a_cell_reaches_one_cell_in_each_direction(shape):
     single = torch.zeros(shape)
