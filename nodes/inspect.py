@@ -58,12 +58,11 @@ def about(trace: Trace) -> str:
         return ("the trace holds no guided run, so the map stays dark: safety or strength is 0, the gate is closed, or "
                 "the sampler has not run.")  # fmt: skip
     if trace.estimated:
-        return ("from the context on the safe prompt stood alone, so the map is an estimate: its first step against "
-                "the last one of the prompt as written. A safety below 1 is measured at every step.")  # fmt: skip
+        return ("only one of the two prompts was evaluated at each step, so the map is an estimate: of where one took "
+                "over from the other. With a safety or strength below 1 it is measured at every step.")  # fmt: skip
     if trace.cells() is None and any(call.sizes is None for call in trace.calls):
-        return ("the safe prompt stood alone before the prompt as written had predicted anything, so there is nothing "
-                "to compare with and the map stays dark. Use a schedule with a context, or a safety or strength below "
-                "1.")  # fmt: skip
+        return ("the safe prompt stood alone for the whole run, so there is nothing to compare with and the map stays "
+                "dark. Use a schedule with a context, or a safety below 1.")  # fmt: skip
     if trace.cells() is None:
         return "safety changed nothing in this run, so the map stays dark."
     return ""

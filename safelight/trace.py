@@ -12,7 +12,7 @@ A guiding node makes one Trace and hands it to the map node; whatever runs the s
     trace.end()                                     after the run, also after one that failed
 
 Predictions are guided ones, after CFG, [B, C, (frames,) h, w]. A trace keeps sums on the CPU and, between begin and end
-only, the last two predictions of the written prompt.
+only, the last two predictions of a prompt alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Call:
     sigma: noise level. progress: in [0, 1], None where it is not known. weight: of the safe branch, None where the
     method has none. sizes: per picture of the batch, root mean square of the change, in latent units of the denoised
     prediction; empty where safety changed nothing, None where the change could not be measured. estimated: whether it
-    is measured against an earlier call, since the written prompt had no prediction of its own on this one.
+    is measured against the call before, since only one of the two prompts had a prediction on this one.
     """
 
     sigma: float
@@ -50,11 +50,11 @@ class Trace:
         """A run starts: forgets the last one."""
         self.calls: list[Call] = []
         self._measured, self._estimated = _Squares(), _Squares()
-        self._written: list[tuple[float, torch.Tensor]] = []
+        self._kept: list[_Alone] = []
 
     def end(self) -> None:
         """A run is over: drops the predictions that were kept for comparison."""
-        self._written = []
+        self._kept = []
 
     def add(self, sigma: float, progress: float | None, change: torch.Tensor | None,
             weight: float | None = None) -> None:  # fmt: skip
@@ -62,32 +62,37 @@ class Trace:
 
         change: None where nothing was changed, as in a method's warm-up.
         """
-        self._written = []
+        self._kept = []
         sizes = () if change is None else self._measured.add(_root_mean_square(change.detach().float(), 1))
         self.calls.append(Call(float(sigma), progress, weight, sizes))
 
     def written(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
         """A call that the prompt as written decided alone."""
-        self._written = [*self._written[-1:], (float(sigma), denoised.detach().float().clone())]
-        self.calls.append(Call(float(sigma), progress, 0.0, ()))
+        self._alone(0.0, sigma, progress, denoised)
 
     def safe_alone(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
-        """A call that the safe prompt decided alone.
+        """A call that the safe prompt decided alone."""
+        self._alone(1.0, sigma, progress, denoised)
 
-        The first one after the written prompt's last is compared with that: what is gone, less the most that changed
-        around there between the written prompt's last two, which may have changed by itself. A careful estimate, since
-        the noise levels differ. Later calls are further off and count as not measured, as do those after no written
-        one.
+    def _alone(self, weight: float, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
+        """A call of one prompt alone. Where it takes over from the other one, their two predictions are compared.
+
+        What the written one shows and the safe one does not, less the most that changed around there between the last
+        two calls before, which may have changed by itself: a careful estimate, since the noise levels differ. All other
+        calls of the safe prompt alone count as not measured.
         """
-        sizes = None
-        if self._written and sigma <= self._written[-1][0] and self._written[-1][1].shape == denoised.shape:
-            *earlier, last = (prediction for _, prediction in self._written)
-            gone = lost(last, denoised.detach().float())
-            if earlier:
-                gone = (gone - most_around(_root_mean_square(last - earlier[0], 1))).clamp_min(0.0)
+        kept, prediction = self._kept, denoised.detach().float().clone()
+        took_over = bool(kept) and kept[-1].weight != weight
+        sizes: tuple[float, ...] | None = None if weight > 0.0 else ()
+        estimated = took_over and sigma <= kept[-1].sigma and kept[-1].prediction.shape == prediction.shape
+        if estimated:
+            last = kept[-1].prediction
+            gone = lost(last, prediction) if weight > 0.0 else lost(prediction, last)
+            if len(kept) > 1:
+                gone = (gone - most_around(_root_mean_square(last - kept[-2].prediction, 1))).clamp_min(0.0)
             sizes = self._estimated.add(gone)
-            self._written = []
-        self.calls.append(Call(float(sigma), progress, 1.0, sizes, estimated=sizes is not None))
+        self._kept = [*([] if took_over else kept[-1:]), _Alone(weight, float(sigma), prediction)]
+        self.calls.append(Call(float(sigma), progress, weight, sizes, estimated))
 
     @property
     def estimated(self) -> bool:
@@ -106,6 +111,15 @@ class Trace:
         """
         squares = self._estimated if self._measured.total is None else self._measured
         return None if squares.total is None else (squares.total / squares.count).sqrt()
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A prediction of one prompt alone; weight: 1 for the safe one, 0 for the written one."""
+
+    weight: float
+    sigma: float
+    prediction: torch.Tensor
 
 
 class _Squares:

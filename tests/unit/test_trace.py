@@ -85,6 +85,18 @@ def test_the_most_around_a_cell_reaches_one_cell_in_each_direction(shape):
     assert around[(0, *middle)] == 3.0 and not around[1].any()
 
 
+def test_the_written_prompt_that_takes_over_shows_what_had_been_kept_out():
+    trace = Trace()
+    trace.safe_alone(9.0, 0.0, cells(5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0))
+    trace.safe_alone(8.0, 0.1, cells(5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0))
+    trace.written(7.0, 0.2, cells(5.5, 0.0, 0.0, 0.0, 3.0, 0.0, 7.0))  # the last cell may have changed by itself
+    trace.written(6.0, 0.3, cells(9.0, 0.0, 0.0, 0.0, 9.0, 0.0, 9.0))
+    assert trace.estimated
+    assert torch.allclose(trace.cells(), torch.tensor([[[0.5, 0.0, 0.0, 0.0, 3.0, 0.0, 2.0]]]))
+    assert [call.sizes is None for call in trace.calls] == [True, True, False, False]
+    assert [call.estimated for call in trace.calls] == [False, False, True, False]
+
+
 @pytest.mark.parametrize("before", [None, 0.5, "measured between"])
 def test_the_safe_prompt_alone_is_not_measured_without_a_written_call_just_before(before):
     trace = Trace()
