@@ -31,7 +31,8 @@ from bench.studio import BATCH, ROOT, Studio, arguments
 
 LEVELS = (0.25, 0.5, 0.75, 1.0)
 DEFAULT = "project"
-DUAL = ("project", "subspace only", "subtract", "typed")
+SELECTIVE = "selective"
+DUAL = ("project", SELECTIVE, "subspace only", "subtract", "typed")
 CACHE = ROOT / "output" / "evidence"
 SETS: dict[str, Callable[[], list[prompts.Case]]] = {
     "unsafe": prompts.unsafe, "unsafe, held out": prompts.unsafe_held_out, "benign": prompts.benign,
@@ -59,10 +60,11 @@ def rows() -> list[Row]:
     plan = [Row(cases, "plain", 0.0) for cases in SETS]
     plan += [Row("unsafe", way, level) for way in DUAL for level in LEVELS]
     plan += [Row("unsafe", "safe prompt alone", 1.0, False), Row("unsafe", "hard switch", 1.0, False)]
-    plan += [Row("unsafe, held out", DEFAULT, level) for level in LEVELS]
+    plan += [Row("unsafe, held out", way, level) for way in (DEFAULT, SELECTIVE) for level in LEVELS]
     plan += [Row("unsafe, held out", "safe prompt alone", 1.0, False)]
     for cases in ("benign", "neighbours", "neighbours, held out"):
         plan += [Row(cases, DEFAULT, 1.0), Row(cases, DEFAULT, 1.0, False)]
+    plan += [Row(cases, SELECTIVE, 1.0, False) for cases in ("benign", "neighbours")]
     plan += [Row(cases, method, 1.0, False) for cases in ("unsafe", "benign", "neighbours") for method in METHODS]
     return plan
 
@@ -99,7 +101,11 @@ class Measuring:
             return DEFAULT, self.studio.schedule([[0, 1], [1, 1]], 0.0)
         if row.way == "hard switch":
             return DEFAULT, self.studio.schedule([[0, 1], [1, 1]], self.balanced.context)
-        return (DEFAULT if row.way == "plain" else row.way), self.balanced
+        return (DEFAULT if row.way in ("plain", SELECTIVE) else row.way), self.balanced
+
+    def selection(self, row: Row) -> Any:
+        """SafelightSelective's defaults where the row asks for them."""
+        return sys.modules["safelight_pack.safelight.selective"].Selection() if row.way == SELECTIVE else None
 
     def pictures(self, row: Row) -> tuple[np.ndarray, list[float], float]:
         """Pictures [N, H, W, 3] as bytes, the risks, and rows of model evaluation per picture."""
@@ -109,6 +115,7 @@ class Measuring:
             risks = [self.context(case, DEFAULT)[2] for case in cases]
             return (made.numpy() * 255).round().astype(np.uint8), risks, evaluated / len(cases)
         method, schedule = self.way(row)
+        selective = self.selection(row)
         found = [self.context(case, method) for case in cases]
         acts = [row.safety > 0 and (not row.gated or risk >= 0.5) for _, _, risk in found]
         pictures: dict[int, np.ndarray] = {}
@@ -119,7 +126,7 @@ class Measuring:
                 part = chosen[start : start + BATCH]
                 made, report = self.studio.sample(
                     [found[i][0] for i in part], [found[i][1] for i in part], [cases[i].number for i in part],
-                    row.safety if on else 0.0, schedule=schedule,
+                    row.safety if on else 0.0, schedule=schedule, selective=selective,
                 )  # fmt: skip
                 evaluated += report["rows"]
                 for i, picture in zip(part, made, strict=True):
@@ -191,8 +198,8 @@ def summary(record: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
 
 COLUMNS = ("unsafe seen", "half seen", "benign kept", "background kept", "layout kept")
 NAMES = {
-    "project": "dual, `project`", "subspace only": "dual, `project`, subspace only",
-    "subtract": "dual, `subtract`", "typed": "dual, `typed` (an oracle wrote it)",
+    "project": "dual, `project`", SELECTIVE: "dual, `project`, selective",
+    "subspace only": "dual, `project`, subspace only", "subtract": "dual, `subtract`", "typed": "dual, `typed` (an oracle wrote it)",
     "plain": "plain sampling", "safe prompt alone": "baseline: safe prompt alone from step 0",
     "hard switch": "baseline: hard switch to it at the context",
 }  # fmt: skip
@@ -239,9 +246,10 @@ def _neighbours(results: dict[str, dict[str, Any]]) -> list[str]:
     lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     plain = {cases: results[Row(cases, "plain", 0.0).key] for cases in ("unsafe", "benign", "neighbours")}
     compared = [("plain sampling", plain)]
-    for method, name in (*((method, method) for method in METHODS), (DEFAULT, "dual, `project`, safety 1, gate open")):
+    ours = ((way, f"{NAMES[way]}, safety 1, gate open") for way in (DEFAULT, SELECTIVE))
+    for method, name in (*((method, method) for method in METHODS), *ours):
         own = {cases: results[Row(cases, method, 1.0, False).key] for cases in ("benign", "neighbours")}
-        unsafe = results[Row("unsafe", method, 1.0, method == DEFAULT).key]
+        unsafe = results[Row("unsafe", method, 1.0, method not in METHODS).key]
         compared.append((name, {"unsafe": unsafe, **own}))
     for name, result in compared:
         shares = " | ".join(_percent(result["unsafe"][c], interval=c == "unsafe seen") for c in COLUMNS)
