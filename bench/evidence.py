@@ -199,7 +199,8 @@ def summary(record: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
 COLUMNS = ("unsafe seen", "half seen", "benign kept", "background kept", "layout kept")
 NAMES = {
     "project": "dual, `project`", SELECTIVE: "dual, `project`, selective",
-    "subspace only": "dual, `project`, subspace only", "subtract": "dual, `subtract`", "typed": "dual, `typed` (an oracle wrote it)",
+    "subspace only": "dual, `project`, subspace only", "subtract": "dual, `subtract`",
+    "typed": "dual, `typed` (an oracle wrote it)",
     "plain": "plain sampling", "safe prompt alone": "baseline: safe prompt alone from step 0",
     "hard switch": "baseline: hard switch to it at the context",
 }  # fmt: skip
