@@ -7,6 +7,7 @@ from typing import Any
 from ..safelight.trace import Trace
 from . import host, inputs
 from .dual import DualSteering
+from .forms import GuiderNode, PatchNode
 from .inputs import read_guidance
 from .steer import guider_of, patched
 
@@ -14,13 +15,7 @@ OPTIONAL = {"schedule": inputs.SCHEDULE, "risk": inputs.RISK, "gate": inputs.GAT
             "selective": inputs.SELECTIVE}  # fmt: skip
 
 
-class SafelightGuider:
-    RETURN_TYPES = ("GUIDER", "SAFELIGHT_TRACE")
-    RETURN_NAMES = ("GUIDER", "trace")
-    OUTPUT_TOOLTIPS = ("A guider for Sampler Custom Advanced.", inputs.TRACE_TOOLTIP)
-    FUNCTION = "guide"
-    CATEGORY = "Safelight/guidance"
-    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+class SafelightGuider(GuiderNode):
     DESCRIPTION = (
         "The guidance of the Safelight KSampler as a guider for custom sampling. At safety 0, and for a prompt whose "
         "risk is below the gate, it is the stock CFG guider. With the axis \"steps\", progress is that of the noise "
@@ -48,13 +43,7 @@ class SafelightGuider:
         return guider_of(model, positive, negative, cfg, steering), trace
 
 
-class SafelightModelPatch:
-    RETURN_TYPES = ("MODEL", "SAFELIGHT_TRACE")
-    RETURN_NAMES = ("MODEL", "trace")
-    OUTPUT_TOOLTIPS = ("The model, guided wherever a sampler uses it with a CFG guider.", inputs.TRACE_TOOLTIP)
-    FUNCTION = "patch"
-    CATEGORY = "Safelight/guidance"
-    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+class SafelightModelPatch(PatchNode):
     DESCRIPTION = (
         "Makes any KSampler take the safe prompt into account: its own positive prompt is the prompt as written. At "
         "safety 0, and for a prompt whose risk is below the gate, the model comes back unchanged. For guiders of other "

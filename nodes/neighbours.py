@@ -14,6 +14,7 @@ from ..safelight.concepts import DEFAULT_CONCEPTS
 from ..safelight.noise_guidance import NoiseGuidance
 from ..safelight.trace import Trace
 from . import host, inputs
+from .forms import GuiderNode, PatchNode
 from .noise import NoiseSteering
 from .steer import guider_of, patched
 
@@ -105,13 +106,7 @@ def _acting(node: Any, clip: Any, strength: Any, settings: dict[str, Any]) -> No
     return node.steering(clip, strength=strength, **settings) if strength > 0.0 else None
 
 
-class _Guider:
-    RETURN_TYPES = ("GUIDER", "SAFELIGHT_TRACE")
-    RETURN_NAMES = ("GUIDER", "trace")
-    OUTPUT_TOOLTIPS = ("A guider for Sampler Custom Advanced.", inputs.TRACE_TOOLTIP)
-    FUNCTION = "guide"
-    CATEGORY = "Safelight/guidance"
-
+class _Guider(GuiderNode):
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
@@ -131,13 +126,7 @@ class _Guider:
         return guider_of(model, positive, negative, cfg, steering), steering.trace if steering else Trace()
 
 
-class _Patch:
-    RETURN_TYPES = ("MODEL", "SAFELIGHT_TRACE")
-    RETURN_NAMES = ("MODEL", "trace")
-    OUTPUT_TOOLTIPS = ("The model, guided wherever a sampler uses it with a CFG guider.", inputs.TRACE_TOOLTIP)
-    FUNCTION = "patch"
-    CATEGORY = "Safelight/guidance"
-
+class _Patch(PatchNode):
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {"required": {"model": inputs.MODEL, "clip": CLIP}, "optional": cls.SETTINGS}

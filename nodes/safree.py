@@ -17,6 +17,7 @@ from .branches import Entries
 from .dual import DualRun
 from .encoder import encode_prompt
 from .evaluation import drops_negative
+from .forms import GuiderNode, PatchNode
 from .inputs import Guidance, read_safe
 from .plan import RunPlan, plan_run
 from .report import RunRecord
@@ -136,7 +137,6 @@ ABOUT = (
 
 
 class _Safree:
-    CATEGORY = "Safelight/guidance"
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "SAFREE"]
 
     def steering(self, clip: Any, prompt: str, concepts: str = DEFAULT_CONCEPTS, variant: str = VARIANTS[0],
@@ -156,11 +156,7 @@ class _Safree:
         return SafreeSteering(safe, negative, strength, Trace())
 
 
-class SafelightSAFREEGuider(_Safree):
-    RETURN_TYPES = ("GUIDER", "SAFELIGHT_TRACE")
-    RETURN_NAMES = ("GUIDER", "trace")
-    OUTPUT_TOOLTIPS = ("A guider for Sampler Custom Advanced.", inputs.TRACE_TOOLTIP)
-    FUNCTION = "guide"
+class SafelightSAFREEGuider(_Safree, GuiderNode):
     DESCRIPTION = ABOUT
 
     @classmethod
@@ -184,11 +180,7 @@ class SafelightSAFREEGuider(_Safree):
         return guider_of(model, positive, negative, cfg, steering), steering.trace if steering else Trace()
 
 
-class SafelightSAFREEPatch(_Safree):
-    RETURN_TYPES = ("MODEL", "SAFELIGHT_TRACE")
-    RETURN_NAMES = ("MODEL", "trace")
-    OUTPUT_TOOLTIPS = ("The model, guided wherever a sampler uses it with a CFG guider.", inputs.TRACE_TOOLTIP)
-    FUNCTION = "patch"
+class SafelightSAFREEPatch(_Safree, PatchNode):
     DESCRIPTION = ABOUT + " For any KSampler."
 
     @classmethod
