@@ -197,6 +197,22 @@ def test_inputs_are_never_changed_in_place(eps, method):
         assert eps.model_options == options, way
 
 
+def test_the_samplers_latent_is_never_changed_in_place(eps, prompts, method):
+    """A sampler goes on from the very tensor that it asked about."""
+    guider, _ = method.guider(eps, prompts[0], prompts[2])
+    predict, seen = guider.predict_noise, []
+
+    def spy(x, *args, **kwargs):
+        before = x.clone()
+        out = predict(x, *args, **kwargs)
+        seen.append(torch.equal(x, before))
+        return out
+
+    guider.predict_noise = spy
+    methods.run_guider(guider, eps, latent())
+    assert seen == [True] * 6
+
+
 def tensors_in(value):
     if isinstance(value, torch.Tensor):
         return [value]
