@@ -124,21 +124,22 @@ def test_one_step_is_what_the_equations_say(eps, prompts, method, kind):
     """
     positive, _, negative = prompts
     model, channels = (eps, 4) if kind == "noise" else (sd3_model(), 16)
-    picture, cfg, strength = latent(channels, batch=3), 4.0, 0.7
+    picture = latent(channels, batch=3)
     x, sigma = first_call(model, prompts, picture)
     texts = [line for line in SETTINGS[method.name][method.texts_called].splitlines() if line]
     inside = model.model.process_latent_in  # from a latent between nodes to what the model sees
     p, zero, *others = (inside(stock(model, text, negative, picture, steps=1, cfg=1.0)).double()
                         for text in (positive, negative, *map(encoded, texts)))  # fmt: skip
     for preset in PRESETS if method.has_preset else ("",):
-        settings = {"steps": 1, "strength": strength, **({"preset": preset} if preset else {})}
+        settings = {"steps": 1, **({"preset": preset} if preset else {})}
         gamma = direction_by_hand(method, *((x - d) / sigma for d in (zero, p)), [(x - d) / sigma for d in others],
                                   preset)  # fmt: skip
-        for scale in (cfg, 1.0):
-            ours = inside(method.by_guider(model, positive, negative, picture, cfg=scale, **settings)).double()
+        for scale, strength in ((4.0, 0.7), (1.0, 1.0), (1.0, 2.5)):
+            ours = inside(method.by_guider(model, positive, negative, picture, cfg=scale, strength=strength,
+                                           **settings)).double()
             steered = p + sigma * strength * gamma
-            assert not differs(ours, zero + scale * (steered - zero), by=1e-4), (preset, scale)
-            assert differs(ours, zero + scale * (p - zero), by=1e-2), (preset, scale)
+            assert not differs(ours, zero + scale * (steered - zero), by=1e-4), (preset, scale, strength)
+            assert differs(ours, zero + scale * (p - zero), by=1e-2), (preset, scale, strength)
 
 
 @pytest.mark.parametrize("sampler_name", ["euler", "heun", "dpm_2", "dpmpp_2m"])
