@@ -7,6 +7,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import host
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 from runner.client import pictures
 from runner.messages import Failure
 
-NODES = set(json.loads((Path(__file__).parents[1] / "contract" / "nodes.json").read_text("utf-8")))  # fmt: skip
+NODES = set(json.loads((Path(__file__).parents[1] / "contract" / "nodes.json").read_text("utf-8")))
 
 
 def graph(sampler, prefix, **inputs):
