@@ -8,10 +8,12 @@ const SHOWN = {
   SafelightKSampler: ["safelight_report", createReportView],
   SafelightKSamplerAdvanced: ["safelight_report", createReportView],
   SafelightContextEncode: ["safelight_verdict", createVerdictView],
-  SafelightMap: ["safelight_note", createNoteView] // an empty note is none
+  SafelightMap: ["safelight_note", createNoteView]
 }
 const REMEMBERED = 64 // results whose settings are kept for when the page builds their nodes anew (undo, another tab)
 
+/** An empty note is none; an empty report is a broken one. */
+const saysNothing = (node, text) => text === "" && SHOWN[node.comfyClass][1] === createNoteView
 const promptOf = (node) => String(node.widgets?.find((widget) => widget.name === "prompt")?.value ?? "")
 
 /**
@@ -59,7 +61,7 @@ export function createResults(placed, workflow) {
       const text = output?.[SHOWN[place?.node.comfyClass]?.[0]]?.[0]
       if (text === undefined) return
       const { node, path } = place
-      if (!text) return hide(node)
+      if (saysNothing(node, text)) return hide(node)
       const now = workflow()
       show(place, text, now, { behind: settingsBehind(now, path), prompt: promptOf(node) })
       ran.then((found) => {
@@ -75,7 +77,7 @@ export function createResults(placed, workflow) {
       const now = found.length ? workflow() : null // the whole of it: once for all nodes
       for (const place of found) {
         const text = outputs?.[place.locator]?.[SHOWN[place.node.comfyClass][0]]?.[0]
-        if (!text) hide(place.node)
+        if (text === undefined || saysNothing(place.node, text)) hide(place.node)
         else if (showing.get(place.node)?.text !== text) show(place, text, now)
         else judge(place.node, now)
       }

@@ -17,7 +17,7 @@ const changed = (page, id) => page.evaluate(([id, curve]) => {
     else if (typeof value === "number") values[name] = value > 0.5 ? value / 2 : value + 0.25
     else if (typeof value === "boolean") values[name] = !value
     else values[name] = `${value}, another "text"\nof two lines`
-    if (/seed|steps|_step$/.test(name)) values[name] = Math.floor(value) + 3
+    if (/seed|steps|_step$|smooth|grow/.test(name)) values[name] = Math.floor(value) + 3
   }
   return values
 }, [id, CURVE])
