@@ -94,9 +94,14 @@ for (const [name, workflow] of Object.entries(pages)) {
 async function search(page, studio, words) {
   const nodes = () => page.evaluate(() => window.studio.graph._nodes.length)
   const before = await nodes()
-  await page.mouse.dblclick(700, 450)
   const field = page.locator("input:focus")
-  await field.waitFor()
+  for (let tries = 3; ; tries--) {
+    // The page may still be taking the last workflow away under the pointer; an artist would click again too.
+    await page.mouse.dblclick(700, 450)
+    const found = await field.waitFor({ timeout: 6000 }).catch((error) => error)
+    if (!found) break
+    if (tries === 1) throw found
+  }
   await field.pressSequentially(words, { delay: 20 })
   await page.getByText(words, { exact: true }).first().waitFor()
   await page.keyboard.press("Enter")
