@@ -170,3 +170,15 @@ def read_safe(safe: Any, written: list[Any]) -> list[Any]:
     inherited = inherit(list(safe), written)
     # Models ask for "positive" or "negative"; the host would call these entries by their key.
     return [[entry[0], {"prompt_type": "positive", **entry[1]}, *entry[2:]] for entry in inherited]
+
+
+def check_width(encoded: list[Any], written: list[Any]) -> None:
+    """Raises ValueError, naming the clip, where it gives texts of another width than the prompt's.
+
+    encoded: a CONDITIONING made with the clip; written: the prompt's.
+    """
+    widths = {entry[0].shape[-1] for entry in written if isinstance(entry[0], torch.Tensor)}
+    for states, *_ in encoded:
+        if isinstance(states, torch.Tensor) and widths and states.shape[-1] not in widths:
+            raise ValueError(f"clip: its texts are {states.shape[-1]} wide where the prompt is {min(widths)} wide; "
+                             "link the text encoder (CLIP) that encoded the prompt.")  # fmt: skip

@@ -18,7 +18,7 @@ from ..safelight.trace import Trace
 from .branches import Entries, any_active, branch, covered, marked, written_pair
 from .encoder import encode_prompt
 from .evaluation import StepCaches, drops_negative, evaluate, guide, stock
-from .inputs import Guidance
+from .inputs import Guidance, check_width
 from .plan import RunPlan, plan_run
 from .report import RunRecord
 from .steer import Conditioning
@@ -54,11 +54,7 @@ class NoiseSteering:
         return conditioning
 
     def conditionings(self, written: Conditioning) -> dict[str, Conditioning]:
-        widths = {entry[0].shape[-1] for entry in written if isinstance(entry[0], torch.Tensor)}
-        for states, *_ in self.own[_EMPTY]:
-            if isinstance(states, torch.Tensor) and widths and states.shape[-1] not in widths:
-                raise ValueError(f"clip: its texts are {states.shape[-1]} wide where the prompt is {min(widths)} wide; "
-                                 "link the text encoder (CLIP) that encoded the prompt.")  # fmt: skip
+        check_width(self.own[_EMPTY], written)
         # Models ask for "positive" or "negative"; the host would call these entries by their key.
         return {name: [[entry[0], {"prompt_type": "positive", **entry[1]}, *entry[2:]]
                        for entry in inherit(conditioning, written)]

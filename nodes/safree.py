@@ -18,7 +18,7 @@ from .dual import DualRun
 from .encoder import encode_prompt
 from .evaluation import drops_negative
 from .forms import GuiderNode, PatchNode
-from .inputs import Guidance, read_safe
+from .inputs import Guidance, check_width, read_safe
 from .plan import RunPlan, plan_run
 from .report import RunRecord
 from .safree_text import SafePrompt, encode_safe
@@ -46,11 +46,7 @@ class SafreeSteering:
         self.prompt, self.concepts, self.strength, self.trace = prompt, concepts, strength, trace
 
     def conditionings(self, written: Conditioning) -> dict[str, Conditioning]:
-        widths = {entry[0].shape[-1] for entry in written if isinstance(entry[0], torch.Tensor)}
-        own = self.prompt.conditioning[0][0].shape[-1]
-        if widths and own not in widths:
-            raise ValueError(f"clip: its texts are {own} wide where the prompt is {min(widths)} wide; link the text "
-                             "encoder (CLIP) that encoded the prompt.")  # fmt: skip
+        check_width(self.prompt.conditioning, written)
         safe = {"safe": read_safe(self.prompt.conditioning, written)}
         return safe if self.concepts is None else {**safe, _CONCEPTS: self.concepts}
 
