@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 PICTURES = ("nodes", "workflows")
 SUITES = ("unit", "contract", "host", "browser")
+BENCHMARKS = ("safety", "i2p", "speed")
 
 
 def _interpreter(path: str) -> Path:
@@ -65,6 +66,14 @@ def parser() -> argparse.ArgumentParser:
         "--frontend", nargs="+", default=[], metavar="VERSION", help="releases of the page for the browser tests"
     )
 
+    bench = commands.add_parser(
+        "bench",
+        parents=[where],
+        help="the benchmarks; further options go to the one that is named",
+        epilog="`python -m bench NAME --help`, in ComfyUI's environment, tells a benchmark's own options.",
+    )
+    bench.add_argument("name", choices=BENCHMARKS, metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}")
+
     pictures = commands.add_parser("pictures", parents=[where], help="the pictures of help, README and workflows")
     pictures.add_argument(
         "--only", nargs="+", choices=PICTURES, default=PICTURES, metavar="NAME", help=f"of {', '.join(PICTURES)}"
@@ -80,11 +89,11 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     commands = parser()
     options, further = commands.parse_known_args(words)
-    if further and not (options.command == "demo" and options.evidence):
+    if further and options.command != "bench" and not (options.command == "demo" and options.evidence):
         commands.error(f"unknown options: {' '.join(further)}")
 
     # After the version check: these modules hold syntax that an older Python can't read.
-    from runner import demo, hosts, messages, pictures, suites
+    from runner import bench, demo, hosts, messages, pictures, suites
 
     environment = ROOT / ".venv"
     # Children have process groups of their own: ended by a signal, this must still unwind and end them.
@@ -101,6 +110,8 @@ def main(words: list[str] | None = None) -> int:
             return suites.run_tests(ROOT, host, environment, options.k, options.suite, options.frontend)
         if options.command == "pictures":
             return pictures.make(ROOT, host, environment, options.only)
+        if options.command == "bench":
+            return bench.run(ROOT, host, environment, options.name, further)
         if options.evidence:
             return demo.run_evidence(ROOT, host, environment, further)
         return demo.run_demo(

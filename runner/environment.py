@@ -32,7 +32,8 @@ INDEX_NEEDS = (
     *("opentelemetry-instrumentation-aio-pika", "opentelemetry-instrumentation-requests"),
     "opentelemetry-semantic-conventions",
 )
-TEST_TOOLS = ("pytest>=8", "Pillow")
+BENCH_TOOLS = ("matplotlib", "tqdm")
+TEST_TOOLS = ("pytest>=8", "Pillow", *BENCH_TOOLS)
 CHECK_TOOLS = ("ruff>=0.9", "mypy>=1.13")
 
 
@@ -148,7 +149,7 @@ class Environment:
         progress.done()
 
 
-def prepare(host: Host, folder: Path, *, extra: Sequence[str] = ()) -> Path:
+def prepare(host: Host, folder: Path, *, extra: Sequence[str] = (), title: str = "test tools") -> Path:
     """The interpreter to run `host` with, everything installed unless the host brings its own environment."""
     if host.python:
         say(f"Using {host.python} as it is; nothing is installed there")
@@ -156,7 +157,7 @@ def prepare(host: Host, folder: Path, *, extra: Sequence[str] = ()) -> Path:
     environment = Environment(folder)
     steps = [*torch_steps(), *host_steps(host)]
     if extra:
-        steps.append(Step("test tools", tuple(extra)))
+        steps.append(Step(title, tuple(extra)))
     environment.install(steps)
     shim = Path(__file__).with_name("shim.py")
     subprocess.run([str(environment.python), str(shim)], check=True)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from demo import world
-from runner import demo, suites, workflow
+from runner import bench, demo, suites, workflow
 from runner.hosts import Host
 
 from .run_fakes import ROOT
@@ -83,3 +83,18 @@ def test_entry_and_all_it_imports_need_the_standard_library_alone():
     )
     done = subprocess.run([sys.executable, "-S", "-c", code, str(ROOT)], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_benchmark_gets_the_host_that_was_found_and_its_own_options(tmp_path):
+    checkout, index = Host(tmp_path, "0.33.0", ""), Host(None, "0.0.1", "")
+    python = tmp_path / "python"
+    words = bench.command(python, checkout, "safety", ["--quick"])
+    assert words == [str(python), "-m", "bench", "safety", "--comfyui", str(tmp_path), "--quick"]
+    assert bench.command(python, index, "safety", ["--quick"])[4:] == ["--quick"]
+    assert bench.command(python, checkout, "i2p", [])[4:] == []
+
+
+def test_unknown_benchmark_is_told_the_known_ones():
+    done = subprocess.run([sys.executable, "-m", "bench", "nope"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in ("nope", "safety", "i2p", "speed"))
