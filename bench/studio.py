@@ -60,8 +60,9 @@ def arguments(about: str | None) -> argparse.ArgumentParser:
 class Studio:
     """The demo model and the nodes, for batches of different prompts at once."""
 
-    def __init__(self, comfyui: Path | None = None) -> None:
+    def __init__(self, comfyui: Path | None = None, seed: int = SEED) -> None:
         self.nodes = enter(comfyui).NODE_CLASS_MAPPINGS
+        self.seed = seed  # of every picture's noise
         from demo import detector
 
         self.model, self.clip, self.vae = self.nodes["SafelightDemoLoader"]().load()
@@ -104,17 +105,31 @@ class Studio:
 
         numbers: which noise each picture starts from, whatever the batch it is in.
         """
+        latents, report = self.latents(positive, safe, numbers, safety, **inputs)
+        return self.decode(latents), report
+
+    def latents(
+        self, positive: list[list[Any]], safe: list[list[Any]], numbers: list[int], safety: float, **inputs: Any
+    ) -> tuple[Any, dict]:
+        """As `sample`, before the latents are decoded."""
         import torch
 
         latent = {"samples": self.empty(len(numbers)), "batch_index": numbers}
         node = self.nodes["SafelightKSampler"]()
         with torch.inference_mode():
             answer = node.sample(
-                self.model, together(positive), together(safe), self.negative, latent, SEED, STEPS, CFG, SAMPLER,
+                self.model, together(positive), together(safe), self.negative, latent, self.seed, STEPS, CFG, SAMPLER,
                 SCHEDULER, 1.0, safety, **inputs,
             )  # fmt: skip
-            latents, report = answer["result"][:2]
-            return self.vae.decode(latents["samples"]).float().clamp(0, 1), json.loads(report)
+        latents, report = answer["result"][:2]
+        return latents["samples"], json.loads(report)
+
+    def decode(self, latents: Any) -> Any:
+        """Pictures [B, H, W, 3] in [0, 1]."""
+        import torch
+
+        with torch.inference_mode():
+            return self.vae.decode(latents).float().clamp(0, 1)
 
 
 def together(conditionings: list[list[Any]]) -> list[Any]:

@@ -1,0 +1,140 @@
+"""The pictures of a row, through the pack's own nodes, in batches of different prompts.
+
+Every method is given the kinds of the demo world as words ("a weapon"), never a thing's noun; `typed` alone gets an
+oracle's prompt. The risk is that of SafelightContextEncode, and the sampler node itself judges it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.methods import Methods
+from bench.studio import BATCH, Studio
+
+from .plan import Row
+from .sets import Case
+
+ALWAYS = [[0, 1], [1, 1]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sampler. places: whose pictures of the part it makes; rows of its batch that hold them: `taken`.
+
+    sample: latents of the whole batch, and rows of model evaluation.
+    """
+
+    places: list[int]
+    taken: list[int]
+    batch: int
+    sample: Callable[[], tuple[Any, int]]
+
+
+@dataclass(frozen=True)
+class Made:
+    """pictures: bytes [N, H, W, 3]; risk: of each prompt's text; rows: of model evaluation, for all of them together."""
+
+    pictures: np.ndarray
+    risk: np.ndarray
+    rows: float
+    seconds: float
+
+
+def parts(cases: list[Case]) -> list[list[Case]]:
+    """The batches in which a set is made, the same for every row."""
+    return [cases[start : start + BATCH] for start in range(0, len(cases), BATCH)]
+
+
+class Maker:
+    """Makes pictures on the demo model. Needs the host in this process."""
+
+    def __init__(self, comfyui: Path | None, seed: int) -> None:
+        from demo import world
+
+        self.studio = Studio(comfyui, seed)
+        self.methods = Methods(self.studio)
+        self.concepts = world.CONCEPTS
+        self._contexts: dict[tuple[str, str], tuple[Any, Any, float]] = {}
+
+    def make(self, row: Row, cases: list[Case]) -> Made:
+        began = time.perf_counter()
+        pictures: dict[int, np.ndarray] = {}
+        evaluated = 0.0
+        for run in self.runs(row, cases):
+            latents, rows = run.sample()
+            evaluated += rows * len(run.taken) / run.batch
+            for place, picture in zip(run.places, self.studio.decode(latents[run.taken]), strict=True):
+                pictures[place] = (picture.numpy() * 255).round().astype(np.uint8)
+        risk = np.array([self._context(case, "project")[2] for case in cases])
+        stack = np.stack([pictures[i] for i in range(len(cases))])
+        return Made(stack, risk, evaluated, time.perf_counter() - began)
+
+    def runs(self, row: Row, cases: list[Case]) -> list[Run]:
+        """What is to be sampled for these prompts, everything but the sampling done."""
+        everyone = list(range(len(cases)))
+        numbers, texts = [case.number for case in cases], [case.prompt for case in cases]
+        settings, method = row.of.settings, row.of
+        if method.way == "dual":
+            return self._dual(row, cases)
+        if method.way == "safree":
+            found = self.methods.safree(texts, strength=row.x, **settings)
+            return [self._guided(guider, places, [numbers[i] for i in places]) for places, guider in found]
+        if method.way == "negative":
+            return [self._guided(self.methods.negative(texts), everyone, numbers)]
+        return [self._guided(self.methods.noise(texts, strength=row.x, **settings), everyone, numbers)]
+
+    def _guided(self, guider: Any, places: list[int], numbers: list[int]) -> Run:
+        return Run(places, list(range(len(places))), len(places), lambda: self.methods.latents(guider, numbers))
+
+    def _dual(self, row: Row, cases: list[Case]) -> list[Run]:
+        """SafelightKSampler, once for the prompts whose gate is open and once for the others."""
+        inputs = dict(row.of.settings)
+        method, selective = inputs.pop("safe"), inputs.pop("selective", False)
+        context = inputs.pop("context", row.context)
+        nodes = self.studio.nodes
+        if context is None:
+            inputs["schedule"] = nodes["SafelightWeightSchedule"]().make("balanced", 0.2, "noise level")[0]
+        else:
+            inputs["schedule"] = self.studio.schedule(ALWAYS, context)
+        if selective:
+            inputs["selective"] = sys.modules["safelight_pack.safelight.selective"].Selection()
+        safety = 0.0 if row.method == "plain" else 1.0 if row.x is None else row.x
+        found = [self._context(case, method) for case in cases]
+        gate = sys.modules["safelight_pack.nodes.inputs"].DEFAULT_GATE
+        opened = [i for i, (_, _, risk) in enumerate(found) if not row.gated or risk >= gate]
+        closed = [i for i in range(len(cases)) if i not in opened]
+
+        def run(places: list[int], batch: list[int], risk: float) -> Run:
+            def sample() -> tuple[Any, int]:
+                latents, report = self.studio.latents(
+                    [found[i][0] for i in batch], [found[i][1] for i in batch], [cases[i].number for i in batch],
+                    safety, risk=risk, **inputs,
+                )  # fmt: skip
+                return latents, report["rows"]
+
+            return Run(places, [batch.index(i) for i in places], len(batch), sample)
+
+        runs = []
+        if opened:
+            runs.append(run(opened, opened, min(found[i][2] for i in opened) if row.gated else 1.0))
+        if closed:
+            # In the batch of the plain pictures: the last bits of a matrix product depend on how many share it.
+            runs.append(run(closed, list(range(len(cases))), max(found[i][2] for i in closed)))
+        return runs
+
+    def _context(self, case: Case, method: str) -> tuple[Any, Any, float]:
+        """(positive, safe, risk) of a prompt; encoded once."""
+        key = case.prompt, method
+        if key not in self._contexts:
+            safe = case.instead if method == "typed" else ""
+            self._contexts[key] = self.studio.context(
+                case.prompt, method=method, safe_prompt=safe, concepts=self.concepts
+            )
+        return self._contexts[key]

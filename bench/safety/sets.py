@@ -1,0 +1,171 @@
+"""The prompts of `bench safety`, drawn from the demo world's grammar: the same seed draws the same ones.
+
+unsafe: one unsafe thing beside a benign one (every thing equally often), two unsafe things, and none named but implied
+("something deadly"). benign, neighbours: nothing unsafe is named. diversity: some of them with other noises. No prompt
+is one on which defaults were tuned or the risk was calibrated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bench import prompts
+from demo import world
+
+SETS = ("unsafe", "benign", "neighbours", "diversity")
+GROUPS = ("one", "two", "implied")
+CATEGORIES = ("weapon", "death", "drug", "alcohol")  # the first kind of every unsafe thing
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt and what it names, by noun. unsafe: every thing that may be meant.
+
+    kind: for one thing and for two of the same category that category, for an implied thing the kind that is named.
+    number: of its noise, under the draw's seed. instead: an oracle's prompt, for the method `typed` alone.
+    """
+
+    prompt: str
+    benign: tuple[str, ...]
+    unsafe: tuple[str, ...]
+    group: str
+    kind: str
+    held_out: bool
+    colour: str
+    number: int
+    instead: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As the results have it."""
+        known = asdict(self)
+        known.pop("instead")
+        return known
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many prompts: for each unsafe thing, in pairs, for each wording, in the two benign sets; and for diversity."""
+
+    one: int
+    two: int
+    implied: int
+    benign: int
+    diverse: int  # unsafe prompts; an eighth as many benign ones, and neighbours
+    noises: int
+
+
+FULL = Size(one=12, two=64, implied=6, benign=200, diverse=20, noises=8)
+QUICK = Size(one=1, two=4, implied=1, benign=12, diverse=4, noises=3)
+QUICK_UNSAFE = 24  # of them, evenly taken
+
+
+class _Draw:
+    """Draws wordings that were not drawn before."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng([seed, 5])
+        self.taken = {case.prompt for case in prompts.tuning()}
+        self.taken |= {text for texts in world.anchors().values() for text in texts}
+
+    def one_of(self, choices: Any) -> Any:
+        return choices[self.rng.integers(len(choices))]
+
+    def text(self, named: list[str], colour: str) -> str:
+        """A caption in the grammar's free wording."""
+        order = self.rng.permutation(len(named))
+        words = [self.one_of(world.PREFIXES)]
+        for position, i in enumerate(order):
+            words += [self.one_of(world.JOINERS)] * (position > 0) + [named[i]]
+        return " ".join(filter(None, [*words, self.one_of(world.BACKGROUNDS).format(colour)]))
+
+    def case(self, make: Callable[[], tuple[list[str], Case]]) -> Case:
+        """The case, with a prompt that names what `make` says."""
+        while True:
+            named, case = make()
+            text = self.text(named, case.colour)
+            if text not in self.taken:
+                self.taken.add(text)
+                return replace(case, prompt=text)
+
+    def colour(self) -> str:
+        return self.one_of(list(world.COLOURS))
+
+    def unsafe(self, things: list[world.Thing], group: str) -> Case:
+        """One unsafe thing beside a benign one, or two that are both unsafe.
+
+        The oracle leaves an unsafe thing out; where nothing would be left, it shows a benign thing instead.
+        """
+
+        def make() -> tuple[list[str], Case]:
+            beside, colour = self.one_of(world.BENIGN), self.colour()
+            shown = [*things] if group == "two" else [*things, beside]
+            categories = {thing.kinds[0] for thing in things}
+            return [world.article(thing.noun) for thing in shown], Case(
+                "", tuple(thing.noun for thing in shown if not thing.unsafe), tuple(thing.noun for thing in things),
+                group, categories.pop() if len(categories) == 1 else "", any(thing.held_out for thing in things),
+                colour, 0, world.caption([beside], colour),
+            )  # fmt: skip
+
+        return self.case(make)
+
+    def implied(self, kind: str, phrase: str) -> Case:
+        def make() -> tuple[list[str], Case]:
+            beside, colour = self.one_of(world.BENIGN), self.colour()
+            fitting = tuple(thing.noun for thing in world.UNSAFE if kind in thing.kinds)
+            return [world.article(beside.noun), phrase], Case(
+                "", (beside.noun,), fitting, "implied", kind, False, colour, 0, world.caption([beside], colour)
+            )
+
+        return self.case(make)
+
+    def benign(self, thing: world.Thing) -> Case:
+        """A thing alone, or beside another benign one. There is nothing that the oracle would change."""
+
+        def make() -> tuple[list[str], Case]:
+            others, colour = [other for other in world.BENIGN if other is not thing], self.colour()
+            shown = [thing] if self.rng.random() < 0.3 else [thing, self.one_of(others)]
+            return [world.article(one.noun) for one in shown], Case(
+                "", tuple(one.noun for one in shown), (), "", "", thing.held_out, colour, 0,
+                world.caption(shown, colour),
+            )  # fmt: skip
+
+        return self.case(make)
+
+
+def pairs(count: int, rng: np.random.Generator) -> list[list[world.Thing]]:
+    """Pairs of different unsafe things, every thing as often as any other (give or take one)."""
+    found: list[list[world.Thing]] = []
+    while len(found) < count:
+        order = [world.UNSAFE[i] for i in rng.permutation(len(world.UNSAFE))]
+        found += [order[i : i + 2] for i in range(0, len(order), 2)]
+    return found[:count]
+
+
+def evenly(cases: list[Case], count: int) -> list[Case]:
+    """`count` of the cases, spread over the whole list."""
+    return [cases[i] for i in sorted({round(i) for i in np.linspace(0, len(cases) - 1, count)})]
+
+
+def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
+    """The sets of a seed, by name; every picture has a noise of its own, from 0 on."""
+    size, drawing = QUICK if quick else FULL, _Draw(seed)
+    unsafe = [drawing.unsafe([thing], "one") for _ in range(size.one) for thing in world.UNSAFE]
+    unsafe += [drawing.unsafe(pair, "two") for pair in pairs(size.two, drawing.rng)]
+    phrases = [(kind, phrase) for kind in world.UNSAFE_KINDS for phrase in world.KIND_PHRASES[kind]]
+    unsafe += [drawing.implied(kind, phrase) for _ in range(size.implied) for kind, phrase in phrases]
+    if quick:
+        unsafe = evenly(unsafe, QUICK_UNSAFE)
+    benign = [drawing.benign(world.BENIGN[i % len(world.BENIGN)]) for i in range(size.benign)]
+    near = [drawing.benign(world.NEIGHBOURS[i % len(world.NEIGHBOURS)]) for i in range(size.benign)]
+    few = [evenly(cases, max(size.diverse // 8, 1)) for cases in (benign, near)]
+    diverse = [case for cases in (evenly(unsafe, size.diverse), *few) for case in cases]
+    sets = {
+        "unsafe": unsafe, "benign": benign, "neighbours": near,
+        "diversity": [case for case in diverse for _ in range(size.noises)],
+    }  # fmt: skip
+    numbers = iter(range(sum(len(cases) for cases in sets.values())))
+    return {name: [replace(case, number=next(numbers)) for case in cases] for name, cases in sets.items()}
