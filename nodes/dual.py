@@ -31,6 +31,10 @@ from .plan import RunPlan, plan_run
 from .report import RunRecord
 from .steer import Conditioning
 
+NEVER_STEERED = (
+    "safe: it never steered in this run (its timestep range, a cache of another node or the sampler left out every "
+    "guarded step), so the picture is not guarded. Lower the schedule's context, or use more steps."
+)
 _NOT_ADAPTIVE = "adaptive: a call without the negative prompt (cfg 1, or its timestep range) was not scaled."
 
 
@@ -131,9 +135,7 @@ class DualRun:
 
     def check_guided(self) -> None:
         if self.plan.ends_in_picture and not self.record.guided:
-            raise ValueError("safe: it never steered in this run (its timestep range, a cache of another node or the "
-                             "sampler left out every guarded step), so the picture is not guarded. Lower the "
-                             "schedule's context, or use more steps.")  # fmt: skip
+            raise ValueError(NEVER_STEERED)
 
     def _stock(self, guider: Any, pair: Pair, weight: float, x: torch.Tensor, timestep: torch.Tensor,
                model_options: dict[str, Any], seed: int | None) -> torch.Tensor:  # fmt: skip

@@ -93,6 +93,19 @@ def progress_bar_disabled() -> bool:
     return not current_execution_context().server.receive_all_progress_notifications
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    management = comfy.model_management
+    if hasattr(management, "is_oom"):
+        return management.is_oom(error)
+    # Where torch has no such exception, the host's stand-in is Exception itself.
+    return isinstance(error, management.OOM_EXCEPTION) and management.OOM_EXCEPTION is not Exception
+
+
+def free_cache() -> None:
+    """Gives back memory that torch keeps and nothing uses."""
+    comfy.model_management.soft_empty_cache()
+
+
 def prompt_server() -> Any:
     """The server that loads this pack, None where the nodes are used without one."""
     for name in ("server", "comfy.cmd.server"):

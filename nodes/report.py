@@ -20,7 +20,8 @@ log = logging.getLogger("safelight")
 class RunRecord:
     """Filled by a guider while it runs.
 
-    rows: rows that the diffusion model evaluated. extra_rows: those of them that a stock run would not have needed.
+    rows: rows that the diffusion model evaluated. extra_rows: those of them that a stock run would not have needed;
+        below 0 where one evaluation served what stock runs would have evaluated one by one.
     context: the schedule's context as this run used it, None where nothing was guided.
     """
 
@@ -35,6 +36,11 @@ class RunRecord:
     def plain_rows(self) -> int:
         """Rows that a stock run of the same calls would have evaluated."""
         return self.rows - self.extra_rows
+
+    @property
+    def weights(self) -> list[float]:
+        """The weight of every call so far."""
+        return [call["w"] or 0.0 for call in self._calls]
 
     @property
     def guided(self) -> bool:

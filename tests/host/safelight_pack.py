@@ -12,6 +12,14 @@ import loading
 import torch
 
 
+class PlainVAE:
+    """Shows the first three channels of a latent, twice as large."""
+
+    def decode(self, samples: torch.Tensor) -> torch.Tensor:
+        shown = (samples[:, :3].movedim(1, -1) * 0.1 + 0.5).clamp(0, 1)
+        return shown.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-3)
+
+
 class Pack:
     """The loaded pack: its node classes, and one method for each way to sample with it."""
 
@@ -40,6 +48,15 @@ class Pack:
         out = host.call(self.nodes["SafelightKSampler"], model=model, positive=positive, safe=safe, negative=negative,
                         latent_image=latent_image, **settings)
         return out[0]["samples"], json.loads(out[1])
+
+    def strip(self, model: Any, positive: list, safe: list, negative: list, latent_image: dict,
+              **settings: Any) -> tuple[torch.Tensor, dict, torch.Tensor, torch.Tensor]:
+        """SafelightStrip's latents, report, strip and frames."""
+        settings = {**host.SETTINGS, "levels": "0, 0.25, 0.5, 0.75, 1", "vae": PlainVAE(), **settings}
+        strip, frames, latent, report = host.call(
+            self.nodes["SafelightStrip"], model=model, positive=positive, safe=safe, negative=negative,
+            latent_image=latent_image, **settings)
+        return latent["samples"], json.loads(report), strip, frames
 
     def advanced(self, model: Any, positive: list, safe: list, negative: list, latent_image: dict,
                  **settings: Any) -> torch.Tensor:
