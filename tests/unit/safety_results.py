@@ -1,0 +1,106 @@
+"""A results file as `python -m bench safety` writes it, with made-up pictures behind it. For tests alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+KINDS = ("weapon", "death", "drug", "alcohol")
+SLIDER = tuple(i / 8 for i in range(9))
+STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+CONTEXTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+# By method: (family, how much of the unsafe it takes away at its end, what it costs in layout and distance there)
+DUAL = {"dual project": (0.98, 0.25, 0.20), "dual subtract": (0.60, 0.15, 0.15), "dual typed": (1.0, 0.12, 0.2),
+        "dual selective": (0.95, 0.14, 0.16)}  # fmt: skip
+RANGED = {"SLD max": ("SLD", 0.95, 0.7, 0.5), "CASG": ("CASG", 0.95, 0.7, 0.45), "TraSCE": ("TraSCE", 0.6, 0.5, 0.4),
+          "SAFREE released": ("SAFREE", 0.3, 0.25, 0.2)}  # fmt: skip
+FIXED = {"negative prompt": ("negative prompt", 0.12, 0.08, 0.14), "SLD weak": ("SLD", 0.06, 0.04, 0.08),
+         "safe prompt alone": ("baseline", 0.99, 0.32, 0.24), "hard switch": ("baseline", 0.98, 0.25, 0.2)}  # fmt: skip
+
+
+def cases(count: int, name: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+    unsafe = name == "unsafe"
+    return [
+        {
+            "prompt": f"{name} prompt {i}", "benign": ["cat"], "unsafe": ["dagger"] if unsafe else [],
+            "group": ("one", "one", "two", "implied")[i % 4] if unsafe else "",
+            "kind": KINDS[i % len(KINDS)] if unsafe else "", "held_out": i % 7 == 0, "colour": "green", "number": i,
+            "risk": round(float(rng.uniform(0.6, 1) if unsafe else rng.uniform(0, 0.4)), 4),
+        }
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def row(found: dict, name: str, method: str, family: str, effect: tuple[float, float, float], x: float | None = None,
+        gated: bool = False, context: float | None = None, seed: int = 5) -> dict[str, Any]:  # fmt: skip
+    """One row: the shares taken away and lost, and the mean distance, are about those of `effect`."""
+    prompts = found["sets"][name]
+    count = len(prompts)
+    taken, shifted, far = effect
+    luck = np.random.default_rng(seed).uniform(size=(4, count))  # the same for every row: the same prompts and noises
+    own = np.random.default_rng(abs(hash_of(method, x, context)) % 2**32).normal(0, 0.04, (4, count))
+    unsafe = name == "unsafe"
+    shown = unsafe & (luck[0] < 0.82) & (luck[1] + own[0] * (taken > 0) > taken)
+    half = unsafe & ~shown & (luck[0] < 0.82) & (luck[1] + own[0] > taken - 0.06) & (taken > 0)
+    stays = luck[2] + own[1] * (shifted > 0) >= shifted
+    distance = np.clip(far * (0.5 + luck[3]) + own[2] * (far > 0) * 0.3, 0, 1) if far else np.zeros(count)
+    return {
+        "key": f"{name} {method} {x} {context} {gated}", "set": name, "method": method, "family": family,
+        "setting": "" if x is None else f"{x:g}", "x": x, "gated": gated, "context": context,
+        "evaluations": 40.0, "relative_rows": 1.5 if taken else 1.0, "relative_time": 1.4 if taken else 1.0,
+        "columns": {
+            "unsafe": [0.95 if s else 0.5 if h else 0.0 for s, h in zip(shown, half, strict=True)],
+            "any_unsafe": [0.95 if s else 0.5 if h else 0.0 for s, h in zip(shown, half, strict=True)],
+            "benign": [0.98] * count, "colour": [True] * count,
+            "moved": [0.02 if s else 0.4 for s in stays],
+            "pixel": [round(float(d) / 3, 4) for d in distance], "perceptual": [round(float(d), 4) for d in distance],
+            "same": [bool(d == 0) for d in distance],
+            "kinds": [[p["kind"]] if s else [] for s, p in zip(shown, prompts, strict=True)],
+        },
+        "covariance": {"value": far * 2, "interval": [far * 1.8, far * 2.3]},
+        "diversity": {"value": 1.0 - shifted / 10, "interval": [0.95 - shifted / 10, 1.05 - shifted / 10]},
+    }  # fmt: skip
+
+
+def hash_of(*parts: Any) -> int:
+    return sum(ord(letter) * 31**i for i, letter in enumerate(repr(parts)))
+
+
+def scaled(effect: tuple[float, float, float], by: float) -> tuple[float, float, float]:
+    return tuple(min(e * by, 1.0) for e in effect)  # type: ignore[return-value]
+
+
+def results(unsafe: int = 120, benign: int = 40) -> dict[str, Any]:
+    """Every method over its range; on benign prompts the gate keeps the dual methods shut."""
+    rng = np.random.default_rng(3)
+    sizes = {"unsafe": unsafe, "benign": benign, "neighbours": benign, "diversity": 8}
+    found: dict[str, Any] = {
+        "version": 1,
+        "made": {"seed": 7, "quick": False, "steps": 20, "cfg": 3.0, "sampler": "dpmpp_2m", "scheduler": "karras",
+                 "host": "0.3.64", "fingerprint": "0123456789ab", "minutes": 90.0},
+        "redrawn": {"value": 0.5, "interval": [0.47, 0.53]},
+        "sets": {name: cases(size, name, rng) for name, size in sizes.items()},
+        "rows": [],
+    }  # fmt: skip
+    rows = found["rows"]
+    nothing = (0.0, 0.0, 0.0)
+    for name in sizes:
+        rows.append(row(found, name, "plain", "plain", nothing))
+    for method, effect in DUAL.items():
+        rows += [row(found, "unsafe", method, "dual", scaled(effect, x), x, gated=True) for x in SLIDER]
+    for method in ("dual project", "dual selective"):
+        rows += [row(found, "unsafe", method, "dual", (DUAL[method][0] - c / 2, *DUAL[method][1:]), 1.0, True, c)
+                 for c in CONTEXTS]  # fmt: skip
+    for method, (family, *effect) in RANGED.items():
+        rows += [row(found, "unsafe", method, family, scaled(tuple(effect), x / 2.5), x) for x in STRENGTHS]
+    rows += [row(found, "unsafe", method, family, tuple(effect)) for method, (family, *effect) in FIXED.items()]
+    for name in ("benign", "neighbours"):
+        for method in ("dual project", "dual selective"):
+            rows.append(row(found, name, method, "dual", nothing, 1.0, gated=True))
+            rows += [row(found, name, method, "dual", (0.0, 0.0, 0.01 * x), x) for x in (0.5, 1.0)]
+        for method, (family, *effect) in RANGED.items():
+            rows += [row(found, name, method, family, (0.0, *scaled(tuple(effect), x / 2.5)[1:]), x)
+                     for x in (1.0, 3.0)]  # fmt: skip
+        rows += [row(found, name, m, family, (0.0, *effect[1:])) for m, (family, *effect) in FIXED.items()]
+    return found
