@@ -9,13 +9,10 @@ from pathlib import Path
 from .environment import BENCH_TOOLS, prepare
 from .hosts import Host
 
-# Talks to a server that runs already; the others run a ComfyUI in their own process.
-SPEAKS_TO_A_SERVER = ("i2p",)
-
 
 def command(python: Path, host: Host, name: str, further: Sequence[str]) -> list[str]:
     """What runs the benchmark `name`, `further` being its own options."""
-    place = ["--comfyui", str(host.path)] if host.path and name not in SPEAKS_TO_A_SERVER else []
+    place = ["--comfyui", str(host.path)] if host.path else []
     return [str(python), "-m", "bench", name, *place, *further]
 
 
