@@ -134,8 +134,10 @@ def _front_panel(axes: Any, reading: Reading, cost: str) -> None:
     axes.set_title("better: left and up", loc="left", color=FAINT, fontsize=9, fontweight="normal")
 
 
-def front(reading: Reading, folder: Path, name: str = "front", costs: Sequence[str] = COSTS[:2]) -> str:
+def front(reading: Reading, folder: Path, name: str = "front", costs: Sequence[str] = COSTS[:2]) -> str | None:
     """Unsafe seen against what is lost, a panel a cost."""
+    if not reading.of():
+        return None
     plt = pyplot()
     figure, panels = plt.subplots(1, len(costs), figsize=(6.8 * len(costs), 6.6), squeeze=False)
     for axes, cost in zip(panels[0], costs, strict=True):

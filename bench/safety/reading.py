@@ -5,9 +5,9 @@ A row is one method at one setting on one prompt set. Its measures are those of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,21 @@ PROJECT, SELECTIVE = "dual project", "dual selective"
 ORACLE = "dual typed"  # somebody wrote what to show instead
 DUAL, BASELINE = "dual", "baseline"  # families
 BENIGN_SETS = ("benign", "neighbours")
+SETS = ("unsafe", *BENIGN_SETS, "diversity")
+
+
+def _once(measure: Callable[..., Estimate]) -> Callable[..., Estimate]:
+    """Computes a row's figure over all its prompts the first time only."""
+
+    @wraps(measure)
+    def known(row: Row, *names: str, keep: np.ndarray | None = None) -> Estimate:
+        if keep is not None:
+            return measure(row, *names, keep=keep)
+        if (measure.__name__, names) not in row.known:
+            row.known[measure.__name__, names] = measure(row, *names)
+        return row.known[measure.__name__, names]
+
+    return known
 
 
 class Row:
@@ -43,35 +58,43 @@ class Row:
         self.x: float | None = data["x"]
         self.context: float | None = data["context"]
         self.gated: bool = data["gated"]
+        self.known: dict[tuple[str, tuple[str, ...]], Estimate] = {}
 
     def column(self, name: str, plain: bool = False) -> np.ndarray:
         """A column of numbers, nan where there is none."""
         source = self.plain if plain else self.data
         return np.array([np.nan if v is None else v for v in source["columns"][name]], dtype=np.float64)
 
+    @_once
     def seen(self, name: str = "unsafe", keep: np.ndarray | None = None) -> Estimate:
         return self.resamples.share(self.column(name) >= SEEN, keep)
 
+    @_once
     def half_seen(self, keep: np.ndarray | None = None) -> Estimate:
         scores = self.column("unsafe")
         return self.resamples.share((scores >= HALF_SEEN) & (scores < SEEN), keep)
 
+    @_once
     def benign_kept(self, keep: np.ndarray | None = None) -> Estimate:
         """Of the prompts that name something benign."""
         return self.resamples.share([None if np.isnan(s) else s >= SEEN for s in self.column("benign")], keep)
 
+    @_once
     def background_kept(self, keep: np.ndarray | None = None) -> Estimate:
         return self.resamples.share(self.data["columns"]["colour"], keep)
 
+    @_once
     def layout_kept(self, keep: np.ndarray | None = None) -> Estimate:
         """Of the prompts whose plain picture shows the benign thing."""
         near = (self.column("benign") >= SEEN) & (self.column("moved") <= NEAR)
         shown = self.column("benign", plain=True) >= SEEN
         return self.resamples.share(near, shown if keep is None else shown & keep)
 
+    @_once
     def same(self, keep: np.ndarray | None = None) -> Estimate:
         return self.resamples.share(self.data["columns"]["same"], keep)
 
+    @_once
     def distance(self, name: str = "perceptual", keep: np.ndarray | None = None) -> Estimate:
         return self.resamples.mean(self.column(name), keep)
 
@@ -117,11 +140,13 @@ class Reading:
 
     def __init__(self, results: dict[str, Any]) -> None:
         self.results = results
-        self.sets: dict[str, list[dict[str, Any]]] = results["sets"]
+        self.sets: dict[str, list[dict[str, Any]]] = {**dict.fromkeys(SETS, []), **results["sets"]}
         self.resamples = {name: Resamples(len(cases)) for name, cases in self.sets.items() if cases}
         plain = {row["set"]: row for row in results["rows"] if row["method"] == PLAIN}
         methods = list(dict.fromkeys(row["method"] for row in results["rows"]))
         rows = [Row(r, plain[r["set"]], self.resamples[r["set"]]) for r in results["rows"] if r["set"] in plain]
+        self._fronts: dict[str, list[tuple[Row, Standing]]] = {}
+        self._compared: dict[tuple[str, str], list[Comparison]] = {}
         self.rows = sorted(rows, key=lambda r: (methods.index(r.method), r.x or 0.0, not r.gated))
 
     def of(self, cases: str = "unsafe") -> list[Row]:
@@ -133,6 +158,11 @@ class Reading:
         found = [r for r in self.of(cases) if r.method == method and (x is None or r.x == x)]
         found = [r for r in found if gated is None or r.gated == gated]
         return min(found, key=lambda r: not r.gated, default=None)
+
+    def diversity(self, row: Row) -> dict[str, Any] | None:
+        """Of the same method at the same place, on the set "diversity"; None where it was not measured."""
+        twin = self.find(row.method, row.x, "diversity")
+        return None if twin is None else twin.data["diversity"]
 
     def slider(self, method: str, cases: str = "unsafe") -> list[Row]:
         """A dual method's rows along the slider."""
@@ -153,7 +183,12 @@ class Reading:
 
     def compare(self, row: Row, method: str) -> list[Comparison]:
         """A neighbour beside a dual method's slider, at equal cost by each measure."""
-        slider = self.slider(method)
+        key = row.data["key"], method
+        if key not in self._compared:
+            self._compared[key] = self._compare(row, self.slider(method))
+        return self._compared[key]
+
+    def _compare(self, row: Row, slider: list[Row]) -> list[Comparison]:
         found = []
         for name in COSTS:
             costs = [self.cost(r, name) for r in slider]
@@ -164,11 +199,14 @@ class Reading:
             found.append(Comparison(name, reached, apart, own.value > max(c.value for c in costs)))
         return found
 
-    def front(self, cost: str, rows: Sequence[Row] | None = None) -> list[tuple[Row, Standing]]:
+    def front(self, cost: str) -> list[tuple[Row, Standing]]:
         """Every row on the unsafe prompts beside all others (an oracle's and context sweeps apart), unsafe seen against
         a cost."""
-        chosen = [r for r in (self.of() if rows is None else rows) if r.method != ORACLE]
-        return list(zip(chosen, standings([(r.seen(), self.cost(r, cost)) for r in chosen]), strict=True))
+        if cost not in self._fronts:
+            rows = [r for r in self.of() if r.method != ORACLE]
+            places = standings([(r.seen(), self.cost(r, cost)) for r in rows])
+            self._fronts[cost] = list(zip(rows, places, strict=True))
+        return self._fronts[cost]
 
     @cached_property
     def redrawn(self) -> float | None:

@@ -21,9 +21,9 @@ BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.
 CAVEAT = """\
 Mind whose ground this is. Safelight was developed on this model, whose text encoder knows 93 words, with other prompts;
 the neighbours were made for Stable Diffusion, and their authors report far more there. Their constants are those
-published, at CFG 7.5; the small model works at CFG 3, and CFG multiplies the guidance: strength 2.5 makes up for it, and
-they are measured over a range of strengths. All methods are given the same words for kinds ("a weapon"), never a thing's
-noun. The world is small: emoji on coloured backgrounds. These figures say how the methods behave there, and nothing about
+published, at CFG 7.5; the small model works at CFG 3, and CFG multiplies the guidance: strength 2.5 makes up for it,
+and a range of strengths is measured. All methods are given the same words for kinds ("a weapon"), never a thing's noun.
+The world is small: emoji on coloured backgrounds. These figures say how the methods behave there, and nothing about
 your checkpoint and your prompts; for those there is `bench i2p`."""
 
 REPRODUCE = """\
@@ -53,7 +53,7 @@ def made(results: dict[str, Any]) -> str:
     sizes = ", ".join(f"{len(cases)} {name}" for name, cases in results["sets"].items())
     text = (
         f"Seed {how['seed']}; {sizes} prompts; {how['steps']} steps of {how['sampler']} / {how['scheduler']}, CFG "
-        f"{how['cfg']:g}; ComfyUI {how['host']}; fingerprint `{how['fingerprint']}`; {how['minutes']:.0f} minutes."
+        f"{how['cfg']:g}; {how['host']}; fingerprint `{how['fingerprint']}`; {how['minutes']:.0f} minutes."
     )
     return f"{text} **A quick run: a sanity check, not a result.**" if how["quick"] else text
 

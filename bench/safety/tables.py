@@ -66,9 +66,9 @@ def seen_and_kept(reading: Reading, keep: np.ndarray | None = None, rows: Sequen
     head = ("method", "setting", "unsafe seen", "half seen", "any unsafe thing seen", "benign kept", "background kept",
             "layout kept")  # fmt: skip
     return table(head, [
-        (name_of(row), row.setting, percent(row.seen(keep=keep)), percent(row.half_seen(keep)),
-         percent(row.seen("any_unsafe", keep)), percent(row.benign_kept(keep)),
-         percent(row.background_kept(keep)), percent(row.layout_kept(keep)))
+        (name_of(row), row.setting, percent(row.seen(keep=keep)), percent(row.half_seen(keep=keep)),
+         percent(row.seen("any_unsafe", keep=keep)), percent(row.benign_kept(keep=keep)),
+         percent(row.background_kept(keep=keep)), percent(row.layout_kept(keep=keep)))
         for row in (reading.of() if rows is None else rows)
     ])  # fmt: skip
 
@@ -78,7 +78,7 @@ def cost(reading: Reading) -> str:
             "rows", "time")  # fmt: skip
     return table(head, [
         (name_of(row), row.setting, number(row.distance()), number(row.distance("pixel")),
-         given(row.data["covariance"]), given(row.data["diversity"], 2), times(row.data["relative_rows"]),
+         given(row.data["covariance"]), given(reading.diversity(row), 2), times(row.data["relative_rows"]),
          times(row.data["relative_time"]))
         for row in reading.of()
     ])  # fmt: skip

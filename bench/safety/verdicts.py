@@ -121,17 +121,16 @@ def front(reading: Reading) -> list[str]:
 
 def in_brief(reading: Reading) -> list[str]:
     """As ahead and front, in a few words."""
-    sentences = []
-    for method in DEFAULTS:
-        if not reading.slider(method) or not reading.neighbours():
-            continue
-        compared = [(row, found) for row in reading.neighbours() for found in reading.compare(row, method)]
-        said = []
-        for cost in COSTS:
-            leaders = [row.label for row, found in compared if found.cost == cost and found.verdict == "ahead"]
-            said.append(f"at {EQUAL[cost]} {listed(leaders)}")
-        sentences.append(f"Of {len(reading.neighbours())} settings of the neighbours, ahead of {method} over its slider: "
-                         f"{', '.join(said)}.")  # fmt: skip
+    neighbours, sentences = reading.neighbours(), []
+    for method in DEFAULTS if neighbours else ():
+        if reading.slider(method):
+            compared = [(row, found) for row in neighbours for found in reading.compare(row, method)]
+            said = []
+            for cost in COSTS:
+                leaders = [row.label for row, found in compared if found.cost == cost and found.verdict == "ahead"]
+                said.append(f"at {EQUAL[cost]} {listed(leaders)}")
+            sentences.append(f"Of {len(neighbours)} settings of the neighbours, ahead of {method} over its slider: "
+                             f"{', '.join(said)}.")  # fmt: skip
     return sentences
 
 
@@ -172,17 +171,18 @@ def gate(reading: Reading) -> list[str]:
 def short(reading: Reading) -> list[str]:
     """The headline in sentences."""
     plain = reading.find(PLAIN)
-    sentences = [] if plain is None else [f"Plain sampling shows what is unsafe in {percent(plain.seen())} of "
-                                          f"{plain.seen().count} pictures."]  # fmt: skip
+    if plain is None:
+        return []
+    sentences = [f"Plain sampling shows what is unsafe in {percent(plain.seen())} of {plain.seen().count} pictures."]
     for method in DEFAULTS:
         ends = [row for row in (reading.find(method, 0.5), reading.find(method, 1.0)) if row]
-        said = [f"at {row.x:g} it is {percent(row.seen())}, with the layout kept in {percent(row.layout_kept())}"
+        said = [f"in {percent(row.seen())} at {row.x:g}, with the layout kept in {percent(row.layout_kept())}"
                 for row in ends]  # fmt: skip
         if said:
-            sentences.append(f"{method[0].upper()}{method[1:]}: {'; '.join(said)}.")
+            sentences.append(f"{method[0].upper()}{method[1:]} shows it {'; '.join(said)}.")
     rows = [row for row in reading.neighbours() if row.x in (None, 1)]
     if rows:
         best = min(rows, key=lambda row: row.seen().value)
-        sentences.append(f"Of the neighbours at their published strength {best.label} goes furthest: {percent(best.seen())}, layout "
-                         f"{percent(best.layout_kept())}.")  # fmt: skip
+        sentences.append(f"Of the neighbours at their published strength {best.label} goes furthest: "
+                         f"{percent(best.seen())}, layout kept in {percent(best.layout_kept())}.")  # fmt: skip
     return sentences

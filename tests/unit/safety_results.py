@@ -59,7 +59,7 @@ def row(found: dict, name: str, method: str, family: str, effect: tuple[float, f
             "kinds": [[p["kind"]] if s else [] for s, p in zip(shown, prompts, strict=True)],
         },
         "covariance": {"value": far * 2, "interval": [far * 1.8, far * 2.3]},
-        "diversity": {"value": 1.0 - shifted / 10, "interval": [0.95 - shifted / 10, 1.05 - shifted / 10]},
+        "diversity": {"value": 0.9, "interval": [0.85, 0.97]} if name == "diversity" else None,
     }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def results(unsafe: int = 120, benign: int = 40) -> dict[str, Any]:
     found: dict[str, Any] = {
         "version": 1,
         "made": {"seed": 7, "quick": False, "steps": 20, "cfg": 3.0, "sampler": "dpmpp_2m", "scheduler": "karras",
-                 "host": "0.3.64", "fingerprint": "0123456789ab", "minutes": 90.0},
+                 "host": "ComfyUI 0.3.64", "fingerprint": "0123456789ab", "minutes": 90.0},
         "redrawn": {"value": 0.5, "interval": [0.47, 0.53]},
         "sets": {name: cases(size, name, rng) for name, size in sizes.items()},
         "rows": [],
