@@ -127,6 +127,7 @@ function customRun(guider) {
 const RUNS = {
   SafelightKSampler: runOf,
   SafelightKSamplerAdvanced: runOf,
+  SafelightStrip: runOf,
   SafelightGuider: customRun,
   SafelightModelPatch: (node) => {
     const sampler = samplerBehind(node)

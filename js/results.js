@@ -7,6 +7,7 @@ import { settingsBehind } from "./provenance.js"
 const SHOWN = {
   SafelightKSampler: ["safelight_report", createReportView],
   SafelightKSamplerAdvanced: ["safelight_report", createReportView],
+  SafelightStrip: ["safelight_report", createReportView],
   SafelightContextEncode: ["safelight_verdict", createVerdictView],
   SafelightMap: ["safelight_note", createNoteView]
 }

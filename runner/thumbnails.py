@@ -1,7 +1,8 @@
 """The pictures beside the workflows, as the demo model makes them: `python run.py pictures --comfyui PATH`.
 
-A workflow that saves several pictures shows them side by side; one that saves one shows it at safety 0 too. Workflows
-that load a checkpoint get none: a picture by the demo model would not be theirs. Needs ComfyUI 0.3.64 or newer.
+A workflow that saves several pictures shows them side by side; one that saves one shows it at safety 0 too, and one
+that saves a strip shows its frames. Workflows that load a checkpoint get none: a picture by the demo model would not be
+theirs. Needs ComfyUI 0.3.64 or newer.
 """
 
 from __future__ import annotations
@@ -18,29 +19,36 @@ from .messages import say
 from .server import running
 
 LOADER = "SafelightDemoLoader"
+STRIP, FRAMES = "SafelightStrip", 1  # its output with the pictures alone
 
 
-def runs(page: dict[str, Any], prompt: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, str]]]:
+def runs(page: dict[str, Any], prompt: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, list[str]]]]:
     """What to queue for a workflow's thumbnail: prompts, each with the labels of its pictures by node."""
-    titles = {str(node["id"]): node.get("title", "") for node in page["nodes"] if node["type"] == "SaveImage"}
+    titles = {str(node["id"]): [node.get("title", "")] for node in page["nodes"] if node["type"] == "SaveImage"}
     if len(titles) > 1:
         return [(prompt, titles)]
     (node,) = titles
+    for number, entry in prompt.items():
+        if entry["class_type"] == STRIP:
+            labels = [f"safety {level:g}" for level in map(float, entry["inputs"]["levels"].split(","))]
+            return [({**prompt, node: {**prompt[node], "inputs": {**prompt[node]["inputs"], "images": [number, FRAMES]}}},
+                     {node: labels})]  # fmt: skip
     (guided,) = [entry["class_type"] for entry in prompt.values() if "safety" in entry["inputs"]]
     return [
-        (workflow.with_inputs(prompt, {guided: {"safety": level}}), {node: f"safety {level:g}"}) for level in (0.0, 1.0)
+        (workflow.with_inputs(prompt, {guided: {"safety": level}}), {node: [f"safety {level:g}"]})
+        for level in (0.0, 1.0)
     ]
 
 
-def made(client: Client, prompt: dict[str, Any], labels: dict[str, str], folder: Path) -> list[str]:
+def made(client: Client, prompt: dict[str, Any], labels: dict[str, list[str]], folder: Path) -> list[str]:
     """Runs a prompt and saves its pictures in the order of their nodes; FILE=LABEL of each."""
     entry = client.wait(client.submit(prompt))
     words = []
-    for node, label in sorted(labels.items(), key=lambda pair: int(pair[0])):
-        (saved,) = pictures({"outputs": {node: entry["outputs"][node]}})
-        file = folder / saved.filename
-        file.write_bytes(client.view(saved))
-        words.append(f"{file}={label}")
+    for node, of_node in sorted(labels.items(), key=lambda pair: int(pair[0])):
+        for saved, label in zip(pictures({"outputs": {node: entry["outputs"][node]}}), of_node, strict=True):
+            file = folder / saved.filename
+            file.write_bytes(client.view(saved))
+            words.append(f"{file}={label}")
     return words
 
 

@@ -129,6 +129,16 @@ test("the map of a run", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [SafelightMap], `${HELP}/SafelightMap.jpg`)
 })
 
+test("a strip after its run", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const saved = workflow("strip")
+  const { SafelightStrip, SaveImage } = byType(saved)
+  await studio.load(saved)
+  await run(studio, SafelightStrip)
+  await studio.until((id) => document.querySelector(`[data-node-id="${id}"] img`), SaveImage, 90_000)
+  await picture(page, studio, [SafelightStrip, SaveImage], `${HELP}/SafelightStrip.jpg`, 1)
+})
+
 test("the second stage of a run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
   const saved = workflow("text_to_image")

@@ -15,6 +15,7 @@ export const OURS = [
   "SafelightMap",
   "SafelightModelPatch",
   "SafelightSelective",
+  "SafelightStrip",
   "SafelightWeightSchedule",
   ...NEIGHBOURS.flatMap((name) => [`Safelight${name}Guider`, `Safelight${name}Patch`])
 ]
