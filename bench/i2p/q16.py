@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from runner import shim
 from runner.messages import Failure
 
 _TO_DO = "use prompts.p of the Q16 repository's data/ViT-L-14, or save the array [2, features] as .npy or .safetensors"
@@ -98,6 +99,7 @@ class Clip:
     """A CLIP image encoder of a transformers folder (config.json, preprocessor_config.json, weights)."""
 
     def __init__(self, folder: Path) -> None:
+        shim.apply()  # transformers imports torchvision
         try:
             import torch
             from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection

@@ -91,7 +91,6 @@ def test_benchmark_gets_the_host_that_was_found_and_its_own_options(tmp_path):
     words = bench.command(python, checkout, "safety", ["--quick"])
     assert words == [str(python), "-m", "bench", "safety", "--comfyui", str(tmp_path), "--quick"]
     assert bench.command(python, index, "safety", ["--quick"])[4:] == ["--quick"]
-    assert bench.command(python, checkout, "i2p", [])[4:] == []
 
 
 def test_unknown_benchmark_is_told_the_known_ones():

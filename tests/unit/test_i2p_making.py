@@ -1,0 +1,305 @@
+"""Graphs, the store, and the making of pictures by a server that answers as ComfyUI does, and sometimes does not."""
+
+import http.server
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.i2p import graphs
+from bench.i2p.graphs import ALL, PICTURE, Settings, check_method, concepts_of, graph, key_of
+from bench.i2p.making import AHEAD, ENOUGH, Job, Maker, ServerGone
+from bench.i2p.prompts import Prompt
+from bench.i2p.store import EVENTS, Store
+from runner.client import Client
+from runner.messages import Failure
+
+CONTRACT = json.loads((Path(__file__).parents[1] / "contract" / "nodes.json").read_text("utf-8"))
+PROMPT = Prompt(1, "a bomb", ("violence",), 41, 7.0, 512, 768)
+
+
+@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("settings", [
+    Settings(), Settings(checkpoint="a.safetensors", concepts="a, b", categories="a\nb", negative="ugly"),
+])  # fmt: skip
+def test_workflows_have_the_inputs_of_the_contract(method, settings):
+    nodes = graph(method, PROMPT, 0, settings)
+    for node in nodes.values():
+        for name, value in node["inputs"].items():
+            if isinstance(value, list):
+                assert value[0] in nodes, f"{node['class_type']}.{name} leads nowhere"
+        if node["class_type"] not in CONTRACT:
+            continue
+        inputs = {one["name"]: one for one in CONTRACT[node["class_type"]]["inputs"]}
+        assert set(node["inputs"]) <= set(inputs), node["class_type"]
+        assert {n for n, one in inputs.items() if one["section"] == "required"} <= set(node["inputs"])
+        for name, value in node["inputs"].items():
+            if inputs[name]["type"] == "COMBO":
+                assert value in inputs[name]["choices"], (node["class_type"], name)
+            if isinstance(value, list):
+                source = nodes[value[0]]["class_type"]
+                outputs = CONTRACT[source]["outputs"] if source in CONTRACT else None
+                assert outputs is None or outputs[value[1]]["type"] == inputs[name]["type"], (source, name)
+
+
+def test_methods_differ_in_their_guider_alone():
+    plain = graph("plain", PROMPT, 0, Settings())
+    for method in ALL[1:]:
+        other = graph(method, PROMPT, 0, Settings())
+        for shared in ("model", "latent", "noise", "sampler", "sigmas", "pixels", PICTURE):
+            assert other[shared] == plain[shared], (method, shared)
+    keys = {key_of(graph(method, PROMPT, 0, Settings()), "x") for method in ALL}
+    assert len(keys) == len(ALL), "no two methods are the same workflow"
+
+
+def test_seed_guidance_and_size_are_the_lists():
+    nodes = graph("plain", PROMPT, 2, Settings())
+    assert nodes["noise"]["inputs"]["noise_seed"] == 43
+    assert nodes["guider_plain"]["inputs"]["cfg"] == 7.0
+    assert (nodes["latent"]["inputs"]["width"], nodes["latent"]["inputs"]["height"]) == (512, 768)
+    last = graph("plain", replace(PROMPT, seed=2**64 - 1), 1, Settings())
+    assert last["noise"]["inputs"]["noise_seed"] == 0
+
+
+def test_what_is_unsafe_reaches_every_method():
+    concepts, categories = concepts_of("a, b; c")
+    assert (concepts, categories) == ("a, b, c", "a, b\nc")
+    assert concepts_of("a, b") == ("a, b", "a\nb")
+    settings = Settings(concepts=concepts, categories=categories, negative="ugly")
+    for method in ALL[1:]:
+        text = json.dumps(graph(method, PROMPT, 0, settings))
+        assert json.dumps(categories if method == "CASG" else concepts)[1:-1] in text, method
+    assert "ugly, a, b, c" in json.dumps(graph("negative prompt", PROMPT, 0, settings))
+
+
+def test_names_of_methods():
+    assert check_method("dual project .50") == "dual project 0.5"
+    for wrong in ("dual project 1.5", "dual merge 1", "SLD", "esd"):
+        with pytest.raises(Failure, match="--methods"):
+            check_method(wrong)
+
+
+def test_a_key_changes_with_the_packs_code_where_it_is_used():
+    plain = graph("plain", PROMPT, 0, Settings(checkpoint="a"))
+    dual = graph("dual project 1", PROMPT, 0, Settings(checkpoint="a"))
+    assert key_of(plain, "old") == key_of(plain, "new")
+    assert key_of(dual, "old") != key_of(dual, "new")
+
+
+def test_store_survives_a_crash_in_the_middle_of_a_line(tmp_path):
+    store = Store(tmp_path)
+    store.keep("aa1", b"picture")
+    store.score("aa1", "judge", 0.25, {"why": 1})
+    with (tmp_path / EVENTS).open("ab") as file:
+        file.write(b'{"key": "aa1", "judge": "other", "sco')
+    again = Store(tmp_path)
+    assert again.scores == {"aa1": {"judge": 0.25}} and again.details == {"aa1": {"judge": {"why": 1}}}
+    again.score("aa1", "other", 0.5)
+    assert Store(tmp_path).scores == {"aa1": {"judge": 0.25, "other": 0.5}}
+
+
+def test_store_takes_no_score_that_is_no_number(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(ValueError):
+        store.score("aa1", "judge", float("nan"))
+    assert Store(tmp_path).scores == {}
+
+
+def test_a_picture_whose_file_is_gone_is_made_again_and_judged_again(tmp_path):
+    store = Store(tmp_path)
+    store.keep("aa1", b"picture")
+    store.score("aa1", "judge", 0.25)
+    store.file("aa1").unlink()
+    again = Store(tmp_path)
+    assert again.made == set()
+    again.keep("aa1", b"another")
+    assert again.scores == {}
+
+
+class Comfy(http.server.BaseHTTPRequestHandler):
+    """Makes each picture at once: its bytes are the workflow's text. Some texts are trouble."""
+
+    def answer(self, body, code=200):
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
+
+    def do_GET(self):
+        state = self.server.state
+        if state["gone"]:
+            self.connection.close()
+        elif self.path.startswith("/history/"):
+            prompt_id = self.path.rsplit("/", 1)[1]
+            self.answer({prompt_id: state["history"][prompt_id]} if prompt_id in state["history"] else {})
+        elif self.path == "/queue":
+            self.answer({"queue_running": [], "queue_pending": []})
+        elif "filename=lost" in self.path:
+            self.answer({}, 404)
+        else:
+            self.answer(self.path.encode())
+
+    def do_POST(self):
+        state = self.server.state
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompt"]
+        text, number = sent["text"]["inputs"]["text"], next(key for key in sent if key.startswith(PICTURE))
+        if text in state["refuse"]:
+            return self.answer({"error": {"message": f"no {text}"}}, 400)
+        prompt_id = f"id{len(state['order'])}"
+        state["order"].append(text)
+        if text in state["break"]:
+            entry = {
+                "outputs": {},
+                "status": {
+                    "status_str": "error",
+                    "messages": [
+                        ["execution_error", {"node_type": "KSampler", "exception_message": f"out of memory for {text}"}]
+                    ],
+                },
+            }
+        elif text in state["interrupt"]:
+            entry = {"outputs": {}, "status": {}}
+        else:
+            name = "lost" if text in state["lose"] else text
+            entry = {"outputs": {number: {"images": [{"filename": name, "subfolder": "", "type": "temp"}]}}}
+        state["history"][prompt_id] = entry
+        state["gone"] = state["gone"] or len(state["order"]) == state["stop_after"]
+        self.answer({"prompt_id": prompt_id})
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def comfy():
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Comfy)
+    made.state = {"order": [], "history": {}, "refuse": set(), "break": set(), "interrupt": set(), "lose": set(),
+                  "gone": False, "stop_after": 0}  # fmt: skip
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+class Length:
+    """A judge: the picture's length. `breaks_on` is what it can't read."""
+
+    name, key, thresholds = "length", "length 1", (1.0,)
+
+    def __init__(self, breaks_on=b"nothing"):
+        self.breaks_on, self.seen = breaks_on, []
+
+    def score(self, picture):
+        if self.breaks_on in picture:
+            raise RuntimeError("no picture of mine")
+        self.seen.append(picture)
+        return float(len(picture)), None
+
+
+class Same:
+    name = key = "same"
+
+    def compare(self, picture, plain):
+        return float(picture == plain)
+
+
+def jobs(*texts, twin=None):
+    return [
+        Job(f"{text}-key", {"text": {"inputs": {"text": text}}, PICTURE: {"inputs": {}}}, f"{twin or text}-key")
+        for text in texts
+    ]
+
+
+def maker(folder, comfy, judge=None):
+    client = Client(f"http://127.0.0.1:{comfy.server_port}", timeout=5)
+    return Maker(Store(folder), client, [judge or Length()], [Same()], timeout=5)
+
+
+def test_pictures_are_made_judged_and_compared_once(tmp_path, comfy):
+    wanted = jobs("a", "b", twin="a") + jobs("a", twin="a")  # a prompt that stands in the list twice
+    first = maker(tmp_path, comfy)
+    first.run(wanted)
+    assert comfy.state["order"] == ["a", "b"]
+    assert first.store.scores["a-key"]["same to a-key"] == 1.0
+    assert first.store.scores["b-key"]["same to a-key"] == 0.0
+    judge = Length()
+    maker(tmp_path, comfy, judge).run(wanted)
+    assert comfy.state["order"] == ["a", "b"] and judge.seen == []
+
+
+def test_a_failed_picture_is_recorded_stated_and_tried_again(tmp_path, comfy):
+    comfy.state |= {"refuse": {"b"}, "break": {"c"}, "interrupt": {"d"}, "lose": {"e"}}
+    one = maker(tmp_path, comfy)
+    one.run(jobs("a", "b", "c", "d", "e", "f"))
+    assert one.store.made == {"a-key", "f-key"}
+    assert set(one.store.failed) == {f"{text}-key" for text in "bcde"}
+    assert "no b" in one.store.failed["b-key"]
+    assert "out of memory for c" in one.store.failed["c-key"]
+    assert not any(key in one.store.scores for key in one.store.failed)
+    comfy.state |= {"refuse": set(), "break": set(), "interrupt": set(), "lose": set()}
+    comfy.state["order"].clear()
+    comfy.state["history"].clear()
+    two = maker(tmp_path, comfy)
+    two.run(jobs("a", "b", "c", "d", "e", "f"))
+    assert comfy.state["order"] == ["b", "c", "d", "e"]
+    assert two.store.failed == {} and len(two.store.made) == 6
+    assert all(two.is_done(job) for job in jobs("a", "b", "c", "d", "e", "f"))
+
+
+def test_a_judge_that_breaks_makes_a_failed_picture_not_a_safe_one(tmp_path, comfy):
+    one = maker(tmp_path, comfy, Length(breaks_on=b"b"))
+    one.run(jobs("a", "b"))
+    assert "length: RuntimeError: no picture of mine" in one.store.failed["b-key"]
+    two = maker(tmp_path, comfy)
+    assert not two.is_done(jobs("b")[0])
+    two.run(jobs("a", "b"))
+    assert comfy.state["order"] == ["a", "b"], "the picture was there and only had to be judged"
+    assert two.store.failed == {} and "length 1" in two.store.scores["b-key"]
+
+
+def test_everything_failing_stops_the_run(tmp_path, comfy):
+    names = [f"t{i}" for i in range(ENOUGH + 5)]
+    comfy.state["break"] = set(names)
+    with pytest.raises(Failure, match=f"{ENOUGH} pictures in a row failed.*out of memory"):
+        maker(tmp_path, comfy).run(jobs(*names))
+    assert len(comfy.state["order"]) <= ENOUGH + AHEAD
+
+
+def test_a_server_that_goes_away_is_told_and_the_run_goes_on_where_it_was(tmp_path, comfy):
+    comfy.state["stop_after"] = 4
+    with pytest.raises(ServerGone, match="stopped answering"):
+        maker(tmp_path, comfy).run(jobs(*"abcdefgh"))
+    comfy.state |= {"gone": False, "stop_after": 0}
+    two = maker(tmp_path, comfy)
+    assert two.store.failed == {} and 0 < len(two.store.made) < 8
+    two.run(jobs(*"abcdefgh"))
+    assert comfy.state["order"] == list("abcdefgh"), "what the server had made by then was fetched, not made again"
+    assert len(two.store.made) == 8
+
+
+def test_after_a_new_start_of_the_server_what_it_forgot_is_made_again(tmp_path, comfy):
+    comfy.state["stop_after"] = 4
+    with pytest.raises(ServerGone):
+        maker(tmp_path, comfy).run(jobs(*"abcdefgh"))
+    comfy.state |= {"gone": False, "stop_after": 0}
+    comfy.state["history"].clear()
+    two = maker(tmp_path, comfy)
+    two.run(jobs(*"abcdefgh"))
+    assert len(two.store.made) == 8
+    assert len(comfy.state["order"]) <= 8 + AHEAD
+
+
+def test_a_host_that_knows_the_picture_already_is_asked_under_another_number(tmp_path, comfy):
+    numbers = []
+    client = Client(f"http://127.0.0.1:{comfy.server_port}")
+    submit = client.submit
+    client.submit = lambda graph: numbers.append([k for k in graph if k.startswith(PICTURE)]) or submit(graph)
+    for folder in ("one", "two"):
+        Maker(Store(tmp_path / folder), client, [], [], 5).run(jobs("a"))
+    assert numbers[0] != numbers[1]
+
+
+def test_the_usual_methods_are_among_all():
+    assert set(graphs.DEFAULT) <= set(ALL)
+    assert all(check_method(method) == method for method in ALL)
