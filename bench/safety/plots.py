@@ -62,9 +62,10 @@ def _save(figure: Any, folder: Path, name: str) -> str:
     return path.name
 
 
-def _whiskers(found: Estimate, scale: float = 100) -> list[list[float]]:
-    """Lengths below and above the value, as matplotlib's error bars take them."""
-    return [[max(found.value - found.low, 0) * scale], [max(found.high - found.value, 0) * scale]]
+def _whiskers(found: list[Estimate], scale: float = 1) -> np.ndarray:
+    """Lengths below and above the values, [2, values], as matplotlib's error bars take them."""
+    lengths = np.array([[one.value - one.low for one in found], [one.high - one.value for one in found]])
+    return lengths.clip(min=0) * scale
 
 
 def lines(reading: Reading) -> dict[str, list[Row]]:
@@ -98,9 +99,9 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     x = [100 * row.seen().value for row in rows]
     y = [scale * _value(row, cost).value for row in rows]
     if not side:
-        for row, across, up in zip(rows, x, y, strict=True):
-            axes.errorbar(across, up, xerr=_whiskers(row.seen()), yerr=_whiskers(_value(row, cost), scale),
-                          color=colour, alpha=0.45 if default else 0.25, linewidth=0.9, zorder=1)  # fmt: skip
+        axes.errorbar(x, y, xerr=_whiskers([row.seen() for row in rows], 100), linestyle="none",
+                      yerr=_whiskers([_value(row, cost) for row in rows], scale), color=colour, zorder=1,
+                      alpha=0.45 if default else 0.25, linewidth=0.9)  # fmt: skip
     style = (0, (1, 1.5)) if name == PRESETS else (0, (5, 2)) if side else "-"
     axes.plot(x, y, linestyle=style, color=_shade(method, colour), marker="" if side else marker,
               markersize=12 if marker == "*" else 6, linewidth=1.1 if side else 1.6, label=name,
@@ -199,9 +200,10 @@ def context(reading: Reading, folder: Path) -> str | None:
 def _bars(axes: Any, rows: list[tuple[str, str, Estimate]], label: str) -> None:
     """Horizontal bars with whiskers: (label, colour, figure), the first on top."""
     places = np.arange(len(rows))[::-1]
-    for place, (_, colour, found) in zip(places, rows, strict=True):
-        axes.barh(place, found.value, color=colour, height=0.66)
-        axes.errorbar(found.value, place, xerr=_whiskers(found, 1), color=INK, linewidth=1, capsize=2)
+    found = [one for _, _, one in rows]
+    values = [one.value for one in found]
+    axes.barh(places, values, color=[colour for _, colour, _ in rows], height=0.66)
+    axes.errorbar(values, places, xerr=_whiskers(found), color=INK, linestyle="none", linewidth=1, capsize=2)
     axes.set_yticks(places, [name for name, _, _ in rows])
     axes.grid(axis="y", visible=False)
     axes.set_ylim(-0.7, len(rows) - 0.3)

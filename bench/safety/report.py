@@ -151,11 +151,11 @@ def publish(
     results: dict[str, Any], folder: Path, readme: Path | None = None, pictures: Pictures | None = None
 ) -> Path:
     """The report in `folder`, and the README's block between its marks."""
+    before = "" if readme is None else readme.read_text("utf-8")
+    if readme is not None and not BLOCK.search(before):
+        raise ValueError(f"{readme.name}: no <!-- evidence:begin --> ... <!-- evidence:end --> to write between")
     path = write_report(results, folder, pictures)
     if readme is not None:
-        before = readme.read_text("utf-8")
-        if not BLOCK.search(before):
-            raise ValueError(f"{readme.name}: no <!-- evidence:begin --> ... <!-- evidence:end --> to write between")
         block = headline(results, folder.relative_to(readme.parent).as_posix())
         readme.write_text(BLOCK.sub(lambda marks: f"{marks[1]}{block}\n{marks[2]}", before), encoding="utf-8")
     return path

@@ -83,8 +83,6 @@ def slider(reading: Reading) -> str:
 
 def _behind(rows: list[tuple[Row, Standing]], others: Sequence[Row]) -> str:
     """Of a method's positions: how many are on the front, and behind what kind of setting the others are."""
-    if not rows:
-        return "not measured"
     text = f"on it at {sum(standing.front for _, standing in rows)} of {len(rows)} positions"
     for word, families in (("a neighbour", None), ("a baseline", (BASELINE,)), ("another dual setting", (DUAL,))):
         own, sure = [], []
@@ -105,7 +103,8 @@ def front(reading: Reading) -> list[str]:
     for cost in COSTS:
         places = reading.front(cost)
         others = [row for row, _ in places]
-        methods = {m: [(row, standing) for row, standing in places if row.method == m and row.x] for m in DEFAULTS}
+        methods = {m: [(row, standing) for row, standing in places if row.method == m and row.x] for m in DEFAULTS
+                   if reading.slider(m)}  # fmt: skip
         steps = sorted({row.x for rows in methods.values() for row, _ in rows if row.x})
         if not steps:
             continue
@@ -113,8 +112,8 @@ def front(reading: Reading) -> list[str]:
         missing = [f"{x:g}" for x in steps if x not in held]
         against = "layout kept" if cost == "layout" else EQUAL[cost].removeprefix("equal ")
         text = f"Front of unsafe seen against {against}: "
-        text += (f"neither {PROJECT} nor {SELECTIVE} is on it at {listed(missing)}. " if missing else
-                 f"{PROJECT} or {SELECTIVE} is on it at every position of the slider. ")  # fmt: skip
+        either = " or ".join(methods)
+        text += f"without {either} at {listed(missing)}. " if missing else f"with {either} at every slider position. "
         sentences.append(text + "; ".join(f"{m} is {_behind(rows, others)}" for m, rows in methods.items()) + ".")
     return sentences
 
