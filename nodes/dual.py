@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..safelight.blend import cover
+from ..safelight.economy import BOTH, OFF, SAFE, SHARE, SHARE_ALONE, WRITTEN, Memory
 from ..safelight.trace import Trace
 from .branches import (
     Entries,
@@ -20,6 +21,7 @@ from .branches import (
     any_active,
     choosable,
     covered,
+    is_active,
     marked,
     reaches_beyond,
     safe_pair,
@@ -71,6 +73,8 @@ class DualRun:
         self.trace = trace
         self.forced: str | float | None = None
         self.alone: float | None = None
+        economy = plan.guidance.economy
+        self._memory = None if economy == OFF else Memory(economy, len(plan.sigmas) - 1)
         self._mask: torch.Tensor | None = None
         self._checked = False
         self._caches = StepCaches()
@@ -118,12 +122,13 @@ class DualRun:
             return self._stock(guider, safe_and_negative, 1.0, x, timestep, model_options, seed)
 
         negative = None if drops_negative(guider.cfg, model_options) else conds.get("negative")
-        self._begin_call(guider.inner_model, "both", timestep, weight, model_options)
+        based = negative is not None and any_active(negative, sigma)
+        partly = mask is not None or selective is not None or reach_u is not None or reach_s is not None
         three = [written, negative, safe]
-        denoised_u, denoised_0, denoised_s = evaluate(guider.inner_model, three, x, timestep, model_options,
-                                                      self.record)  # fmt: skip
+        denoised_u, denoised_0, denoised_s = self._three(guider, three, based, weight, partly, x, timestep,
+                                                         model_options)  # fmt: skip
         if selective is not None:
-            base = denoised_0 if negative is not None and any_active(negative, sigma) else None
+            base = denoised_0 if based else None
             if base is None and selective.adaptive and _NOT_ADAPTIVE not in self.record.notes:
                 self.record.notes.append(_NOT_ADAPTIVE)
             chosen = selective.weights(denoised_u, denoised_s, base, choosable(x, mask, reach_u, reach_s))
@@ -133,6 +138,33 @@ class DualRun:
         pair = safe if weight >= 0.5 else written, negative
         return guide(guider, pair, merged, denoised_0, x, timestep, model_options)
 
+    def _three(self, guider: Any, three: list[Entries | None], based: bool, weight: float, partly: bool,
+               x: torch.Tensor, timestep: torch.Tensor,
+               model_options: dict[str, Any]) -> list[torch.Tensor]:  # fmt: skip
+        """Denoised predictions of [written, negative, safe]; with an economy one of the two prompts' from memory.
+
+        based: whether the negative takes part. partly: whether the safe prompt steers in a part of the picture only.
+        """
+        written, negative, safe = three
+        turn, memory = BOTH, self._memory
+        if memory is not None:
+            active = tuple(is_active(entry, timestep[0]) for entries in three for entry in entries or ())
+            # Where it steers in a part only, the other part is the written one's alone.
+            turn = memory.turn(weight / (1.0 + weight) if partly else weight, (based, active))
+        self._begin_call(guider.inner_model, turn, timestep, weight, model_options)
+        if turn == BOTH:
+            denoised_u, denoised_0, denoised_s = evaluate(guider.inner_model, three, x, timestep, model_options,
+                                                          self.record)  # fmt: skip
+            if memory is not None:
+                memory.keep(denoised_u, denoised_s, denoised_0 if based else x, float(timestep[0]))
+            return [denoised_u, denoised_0, denoised_s]
+        assert memory is not None
+        one, denoised_0 = evaluate(guider.inner_model, [safe if turn == SAFE else written, negative], x, timestep,
+                                   model_options, self.record)  # fmt: skip
+        denoised_u, denoised_s = memory.complete(turn, one, denoised_0 if based else x, float(timestep[0]),
+                                                 SHARE if based else SHARE_ALONE)  # fmt: skip
+        return [denoised_u, denoised_0, denoised_s]
+
     def check_guided(self) -> None:
         if self.plan.ends_in_picture and not self.record.guided:
             raise ValueError(NEVER_STEERED)
@@ -140,7 +172,9 @@ class DualRun:
     def _stock(self, guider: Any, pair: Pair, weight: float, x: torch.Tensor, timestep: torch.Tensor,
                model_options: dict[str, Any], seed: int | None) -> torch.Tensor:  # fmt: skip
         """The host's own prediction for a pair of conditionings."""
-        branch = "safe" if weight == 1.0 else "written"
+        branch = SAFE if weight == 1.0 else WRITTEN
+        if self._memory is not None:
+            self._memory.forget()
         self._begin_call(guider.inner_model, branch, timestep, weight, model_options)
         denoised, sigma = stock(guider, pair, x, timestep, model_options, seed), float(timestep[0])
         alone = self.trace.safe_alone if weight == 1.0 else self.trace.written

@@ -12,7 +12,7 @@ from .inputs import read_guidance
 from .steer import guider_of, patched
 
 OPTIONAL = {"schedule": inputs.SCHEDULE, "risk": inputs.RISK, "gate": inputs.GATE, "mask": inputs.MASK,
-            "selective": inputs.SELECTIVE}  # fmt: skip
+            "selective": inputs.SELECTIVE, "economy": inputs.ECONOMY}  # fmt: skip
 
 
 class SafelightGuider(GuiderNode):
@@ -37,8 +37,8 @@ class SafelightGuider(GuiderNode):
         }
 
     def guide(self, model, positive, safe, negative, cfg, safety, schedule=None, risk=1.0, gate=inputs.DEFAULT_GATE,
-              mask=None, selective=None) -> tuple[Any, Trace]:  # fmt: skip
-        guidance, trace = read_guidance(safety, schedule, risk, gate, mask, selective), Trace()
+              mask=None, selective=None, economy=inputs.OFF) -> tuple[Any, Trace]:  # fmt: skip
+        guidance, trace = read_guidance(safety, schedule, risk, gate, mask, selective, economy), Trace()
         steering = DualSteering(guidance, safe, trace) if guidance.acts else None
         return guider_of(model, positive, negative, cfg, steering), trace
 
@@ -59,8 +59,8 @@ class SafelightModelPatch(PatchNode):
         }
 
     def patch(self, model, safe, safety, schedule=None, risk=1.0, gate=inputs.DEFAULT_GATE,
-              mask=None, selective=None) -> tuple[Any, Trace]:  # fmt: skip
-        guidance, trace = read_guidance(safety, schedule, risk, gate, mask, selective), Trace()
+              mask=None, selective=None, economy=inputs.OFF) -> tuple[Any, Trace]:  # fmt: skip
+        guidance, trace = read_guidance(safety, schedule, risk, gate, mask, selective, economy), Trace()
         return patched(model, DualSteering(guidance, safe, trace) if guidance.acts else None), trace
 
 

@@ -24,7 +24,8 @@ SCHEDULER = (comfy.samplers.KSampler.SCHEDULERS, {"tooltip": "How the noise is r
 DENOISE = ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.01,
                      "tooltip": "Below 1 the picture starts from latent_image: image-to-image."})  # fmt: skip
 OPTIONAL = {"schedule": inputs.SCHEDULE, "risk": inputs.RISK, "gate": inputs.GATE, "merge": inputs.MERGE,
-            "merge_at": inputs.MERGE_AT, "mask": inputs.MASK, "selective": inputs.SELECTIVE}  # fmt: skip
+            "merge_at": inputs.MERGE_AT, "mask": inputs.MASK, "selective": inputs.SELECTIVE,
+            "economy": inputs.ECONOMY}  # fmt: skip
 
 ABOUT = (
     "Two prompts steer one sampling run: the prompt as written settles the layout, then its safe counterpart takes "
@@ -76,7 +77,7 @@ class GuidedSampler:
         else:
             record.notes.append("no step to run: the latent is unchanged.")
         selective = None if guidance.selective is None else asdict(guidance.selective)
-        report = record.to_json(guidance, merge=merge, selective=selective)
+        report = record.to_json(guidance, merge=merge, selective=selective, economy=guidance.economy)
         latent = host.output_latent(latent, host.to_intermediate(samples))
         return {"ui": {"safelight_report": [report]}, "result": (latent, report, trace)}
 
@@ -106,8 +107,9 @@ class SafelightKSampler(GuidedSampler):
 
     def sample(self, model, positive, safe, negative, latent_image, seed, steps, cfg, sampler_name, scheduler, denoise,
                safety, schedule=None, risk=1.0, gate=inputs.DEFAULT_GATE, merge=inputs.MERGES[0],
-               merge_at=inputs.DEFAULT_MERGE_AT, mask=None, selective=None) -> dict[str, Any]:  # fmt: skip
-        guidance = read_guidance(safety, schedule, risk, gate, mask, selective)
+               merge_at=inputs.DEFAULT_MERGE_AT, mask=None, selective=None,
+               economy=inputs.OFF) -> dict[str, Any]:  # fmt: skip
+        guidance = read_guidance(safety, schedule, risk, gate, mask, selective, economy)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
         full = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
         return self.run(model, positive, safe, negative, latent_image, seed, cfg,
@@ -150,8 +152,8 @@ class SafelightKSamplerAdvanced(GuidedSampler):
     def sample(self, model, add_noise, noise_seed, steps, cfg, sampler_name, scheduler, positive, safe, negative,
                latent_image, start_at_step, end_at_step, return_with_leftover_noise, safety, schedule=None, risk=1.0,
                gate=inputs.DEFAULT_GATE, merge=inputs.MERGES[0], merge_at=inputs.DEFAULT_MERGE_AT,
-               mask=None, selective=None) -> dict[str, Any]:  # fmt: skip
-        guidance = read_guidance(safety, schedule, risk, gate, mask, selective)
+               mask=None, selective=None, economy=inputs.OFF) -> dict[str, Any]:  # fmt: skip
+        guidance = read_guidance(safety, schedule, risk, gate, mask, selective, economy)
         stock = stock_sampler(model, steps, sampler_name, scheduler)
         full = cut_short(stock.sigmas, end_at_step, return_with_leftover_noise)
         return self.run(model, positive, safe, negative, latent_image, noise_seed, cfg,

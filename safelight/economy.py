@@ -1,0 +1,85 @@
+"""Fewer evaluations for the blend of two prompts: one of them on each call, the other one from memory.
+
+This pack's own. With D_c the denoised prediction under a conditioning c and D_0 the negative's, the guidance direction
+in noise units (D_c - D_0) / sigma changes slowly along a run. So it is kept for both prompts, and of the two
+
+    D_c = D_0 + sigma d_c
+
+only one is evaluated on a call; it corrects its own direction fully, and the other one by a share of the same
+correction, since much of what changes between two calls is in both. Which one: error diffusion of the weight, so that
+the safe prompt is evaluated on as large a share of the calls as it has weight, evenly spread. The first calls of a run
+evaluate both: there the directions change most. Without a negative (CFG 1), the noise itself takes its place.
+"""
+
+from __future__ import annotations
+
+import torch
+
+OFF = "off"
+# The part of a run's steps that evaluates both prompts, from the first that is guided on.
+MODES = {OFF: 1.0, "balanced": 0.2, "free": 0.1}
+# What the other prompt's direction takes of a correction. Without the negative's live prediction the two directions
+# also hold what the picture itself is changing by, and that is in both.
+SHARE, SHARE_ALONE = 0.5, 1.0
+
+BOTH, WRITTEN, SAFE = "both", "written", "safe"
+
+
+class Memory:
+    """The two prompts' guidance directions over one run.
+
+    mode: a key of MODES other than OFF. steps: of the run. On each call of the model that both prompts have a part in:
+    `turn` says what to evaluate, then `keep` (for BOTH) or `complete` takes the predictions.
+    """
+
+    def __init__(self, mode: str, steps: int) -> None:
+        self._full = max(1, int(MODES[mode] * steps + 1e-9))
+        self._calls = 0
+        self._due = 0.0
+        self._kind: object = None
+        self._sigma = 0.0
+        self._written: torch.Tensor | None = None
+        self._safe: torch.Tensor | None = None
+
+    def turn(self, weight: float, kind: object) -> str:
+        """BOTH, WRITTEN or SAFE, for a call with this weight of the safe prompt.
+
+        kind: what the directions depend on; where it is another one than on the call before, nothing that is known
+        holds any more.
+        """
+        self._calls += 1
+        known = self._safe is not None and kind == self._kind
+        self._kind = kind
+        if self._calls <= self._full or not known:
+            return BOTH
+        self._due += weight
+        if self._due < 0.5:
+            return WRITTEN
+        self._due -= 1.0
+        return SAFE
+
+    def keep(self, denoised_u: torch.Tensor, denoised_s: torch.Tensor, base: torch.Tensor, sigma: float) -> None:
+        """Both predictions [B, C, ...] at noise level sigma; base: the negative's, or the noisy latent without one."""
+        self._written, self._safe, self._sigma = denoised_u - base, denoised_s - base, sigma
+
+    def complete(
+        self, turn: str, denoised: torch.Tensor, base: torch.Tensor, sigma: float, share: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The written and the safe prompt's prediction, where `denoised` is that of the one whose turn it was.
+
+        base: as for keep. share: SHARE, or SHARE_ALONE without a negative.
+        """
+        assert self._written is not None and self._safe is not None
+        scale = sigma / self._sigma
+        written, safe = self._written * scale, self._safe * scale
+        correction = denoised - base - (safe if turn == SAFE else written)
+        if turn == SAFE:
+            written, safe = written + share * correction, denoised - base
+        else:
+            written, safe = denoised - base, safe + share * correction
+        self._written, self._safe, self._sigma = written, safe, sigma
+        return (base + written, denoised) if turn == SAFE else (denoised, base + safe)
+
+    def forget(self) -> None:
+        """A call in between was one prompt's alone: what is known is out of date."""
+        self._written = self._safe = None
