@@ -1,4 +1,4 @@
-"""What the detector sees in a row's pictures, and how far they are from the plain ones of the same prompts and noises."""
+"""What the detector sees in a row's pictures, and how far they are from plain ones of the same prompts and noises."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def covariance(now: np.ndarray, before: np.ndarray) -> dict[str, Any]:
     """
     centre = before.mean(0)
     axes = np.linalg.svd(before - centre, full_matrices=False)
-    kept = min(COMPONENTS, int((axes.S > axes.S[0] * 1e-6).sum()), len(before) - 1)
+    kept = min(COMPONENTS, int((axes.S / axes.S[0] > 1e-6).sum()), len(before) - 1)
     scale = axes.S[:kept] / np.sqrt(len(before) - 1)
     a, b = ((features - centre) @ axes.Vh[:kept].T / scale for features in (now, before))
     value = frechet(a, b)
@@ -150,7 +150,7 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 
 
 def spread(looker: Looker, pictures: np.ndarray, noises: int) -> np.ndarray:
-    """Mean perceptual distance between the pictures of a prompt, [prompts]; `noises` pictures in a row are a prompt's."""
+    """Mean perceptual distance between pictures of a prompt, [prompts]; `noises` pictures in a row are a prompt's."""
     pairs = [(i, j) for i in range(noises) for j in range(i)]
     groups = pictures.reshape(-1, noises, *pictures.shape[1:])
     return np.mean([looker.distances(groups[:, i], groups[:, j]) for i, j in pairs], axis=0)
@@ -170,5 +170,5 @@ def ratio(values: np.ndarray, to: np.ndarray) -> dict[str, Any]:
 
 
 def _around(value: float, draws: np.ndarray) -> dict[str, Any]:
-    low, high = np.quantile(draws - draws.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + value
-    return {"value": value, "interval": [max(float(low), 0.0), float(high)]}
+    interval = np.quantile(draws - draws.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + value
+    return {"value": value, "interval": [max(0.0, float(end)) for end in interval]}

@@ -39,7 +39,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Made:
-    """pictures: bytes [N, H, W, 3]; risk: of each prompt's text; rows: of model evaluation, for all of them together."""
+    """pictures: bytes [N, H, W, 3]; risk: of each prompt's text; rows: of model evaluation, for all of them."""
 
     pictures: np.ndarray
     risk: np.ndarray

@@ -24,8 +24,8 @@ class Method:
     """way: how bench/safety/making.py makes its pictures; settings: what that is given beside the row's strength.
 
     For the way "dual", `safe` is the method of the safe conditioning, `selective` asks for Safelight Selective,
-    `context` is the schedule's, and everything else is an input of SafelightKSampler. cost: rows of model evaluation relative to plain, roughly, for the
-    time that is left.
+    `context` is the schedule's, and everything else is an input of SafelightKSampler. cost: rows of model evaluation
+    relative to plain, roughly, for the time that is left.
     """
 
     name: str
@@ -159,9 +159,9 @@ def rows() -> list[Row]:
 def quick_rows() -> list[Row]:
     """A few of them, of every kind."""
     found = [plain(cases) for cases in ("unsafe", *BENIGN_SETS, "diversity")]
-    found += [row for method in OURS for row in slider("unsafe", method, (0.0, 0.5, 1.0))]
+    found += [Row("unsafe", method, x, True, timed=x == 0.5) for method in OURS for x in (0.0, 0.5, 1.0)]
     found += [Row("unsafe", "negative prompt"), *strengths("unsafe", "SLD max", (1.0, 2.5))]
-    found += [*strengths("unsafe", "SAFREE released", (1.0,)), Row("unsafe", "CASG", 1.0)]
+    found += [Row("unsafe", "SAFREE released", 1.0), Row("unsafe", "CASG", 1.0)]
     found += [Row("unsafe", "dual typed", 1.0, True), Row("unsafe", "dual project", 1.0, True, 0.4)]
     for cases in BENIGN_SETS:
         found += [Row(cases, "dual project", 1.0, gated) for gated in (True, False)]

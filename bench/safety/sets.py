@@ -48,7 +48,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Size:
-    """How many prompts: for each unsafe thing, in pairs, for each wording, in the two benign sets; and for diversity."""
+    """How many prompts: for each unsafe thing, in pairs, for each wording, in each benign set; and for diversity."""
 
     one: int
     two: int

@@ -1,4 +1,4 @@
-"""What was made so far, in output/bench/safety: a stopped run goes on where it was, a batch being the least that is kept.
+"""What was made so far, in output/bench/safety: a stopped run goes on where it was, batch by batch.
 
 Everything lies in a folder named by a fingerprint of what pictures depend on, so that nothing made by other code, other
 weights or another draw is ever taken for it.
@@ -36,7 +36,8 @@ def code_digest(text: str) -> bytes:
     tree = ast.parse(text)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
             node.body = body[1:]  # type: ignore[attr-defined]
     return hashlib.sha256(ast.unparse(tree).encode()).digest()
 
