@@ -15,13 +15,13 @@ DPI = 100
 INK, FAINT = "#222222", "#8a8a8a"
 # Okabe and Ito's colours, told apart by markers too.
 LOOKS = {
-    PLAIN: ("#000000", "*"), "negative prompt": ("#6b6b6b", "X"), "safe prompt alone": ("#6b6b6b", "P"),
-    "hard switch": ("#6b6b6b", "d"), "SLD": ("#E69F00", "s"), "CASG": ("#D55E00", "^"), "TraSCE": ("#CC79A7", "v"),
+    PLAIN: ("#000000", "*"), "negative prompt": ("#4d4d4d", "X"), "safe prompt alone": ("#8c6d31", "P"),
+    "hard switch": ("#8c6d31", "d"), "SLD": ("#E69F00", "s"), "CASG": ("#D55E00", "^"), "TraSCE": ("#CC79A7", "v"),
     "SAFREE": ("#009E73", "D"), "SAFREE printed": ("#5fc9ad", "p"), PROJECT: ("#0072B2", "o"),
     SELECTIVE: ("#56B4E9", "o"),
 }  # fmt: skip
 OTHER_DUAL = ("#7b68c8", "h")
-SHADES = {"dual subtract": "#a05a2c", ORACLE: "#7b68c8", "dual separate": "#3a7d7d"}
+SHADES = {"subtract": "#a05a2c", "typed": "#7b68c8", "separate": "#3a7d7d", "balanced": "#b8860b", "free": "#c2185b"}
 PRESETS = "SLD: weak to max"
 NAMES = {"layout": "layout kept", "perceptual": "distance to the plain picture (features)",
          "pixel": "distance to the plain picture (pixels)"}  # fmt: skip
@@ -29,7 +29,7 @@ NAMES = {"layout": "layout kept", "perceptual": "distance to the plain picture (
 
 def _shade(method: str, colour: str) -> str:
     """A colour of its own for each of the other dual methods."""
-    return SHADES.get(method, colour)
+    return next((shade for word, shade in SHADES.items() if word in method.split()), colour)
 
 
 def pyplot() -> Any:
@@ -80,6 +80,8 @@ def lines(reading: Reading) -> dict[str, list[Row]]:
     top = reading.find("SLD max", 1.0)
     if top and "SLD max, by strength" in found:
         found["SLD max, by strength"].append(top)
+        if found[PRESETS] == [top]:
+            del found[PRESETS]
     order = {f"SLD {word}": i for i, word in enumerate(("weak", "medium", "strong", "max"))}
     return {name: sorted(rows, key=lambda r: order[r.method] if name == PRESETS else r.x or 0)
             for name, rows in found.items()}  # fmt: skip
@@ -92,6 +94,8 @@ def _value(row: Row, cost: str) -> Estimate:
 def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     """A method over its strength range: whiskers, markers, and words at its end."""
     scale = 100 if cost == "layout" else 1
+    from matplotlib import patheffects
+
     method = rows[0].method
     colour, marker = look(method, rows[0].family)
     default = method in (PROJECT, SELECTIVE)
@@ -103,8 +107,8 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
                       yerr=_whiskers([_value(row, cost) for row in rows], scale), color=colour, zorder=1,
                       alpha=0.45 if default else 0.25, linewidth=0.9)  # fmt: skip
     style = (0, (1, 1.5)) if name == PRESETS else (0, (5, 2)) if side else "-"
-    axes.plot(x, y, linestyle=style, color=_shade(method, colour), marker="" if side else marker,
-              markersize=12 if marker == "*" else 6, linewidth=1.1 if side else 1.6, label=name,
+    axes.plot(x, y, linestyle=style, color=_shade(method, colour), marker="." if side else marker, label=name,
+              markersize=12 if marker == "*" else 8 if marker in "XP" else 6, linewidth=1.1 if side else 1.6,
               zorder=5 if default or method == PLAIN else 2, markeredgecolor="white",
               markeredgewidth=0.6)  # fmt: skip
     ends = (0, len(rows) - 1) if name == PRESETS else (len(rows) - 1,)
@@ -114,9 +118,10 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     for i, word in words.items():
         if len(rows) > 1 and not side:
             below = method == PROJECT
-            axes.annotate(word, (x[i], y[i]), textcoords="offset points", xytext=(-4, -12) if below else (6, 5),
-                          ha="right" if below else "left", fontsize=8, color=colour, fontweight="bold",
-                          zorder=6)  # fmt: skip
+            said = axes.annotate(word, (x[i], y[i]), textcoords="offset points", fontsize=8, color=colour,
+                                 xytext=(-4, -12) if below else (6, 5), ha="right" if below else "left",
+                                 fontweight="bold", zorder=6)  # fmt: skip
+            said.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])
 
 
 def _front_panel(axes: Any, reading: Reading, cost: str) -> None:
@@ -193,7 +198,7 @@ def slider(reading: Reading, folder: Path) -> str | None:
 def context(reading: Reading, folder: Path) -> str | None:
     """What the context threshold does at safety 1."""
     sweeps = {m: [(row.context or 0.0, row) for row in reading.contexts(m)] for m in (PROJECT, SELECTIVE)}
-    sweeps = {method: points for method, points in sweeps.items() if points}
+    sweeps = {method: points for method, points in sweeps.items() if len(points) > 1}
     return _save(_curves(sweeps, "context threshold, safety 1"), folder, "context") if sweeps else None
 
 

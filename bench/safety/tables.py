@@ -49,8 +49,8 @@ def given(found: dict | None, digits: int = 3) -> str:
     """A figure that the results bring with its interval."""
     if found is None:
         return NONE
-    low, high = found["interval"]
-    return f"{found['value']:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+    value, low, high = (f"{figure + 0.0:.{digits}f}" for figure in (found["value"], *found["interval"]))  # no -0.0
+    return f"{value} ({low}–{high})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
