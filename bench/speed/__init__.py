@@ -53,6 +53,7 @@ def options(argv: list[str]) -> argparse.Namespace:
         parser.error(f"--sizes: {', '.join(unknown) or 'none'}; choose of {', '.join(SIZES)}.")
     if given.repeats is not None and given.repeats < 1:
         parser.error(f"--repeats: {given.repeats} is below 1.")
+    given.records = CACHE if given.out is None or given.out.resolve() == RESULTS else given.out / "records"
     given.out = given.out or (CACHE if given.quick else RESULTS)
     return given
 
@@ -115,7 +116,7 @@ def measured(given: argparse.Namespace, studio: Studio, device: torch.device) ->
     """The records of each size; a size that can't be measured is one that says why."""
     gpu = device.type != "cpu"
     dtype = DTYPES[given.dtype or ("float16" if gpu else "bfloat16")]
-    measuring, sizes = Measuring(CACHE / fingerprint(), device), Sizes(studio, dtype)
+    measuring, sizes = Measuring(given.records / fingerprint(), device), Sizes(studio, dtype)
     plans = {}
     for name in given.sizes:
         why = missing_memory(SIZES[name], dtype, device)

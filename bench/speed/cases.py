@@ -190,6 +190,7 @@ def singles(job: Job) -> Run:
 
 ONE, SINGLES = f"one run at safety {MIDDLE:g}", "five single runs"
 AGAINST: dict[str, Callable[[Job], Run]] = {STOCK: stock, ONE: ksampler(MIDDLE), SINGLES: singles}
+ECONOMIES = ("balanced", "free")
 PRESETS = ("gentle", "balanced", "strict", "maximum", "ramp up", "ramp down", "bell")
 AGAIN, GATE_CLOSED, SLIDER_0, STRIP = "the stock KSampler again", "gate closed", "slider 0", "strip of 5"
 DEFAULT = f"balanced, safety {MIDDLE:g}"
@@ -205,6 +206,8 @@ ALL = (
     Case("selective, safety 1", selective(1.0), widget="selective"),
     Case(f"guider, safety {MIDDLE:g}", guider(MIDDLE), node="SafelightGuider"),
     Case(f"model patch, safety {MIDDLE:g}", patch(MIDDLE), node="SafelightModelPatch"),
+    *(Case(f"economy {kind}, safety {MIDDLE:g}", ksampler(MIDDLE, economy=kind), first=True, widget="economy")
+      for kind in ECONOMIES),
     *(Case(STRIP, strip, against, first=against == ONE, node="SafelightStrip", widget="levels")
       for against in (STOCK, ONE, SINGLES)),
     *(Case(f"SLD {preset}", sld(preset), first=preset == "medium", node="SafelightSLDGuider", widget="preset")
@@ -214,7 +217,7 @@ ALL = (
     Case("SAFREE as released", safree("as released"), first=True, node="SafelightSAFREEGuider", widget="variant"),
     Case("SAFREE as printed", safree("as printed"), node="SafelightSAFREEGuider", widget="variant"),
 )  # fmt: skip
-GROWING = (DEFAULT, f"selective, safety {MIDDLE:g}", "SLD medium", "CASG")
+GROWING = (DEFAULT, f"economy free, safety {MIDDLE:g}", f"selective, safety {MIDDLE:g}", "SLD medium", "CASG")
 
 
 def cases(nodes: dict[str, Any], whole: bool) -> list[Case]:

@@ -104,6 +104,6 @@ def text(results: dict[str, Any], pictures: dict[str, str]) -> str:
             parts += [f"![Time by pictures at once and by steps]({pictures[size['size']]})", ""]
     parts += ["", "## How to reproduce", "", "```", "python run.py bench speed            # all sizes",
               "python run.py bench speed --quick    # a sanity check in under a minute", "```", "",
-              "Each case is kept in `output/bench/speed/` when it is done, so a stopped run goes on where it was, "
+              "Each case is kept in `output/bench/speed/` when it is done, so a stopped run goes on where it was,\n"
               "until the code changes. `--sizes` and `--repeats` choose less or more."]  # fmt: skip
     return "\n".join(parts).replace("\n\n\n", "\n\n") + "\n"
