@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..safelight.blend import cover
-from ..safelight.economy import BOTH, OFF, SAFE, SHARE, SHARE_ALONE, WRITTEN, Memory
+from ..safelight.economy import ALLOWED, BOTH, OFF, SAFE, WRITTEN, Memory
 from ..safelight.trace import Trace
 from .branches import (
     Entries,
@@ -74,7 +74,7 @@ class DualRun:
         self.forced: str | float | None = None
         self.alone: float | None = None
         economy = plan.guidance.economy
-        self._memory = None if economy == OFF else Memory(economy, len(plan.sigmas) - 1)
+        self._memory = None if economy == OFF else Memory(ALLOWED[economy], len(plan.sigmas) - 1)
         self._mask: torch.Tensor | None = None
         self._checked = False
         self._caches = StepCaches()
@@ -150,7 +150,7 @@ class DualRun:
         if memory is not None:
             active = tuple(is_active(entry, timestep[0]) for entries in three for entry in entries or ())
             # Where it steers in a part only, the other part is the written one's alone.
-            turn = memory.turn(weight / (1.0 + weight) if partly else weight, (based, active))
+            turn = memory.turn(weight / (1.0 + weight) if partly else weight, based, active)
         self._begin_call(guider.inner_model, turn, timestep, weight, model_options)
         if turn == BOTH:
             denoised_u, denoised_0, denoised_s = evaluate(guider.inner_model, three, x, timestep, model_options,
@@ -161,8 +161,7 @@ class DualRun:
         assert memory is not None
         one, denoised_0 = evaluate(guider.inner_model, [safe if turn == SAFE else written, negative], x, timestep,
                                    model_options, self.record)  # fmt: skip
-        denoised_u, denoised_s = memory.complete(turn, one, denoised_0 if based else x, float(timestep[0]),
-                                                 SHARE if based else SHARE_ALONE)  # fmt: skip
+        denoised_u, denoised_s = memory.complete(turn, one, denoised_0 if based else x, float(timestep[0]), based)
         return [denoised_u, denoised_0, denoised_s]
 
     def check_guided(self) -> None:

@@ -16,11 +16,12 @@ from __future__ import annotations
 import torch
 
 OFF = "off"
-# The part of a run's steps that evaluates both prompts, from the first that is guided on.
-MODES = {OFF: 1.0, "balanced": 0.2, "free": 0.1}
-# What the other prompt's direction takes of a correction. Without the negative's live prediction the two directions
-# also hold what the picture itself is changing by, and that is in both.
-SHARE, SHARE_ALONE = 0.5, 1.0
+# Rows of model evaluation beyond a stock run's, as a part of those; they go to the first guided calls.
+ALLOWED = {"balanced": 0.1, "free": 0.05}
+MODES = (OFF, *ALLOWED)
+# What the other prompt's direction takes of a correction: with the negative's prediction, and without. Without it the
+# two directions also hold what the picture itself changes by, and that is in both.
+SHARE, SHARE_ALONE = 0.5, 0.75
 
 BOTH, WRITTEN, SAFE = "both", "written", "safe"
 
@@ -28,29 +29,30 @@ BOTH, WRITTEN, SAFE = "both", "written", "safe"
 class Memory:
     """The two prompts' guidance directions over one run.
 
-    mode: a key of MODES other than OFF. steps: of the run. On each call of the model that both prompts have a part in:
-    `turn` says what to evaluate, then `keep` (for BOTH) or `complete` takes the predictions.
+    allowed: rows beyond a stock run's, as a part of those; one is always taken. steps: of the run. On each call of the
+    model that both prompts have a part in: `turn` says what to evaluate, then `keep` (for BOTH) or `complete` takes the
+    predictions.
     """
 
-    def __init__(self, mode: str, steps: int) -> None:
-        self._full = max(1, int(MODES[mode] * steps + 1e-9))
+    def __init__(self, allowed: float, steps: int) -> None:
+        self._allowed = allowed * steps
         self._calls = 0
         self._due = 0.0
-        self._kind: object = None
+        self._kind: tuple[bool, object] = False, None
         self._sigma = 0.0
         self._written: torch.Tensor | None = None
         self._safe: torch.Tensor | None = None
 
-    def turn(self, weight: float, kind: object) -> str:
+    def turn(self, weight: float, based: bool, kind: object = None) -> str:
         """BOTH, WRITTEN or SAFE, for a call with this weight of the safe prompt.
 
-        kind: what the directions depend on; where it is another one than on the call before, nothing that is known
-        holds any more.
+        based: whether the negative is evaluated too. kind: what the directions depend on; where it is another one than
+        on the call before, nothing that is known holds any more.
         """
         self._calls += 1
-        known = self._safe is not None and kind == self._kind
-        self._kind = kind
-        if self._calls <= self._full or not known:
+        known = self._safe is not None and (based, kind) == self._kind
+        self._kind = based, kind
+        if not known or self._calls <= self._allowed * (2 if based else 1) + 1e-9:
             return BOTH
         self._due += weight
         if self._due < 0.5:
@@ -63,12 +65,13 @@ class Memory:
         self._written, self._safe, self._sigma = denoised_u - base, denoised_s - base, sigma
 
     def complete(
-        self, turn: str, denoised: torch.Tensor, base: torch.Tensor, sigma: float, share: float
+        self, turn: str, denoised: torch.Tensor, base: torch.Tensor, sigma: float, based: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The written and the safe prompt's prediction, where `denoised` is that of the one whose turn it was.
 
-        base: as for keep. share: SHARE, or SHARE_ALONE without a negative.
+        base: as for keep. based: whether that is the negative's prediction.
         """
+        share = SHARE if based else SHARE_ALONE
         assert self._written is not None and self._safe is not None
         scale = sigma / self._sigma
         written, safe = self._written * scale, self._safe * scale
