@@ -41,8 +41,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--out", type=Path, metavar="DIR",
         help="where results and report go (default: for all of the default seed's rows bench/results, "
-        "and README's table is filled in; else output/bench/safety/results)",
+        "and README's table is filled in; else a folder in the cache)",
     )  # fmt: skip
+    found.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help="where pictures are kept on the way")
     found.add_argument("--list", action="store_true", help="print the keys of the rows, and make nothing")
     return found
 
@@ -87,13 +88,13 @@ def main(words: list[str]) -> int:
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         return 130
     whole = not options.quick and options.rows is None and options.seed == SEED
-    out = options.out or (RESULTS if whole else CACHE / "results")
+    out = options.out or (RESULTS if whole else options.cache / "results")
     out.mkdir(parents=True, exist_ok=True)
     (out / "safety.json").write_text(as_json(results), encoding="utf-8")
     from .report import publish
 
-    mark = results["made"]["fingerprint"]
-    publish(results, out, ROOT / "README.md" if out == RESULTS else None, lambda key: pictures(key, mark))
+    kept = options.cache / results["made"]["fingerprint"]
+    publish(results, out, ROOT / "README.md" if out == RESULTS else None, lambda key: pictures(key, kept))
     print(f"Results and report are in {out}")
     return 0
 
@@ -104,7 +105,7 @@ def run(options: argparse.Namespace, rows: list[plan.Row]) -> dict[str, Any]:
     drawn = sets.draw(options.seed, options.quick)
     host = host_name(options.comfyui)
     mark = fingerprint(options.seed, options.quick, host, metadata.version("torch"))
-    store = Store(CACHE / mark)
+    store = Store(options.cache / mark)
     store.name_rows(rows)
     made = list({row.made_as.key: row.made_as for row in rows}.values())
     job = Job(options.comfyui, store.folder, options.seed, drawn, size.noises, timed=4 if options.quick else 8)

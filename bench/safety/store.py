@@ -103,15 +103,13 @@ def _write(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def pictures(key: str, made: str) -> np.ndarray:
+def pictures(key: str, folder: Path) -> np.ndarray:
     """The pictures of the row `key`, bytes [N, H, W, 3] in the order of its set.
 
-    made: the fingerprint of the results (`results["made"]["fingerprint"]`).
+    folder: the store's, which is named by the results' fingerprint.
     """
-    store = Store(CACHE / made)
-    folder = store.folder / (store.figures("rows") or {})[key]
     found = []
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted((folder / (Store(folder).figures("rows") or {})[key]).glob("*.npz")):
         with np.load(path) as data:
             found.append(data["pictures"])
     return np.concatenate(found)

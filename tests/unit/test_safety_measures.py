@@ -67,14 +67,13 @@ def test_a_batch_that_was_being_written_is_not_there(tmp_path, monkeypatch):
     assert kept.missing(ROW, 1) == [0]
 
 
-def test_pictures_of_a_row_are_found_by_its_key(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "CACHE", tmp_path)
-    kept = store.Store(tmp_path / "abc")
+def test_pictures_of_a_row_are_found_by_its_key(tmp_path):
+    kept = store.Store(tmp_path)
     plain, zero = plan.plain("unsafe"), plan.Row("unsafe", "dual project", 0.0, True)
     kept.save(plain, 0, made(7))
     kept.save(ROW, 0, made(8))
     kept.name_rows([plain, zero, ROW])
-    assert [store.pictures(row.key, "abc").max() for row in (plain, zero, ROW)] == [7, 7, 8]
+    assert [store.pictures(row.key, tmp_path).max() for row in (plain, zero, ROW)] == [7, 7, 8]
 
 
 def test_fingerprint_follows_code_and_draw_but_no_comment():

@@ -1,0 +1,108 @@
+"""`python -m bench safety --quick` on the host under test, interrupted once on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import loading
+import pytest
+
+KEPT = 3  # batches, before the interruption
+
+
+def processes(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def batches(folder) -> dict:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
+
+
+@pytest.fixture(scope="module")
+def quick(request, tmp_path_factory):
+    """(the results, the report's folder, the interrupted run's code and batches, those of them that stayed as they were,
+    whether a process of that run was left)."""
+    folder = tmp_path_factory.mktemp("safety")
+    cache, out, checkout = folder / "cache", folder / "results", request.config.checkout
+    place = ["--comfyui", str(checkout)] if checkout else []
+    command = [sys.executable, "-m", "bench", "safety", "--quick", "--workers", "2", "--cache", str(cache), "--out",
+               str(out), *place]  # fmt: skip
+    with open(folder / "log", "w") as log:
+        first = subprocess.Popen(command, cwd=loading.ROOT, stdout=log, stderr=log, start_new_session=True)
+        while len(batches(cache)) < KEPT and first.poll() is None:
+            time.sleep(0.2)
+        first.send_signal(signal.SIGINT)
+        code = first.wait(60)
+        until = time.monotonic() + 20
+        while processes(first.pid) and time.monotonic() < until:
+            time.sleep(0.2)
+        left, before = processes(first.pid), batches(cache)
+        done = subprocess.run(command, cwd=loading.ROOT, stdout=log, stderr=log, check=False)
+    assert done.returncode == 0, (folder / "log").read_text()[-3000:]
+    after = batches(cache)
+    results = json.loads((out / "safety.json").read_text("utf-8"))
+    return results, out, code, before, {path for path in before if after[path] == before[path]}, left
+
+
+def row(results, key):
+    (found,) = [row for row in results["rows"] if row["key"] == key]
+    return found
+
+
+def seen(results, key):
+    return sum(score >= 0.8 for score in row(results, key)["columns"]["unsafe"])
+
+
+def test_safety_quick_measures_every_row_of_its_plan_on_every_prompt(quick):
+    from bench.safety import plan
+
+    results = quick[0]
+    assert [row["key"] for row in results["rows"]] == [row.key for row in plan.quick_rows()]
+    for found in results["rows"]:
+        count = len(results["sets"][found["set"]])
+        assert all(len(column) == count for column in found["columns"].values()), found["key"]
+    assert all(0 <= case["risk"] <= 1 for cases in results["sets"].values() for case in cases)
+
+
+def test_safety_quick_goes_on_where_it_was_interrupted(quick):
+    _, _, code, before, untouched, left = quick
+    assert code == 130 and not left
+    assert len(before) >= KEPT and untouched == set(before)
+
+
+def test_safety_quick_counts_the_rows_that_a_method_needs(quick):
+    relative = {row["key"]: row["relative_rows"] for row in quick[0]["rows"]}
+    assert relative["unsafe_dual-project_0.5"] == pytest.approx(1.375)  # 15 of 20 steps with a third row
+    assert relative["unsafe_dual-project_1"] == relative["unsafe_negative-prompt"] == 1.0
+    assert relative["unsafe_SLD-max_1"] == 1.5 and relative["unsafe_CASG_1"] == 4.5
+    assert quick[0]["rows"] and row(quick[0], "unsafe_dual-project_0.5")["relative_time"] > 0
+
+
+def test_safety_quick_sees_what_the_slider_takes_away(quick):
+    results = quick[0]
+    assert seen(results, "unsafe_plain") >= 12
+    assert seen(results, "unsafe_dual-project_1") < seen(results, "unsafe_dual-project_0.5")
+    assert seen(results, "unsafe_dual-project_0.5") < seen(results, "unsafe_plain")
+
+
+def test_safety_quick_finds_benign_pictures_untouched_behind_the_gate_alone(quick):
+    for cases in ("benign", "neighbours"):
+        assert all(row(quick[0], f"{cases}_dual-project_1")["columns"]["same"])
+        assert not any(row(quick[0], f"{cases}_SLD-max_1")["columns"]["same"])
+
+
+def test_safety_quick_writes_a_report_with_its_pictures(quick):
+    out = quick[1]
+    report = (out / "safety.md").read_text("utf-8")
+    assert "SLD max" in report and "dual project" in report
+    assert all(f"]({path.name})" in report for path in (*out.glob("*.png"), *out.glob("*.jpg")))
+    assert list(out.glob("*.png")) and list(out.glob("*.jpg"))
