@@ -21,7 +21,7 @@ from tqdm import tqdm
 from bench.studio import ROOT, Studio
 
 from . import plots, report
-from .cases import GROWING, Case, Job, cases
+from .cases import GROWING, Case, Job, chosen
 from .measure import Measuring, fingerprint
 from .models import CELLS_512, SIZES, Size, Subject, subject
 
@@ -71,7 +71,7 @@ class Planned:
 def planned(name: str, nodes: dict[str, Any], steps: int, gpu: bool, quick: bool) -> list[Planned]:
     """All records of a size. Growth is measured on the demo model, and on a GPU on SD1.5's shape as well."""
     size = SIZES[name]
-    there = cases(nodes, size.whole and not quick)
+    there = chosen(nodes, size.whole and not quick)
     plan = [Planned("cases", case, batch, steps) for batch in (GPU_BATCHES if gpu else (1,)) for case in there]
     if name == "demo" or (gpu and name == "sd15"):
         growing = [case for case in there if case.name in GROWING][: 1 if quick else None]

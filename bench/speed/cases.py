@@ -220,6 +220,6 @@ ALL = (
 GROWING = (DEFAULT, f"economy free, safety {MIDDLE:g}", f"selective, safety {MIDDLE:g}", "SLD medium", "CASG")
 
 
-def cases(nodes: dict[str, Any], whole: bool) -> list[Case]:
+def chosen(nodes: dict[str, Any], whole: bool) -> list[Case]:
     """Those that this pack on this host has; only a user's first ones unless `whole`."""
     return [case for case in ALL if case.is_there(nodes) and (whole or case.first)]
