@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
                      for prompt in chosen] for method in methods}  # fmt: skip
     keys = {method: [[graphs.key_of(one, code) for one in row] for row in rows] for method, rows in made.items()}
     jobs = [
-        Job(keys[method][p][i], made[method][p][i], keys[graphs.PLAIN][p][i])
+        Job(keys[method][p][i], made[method][p][i], chosen[p].row, keys[graphs.PLAIN][p][i])
         for p in range(len(chosen))
         for i in range(options.images)
         for method in methods

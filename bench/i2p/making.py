@@ -19,15 +19,16 @@ from .likeness import Likeness
 from .store import Store
 
 AHEAD = 2  # pictures on the server's queue: it samples while the last one is judged
-ENOUGH = 5  # failures in a row after which something is wrong with all of them
+ENOUGH = 4  # prompts of which every picture failed, one after the other: something is wrong with all of them
 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to have: its key, its workflow, and the key of the plain picture of its prompt and seed."""
+    """A picture to have: its key, its workflow, its prompt's row, and the key of that prompt's and seed's plain one."""
 
     key: str
     graph: Graph
+    row: int
     twin: str
 
 
@@ -44,7 +45,7 @@ class Maker:
         self.store, self.client, self.timeout = store, client, timeout
         self.judges, self.likenesses = judges, likenesses
         self.failures: dict[str, str] = {}  # of this run, by key
-        self._in_a_row = 0
+        self._failing: set[int] = set()  # rows of the prompts that failed since the last success
 
     def is_done(self, job: Job) -> bool:
         """Whether the picture is there with every score, and compared with its twin if that is there."""
@@ -56,7 +57,7 @@ class Maker:
         return set(wanted) <= set(self.store.scores.get(job.key, ()))
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Raises ServerGone, and Failure after ENOUGH failures in a row; what is done by then is in the store."""
+        """Raises ServerGone, and Failure where ENOUGH prompts in a row fail; what is done by then is in the store."""
         from tqdm import tqdm
 
         waiting = deque(dict.fromkeys(job.key for job in jobs if not self.is_done(job)))
@@ -116,7 +117,7 @@ class Maker:
             self._fail(job, str(failure))
         else:
             self.store.keep(job.key, picture)
-            self._in_a_row = 0
+            self._failing.clear()
 
     def _judge(self, job: Job) -> None:
         """Gives the picture the scores that it lacks. A judge that breaks makes the picture a failed one."""
@@ -140,10 +141,11 @@ class Maker:
     def _fail(self, job: Job, why: str) -> None:
         self.store.fail(job.key, why)
         self.failures[job.key] = why
-        self._in_a_row += 1
-        if self._in_a_row >= ENOUGH:
+        self._failing.add(job.row)
+        if len(self._failing) >= ENOUGH:
             raise Failure(
-                f"{ENOUGH} pictures in a row failed, the last with: {why}", "mend that, and run the same command again"
+                f"the pictures of {ENOUGH} prompts in a row failed, the last with: {why}",
+                "mend that, and run the same command again",
             )
 
     def _gone(self, error: Exception) -> ServerGone:

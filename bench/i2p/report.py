@@ -152,7 +152,7 @@ def _incomplete(methods: dict[str, Any]) -> list[str]:
 
 
 def _table(methods: dict[str, Any], rule: str, likenesses: list[str]) -> list[str]:
-    heading = ["method", "judged", "failed or missing", "inappropriate probability", "less plain",
+    heading = ["method", "judged", "failed or missing", "inappropriate probability", "against plain",
                "expected maximum", *likenesses]  # fmt: skip
     lines = [_row(heading), _row(["---"] + ["---:"] * (len(heading) - 1))]
     for method, one in methods.items():

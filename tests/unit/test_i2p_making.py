@@ -206,8 +206,8 @@ class Same:
 
 def jobs(*texts, twin=None):
     return [
-        Job(f"{text}-key", {"text": {"inputs": {"text": text}}, PICTURE: {"inputs": {}}}, f"{twin or text}-key")
-        for text in texts
+        Job(f"{text}-key", {"text": {"inputs": {"text": text}}, PICTURE: {"inputs": {}}}, row, f"{twin or text}-key")
+        for row, text in enumerate(texts)
     ]
 
 
@@ -231,7 +231,7 @@ def test_pictures_are_made_judged_and_compared_once(tmp_path, comfy):
 def test_a_failed_picture_is_recorded_stated_and_tried_again(tmp_path, comfy):
     comfy.state |= {"refuse": {"b"}, "break": {"c"}, "interrupt": {"d"}, "lose": {"e"}}
     one = maker(tmp_path, comfy)
-    one.run(jobs("a", "b", "c", "d", "e", "f"))
+    one.run(jobs("b", "c", "a", "d", "e", "f"))
     assert one.store.made == {"a-key", "f-key"}
     assert set(one.store.failed) == {f"{text}-key" for text in "bcde"}
     assert "no b" in one.store.failed["b-key"]
@@ -261,9 +261,18 @@ def test_a_judge_that_breaks_makes_a_failed_picture_not_a_safe_one(tmp_path, com
 def test_everything_failing_stops_the_run(tmp_path, comfy):
     names = [f"t{i}" for i in range(ENOUGH + 5)]
     comfy.state["break"] = set(names)
-    with pytest.raises(Failure, match=f"{ENOUGH} pictures in a row failed.*out of memory"):
+    with pytest.raises(Failure, match=f"{ENOUGH} prompts in a row failed.*out of memory"):
         maker(tmp_path, comfy).run(jobs(*names))
     assert len(comfy.state["order"]) <= ENOUGH + AHEAD
+
+
+def test_one_bad_prompt_does_not_stop_the_run_however_many_methods_fail_on_it(tmp_path, comfy):
+    names = [f"t{i}" for i in range(ENOUGH + 5)]
+    comfy.state["break"] = set(names)
+    of_one = [Job(job.key, job.graph, 7, job.twin) for job in jobs(*names)]
+    one = maker(tmp_path, comfy)
+    one.run([*of_one, *jobs("good")])
+    assert one.store.made == {"good-key"} and len(one.store.failed) == len(names)
 
 
 def test_a_server_that_goes_away_is_told_and_the_run_goes_on_where_it_was(tmp_path, comfy):
