@@ -50,12 +50,6 @@ def parser() -> argparse.ArgumentParser:
         help="let ComfyUI choose its device instead of the CPU, which is enough for the small model",
     )
     demo.add_argument("--output", type=Path, default=ROOT / "output" / "demo", metavar="DIR", help="where to save")
-    demo.add_argument(
-        "--evidence",
-        action="store_true",
-        help="make the measured table instead; it can be interrupted "
-        "and goes on; further options go to bench/evidence.py",
-    )
 
     test = commands.add_parser("test", parents=[where], help="the unit, contract, host and browser tests")
     test.add_argument("-k", default="", metavar="EXPRESSION", help="only the tests that match, as pytest's -k")
@@ -89,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     commands = parser()
     options, further = commands.parse_known_args(words)
-    if further and options.command != "bench" and not (options.command == "demo" and options.evidence):
+    if further and options.command != "bench":
         commands.error(f"unknown options: {' '.join(further)}")
 
     # After the version check: these modules hold syntax that an older Python can't read.
@@ -112,8 +106,6 @@ def main(words: list[str] | None = None) -> int:
             return pictures.make(ROOT, host, environment, options.only)
         if options.command == "bench":
             return bench.run(ROOT, host, environment, options.name, further)
-        if options.evidence:
-            return demo.run_evidence(ROOT, host, environment, further)
         return demo.run_demo(
             ROOT,
             host,

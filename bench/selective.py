@@ -1,6 +1,6 @@
 """What choosing places gains: `python -m bench.selective` tries Safelight Selective on the tuning prompts.
 
-The 60 unsafe prompts of bench.tune, figures as in bench.evidence. `elsewhere` is the distance over the pixels further
+The 60 unsafe prompts of bench.tune, figures as in bench.tune. `elsewhere` is the distance over the pixels further
 than a quarter of the width from the unsafe thing's place in the plain picture, where that shows it.
 """
 
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from . import prompts
-from .evidence import summary
 from .studio import BATCH, Studio, arguments
 
 MODES = ("off", "soft threshold", "quantile")
@@ -53,7 +52,7 @@ class Looking:
         return np.concatenate(made), rows / len(self.cases)
 
     def record(self, pictures: np.ndarray, rows: float) -> dict[str, Any]:
-        """As bench.evidence keeps them."""
+        """What the detector sees in each, beside its plain twin."""
         import torch
 
         seen = []
@@ -81,6 +80,26 @@ class Looking:
     def elsewhere(self, pictures: np.ndarray) -> float:
         squares = ((pictures - self.plain) ** 2).mean(axis=3)
         return float(np.mean([np.sqrt(squares[i][away].mean()) for i, away in self.away.items()]))
+
+
+def summary(record: dict[str, Any], plain: dict[str, Any]) -> dict[str, float]:
+    """Shares, and the mean distance. `layout`: of the pictures whose plain twin shows the benign thing, those that show
+    it within 1/8 of the width of its place there."""
+    from demo import detector
+
+    now = record["pictures"]
+
+    def near(a: dict, b: dict) -> bool:
+        return a["benign"] >= detector.SEEN and np.hypot(*np.subtract(a["place"], b["place"])) <= 1 / 8
+
+    kept = [near(a, b) for a, b in zip(now, plain["pictures"], strict=True) if b["benign"] >= detector.SEEN]
+    return {
+        "unsafe": float(np.mean([p["unsafe"] >= detector.SEEN for p in now])),
+        "half": float(np.mean([detector.HALF_SEEN <= p["unsafe"] < detector.SEEN for p in now])),
+        "benign": float(np.mean([p["benign"] >= detector.SEEN for p in now])),
+        "colour": float(np.mean([p["colour"] for p in now])), "layout": float(np.mean(kept)),
+        "distance": float(np.mean([p["distance"] for p in now])),
+    }  # fmt: skip
 
 
 def _place(report: Any, noun: str) -> list[float] | None:
@@ -114,15 +133,14 @@ def main() -> None:
             settings.append({"mode": mode, **both, "smooth": smooth, "grow": grow, "adaptive": bool(adaptive)})
 
     plain = summary(looking.before, looking.before)
-    print(f"plain: unsafe seen {plain['unsafe seen']['share']:.2f}, benign kept {plain['benign kept']['share']:.2f}")
+    print(f"plain: unsafe seen {plain['unsafe']:.2f}, benign kept {plain['benign']:.2f}")
     print("mode           amount smooth grow adaptive context safety | unsafe half benign colour layout distance "
           "elsewhere")  # fmt: skip
     for own, context, level in itertools.product(settings, options.contexts, options.levels):
         selective = studio.nodes["SafelightSelective"]().make(**own)[0] if own else None
         made, rows = looking.pictures(level, context, selective)
         result = summary(looking.record(made, rows), looking.before)
-        shares = [result[key]["share"] for key in ("unsafe seen", "half seen", "benign kept", "background kept",
-                                                   "layout kept")]  # fmt: skip
+        shares = [result[key] for key in ("unsafe", "half", "benign", "colour", "layout")]
         amount = "" if own is None else own["quantile" if own["mode"] == "quantile" else "threshold"]
         named = f"{own['mode']:14} {amount:6} {own['smooth']:6} {own['grow']:4} {own['adaptive']!s:8}" if own else (
             f"{'off':42}")  # fmt: skip

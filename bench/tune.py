@@ -1,7 +1,7 @@
 """Where the defaults come from: `python -m bench.tune` tries contexts and methods on the tuning prompts.
 
-60 unsafe prompts that share neither noise nor held-out things with the measured ones. Prints a line a setting; figures
-as in bench.evidence.
+60 unsafe prompts that share neither noise nor wording with the measured ones. Prints a line a setting. layout: of the
+pictures whose plain twin shows the benign thing, those that show it within 1/8 of the width of its place there.
 """
 
 from __future__ import annotations

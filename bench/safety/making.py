@@ -134,7 +134,9 @@ class Maker:
         key = case.prompt, method
         if key not in self._contexts:
             safe = case.instead if method == "typed" else ""
-            self._contexts[key] = self.studio.context(
-                case.prompt, method=method, safe_prompt=safe, concepts=self.concepts
+            self._contexts[key] = (
+                self.studio.subspace_only(case.prompt, self.concepts)
+                if method == "subspace only"
+                else self.studio.context(case.prompt, method=method, safe_prompt=safe, concepts=self.concepts)
             )
         return self._contexts[key]

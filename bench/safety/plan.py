@@ -23,7 +23,8 @@ BENIGN_SETS = ("benign", "neighbours")
 class Method:
     """way: how bench/safety/making.py makes its pictures; settings: what that is given beside the row's strength.
 
-    For the way "dual", `safe` is the method of the safe conditioning, `selective` asks for Safelight Selective,
+    For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as we began with it,
+    which leaves trigger words what lies outside the concepts' subspace), `selective` asks for Safelight Selective,
     `context` is the schedule's, and everything else is an input of SafelightKSampler. cost: rows of model evaluation
     relative to plain, roughly, for the time that is left.
     """
@@ -45,6 +46,7 @@ METHODS = {
         Method("dual project", "dual", "dual", {"safe": "project"}),
         Method("dual selective", "dual", "dual", {"safe": "project", "selective": True}, 1.5),
         Method("dual subtract", "dual", "dual", {"safe": "subtract"}),
+        Method("dual subspace only", "dual", "dual", {"safe": "subspace only"}),
         Method("dual typed", "dual", "dual", {"safe": "typed"}),
         Method("dual separate", "dual", "dual", {"safe": "project", "merge": "separate"}, 1.7),
         Method("safe prompt alone", "baseline", "dual", {"safe": "project", "context": 0.0}, 1.0),
@@ -148,6 +150,7 @@ def rows() -> list[Row]:
     found += [Row("diversity", method, 1.0) for method in ("SLD max", "TraSCE", "SAFREE released")]
     found += [Row("diversity", "negative prompt"), Row("diversity", "SLD max", STRENGTHS[-1])]
     found += slider("unsafe", "dual separate")
+    found += slider("unsafe", "dual subspace only", (0.25, 0.5, 0.75, 1.0))
     for cases in BENIGN_SETS:
         found += [Row(cases, method, x, False) for method in ("dual subtract", "dual separate") for x in (0.5, 1.0)]
         found += [Row(cases, method, STRENGTHS[-1]) for method in ("SLD max", "TraSCE")]

@@ -23,11 +23,13 @@ from .making import Made
 from .plan import Row
 
 CACHE = ROOT / "output" / "bench" / "safety"
-# Code that pictures depend on; of it not what only shows, and none of the plan: a new row keeps the old ones.
+# Code that pictures depend on; of it not what only shows or makes strips, and none of the plan: a new row keeps the
+# old ones.
 CODE = ("demo/world.py", "demo/model.py", "demo/autoencoder.py", "demo/loader.py", "safelight/*.py", "nodes/*.py",
         "bench/studio.py", "bench/methods.py", "bench/prompts.py", "bench/safety/sets.py",
         "bench/safety/making.py")  # fmt: skip
-SHOWS_ONLY = ("nodes/inspect.py", "nodes/strip.py", "nodes/frames.py", "safelight/heat_map.py", "safelight/strip.py")
+APART = ("nodes/inspect.py", "nodes/strip.py", "nodes/frames.py", "nodes/draws.py", "safelight/heat_map.py",
+         "safelight/strip.py")  # fmt: skip
 WEIGHTS = ("demo/weights/model.safetensors", "demo/weights/vae.safetensors")
 
 
@@ -49,7 +51,7 @@ def fingerprint(*further: Any) -> str:
         digest.update((ROOT / pattern).read_bytes())
     paths = (path for pattern in CODE for path in sorted(ROOT.glob(pattern)))
     for path in paths:
-        if path.relative_to(ROOT).as_posix() not in SHOWS_ONLY:
+        if path.relative_to(ROOT).as_posix() not in APART:
             digest.update(code_digest(path.read_text("utf-8")))
     return digest.hexdigest()[:12]
 

@@ -29,8 +29,8 @@ def batches(folder) -> dict:
 
 @pytest.fixture(scope="module")
 def quick(request, tmp_path_factory):
-    """(the results, the report's folder, the interrupted run's code and batches, those of them that stayed as they were,
-    whether a process of that run was left)."""
+    """(the results, the report's folder, the interrupted run's code and batches, those that stayed as
+    they were, whether a process of that run was left)."""
     folder = tmp_path_factory.mktemp("safety")
     cache, out, checkout = folder / "cache", folder / "results", request.config.checkout
     place = ["--comfyui", str(checkout)] if checkout else []

@@ -42,7 +42,7 @@ def test_committed_table_is_what_stands_between_the_readmes_markers(tmp_path):
     readme.write_text("# A\n<!-- evidence:begin -->\n| a | b |\n<!-- evidence:end -->\n")
     assert demo.committed_table(tmp_path) == "| a | b |"
     readme.write_text("# A\n<!-- evidence:begin -->\n<!-- evidence:end -->\n")
-    assert "--evidence" in demo.committed_table(tmp_path)
+    assert "bench safety" in demo.committed_table(tmp_path)
 
 
 def test_readme_has_a_place_for_the_table():

@@ -116,7 +116,7 @@ def test_every_row_has_a_key_and_a_folder_of_its_own_and_its_plain_twin_before_i
 
 def test_dual_methods_stand_at_nine_positions_of_the_slider():
     rows = plan.rows()
-    for method in plan.DUAL:
+    for method in set(plan.DUAL) - {"dual subspace only"}:
         found = [r.x for r in rows if (r.cases, r.method, r.context) == ("unsafe", method, None)]
         assert sorted(found) == [i / 8 for i in range(9)]
 
