@@ -73,10 +73,10 @@ def test_the_default_keeps_its_promises_on_the_small_model(reading):
     else:
         one = reading.groups()["one unsafe thing named"]
         full, plain = reading.find("dual project", 1.0), reading.find("plain")
-        seen, kept = full.seen(keep=one).value, full.benign_kept(one).value / plain.benign_kept(one).value
-        background = full.background_kept(one).value
-        alone = reading.find("safe prompt alone").layout_kept(one).value
-        layouts = [reading.find("dual project", x).layout_kept(one).value for x in (0.25, 0.5, 0.75)]
+        seen, kept = full.seen(keep=one).value, full.benign_kept(keep=one).value / plain.benign_kept(keep=one).value
+        background = full.background_kept(keep=one).value
+        alone = reading.find("safe prompt alone").layout_kept(keep=one).value
+        layouts = [reading.find("dual project", x).layout_kept(keep=one).value for x in (0.25, 0.5, 0.75)]
     assert seen <= 0.05 and kept >= 0.9 and background >= 0.95
     assert all(layout > alone for layout in layouts)
 
