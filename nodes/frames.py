@@ -110,7 +110,7 @@ class StripRun:
                 continue
             # Outside of the handler, so that nothing holds what the failed call has allocated.
             self.record.rows, self.record.extra_rows = rows, extra
-            self._most = len(some) // 2
+            self._most = (len(some) + 1) // 2
             self.record.notes.append(f"memory ran out with {len(some)} frames at once: {self._most} at most since.")
             host.free_cache()
 

@@ -31,8 +31,8 @@ def runs(page: dict[str, Any], prompt: dict[str, Any]) -> list[tuple[dict[str, A
     for number, entry in prompt.items():
         if entry["class_type"] == STRIP:
             labels = [f"safety {level:g}" for level in map(float, entry["inputs"]["levels"].split(","))]
-            return [({**prompt, node: {**prompt[node], "inputs": {**prompt[node]["inputs"], "images": [number, FRAMES]}}},
-                     {node: labels})]  # fmt: skip
+            inputs = {**prompt[node]["inputs"], "images": [number, FRAMES]}
+            return [({**prompt, node: {**prompt[node], "inputs": inputs}}, {node: labels})]
     (guided,) = [entry["class_type"] for entry in prompt.values() if "safety" in entry["inputs"]]
     return [
         (workflow.with_inputs(prompt, {guided: {"safety": level}}), {node: [f"safety {level:g}"]})
