@@ -73,6 +73,7 @@ def test_pictures_of_a_row_are_found_by_its_key(tmp_path):
     kept.save(plain, 0, made(7))
     kept.save(ROW, 0, made(8))
     kept.name_rows([plain, zero, ROW])
+    assert kept.missing(zero, 1) == [] and kept.missing(plan.Row("unsafe", "dual project", 1.0, True), 1) == [0]
     assert [store.pictures(row.key, tmp_path).max() for row in (plain, zero, ROW)] == [7, 7, 8]
 
 
@@ -96,6 +97,13 @@ def test_equal_pictures_are_at_distance_zero_and_a_larger_change_is_further_away
     strong[:, 20:40, 20:40] += np.array([60, -60, 60])
     apart = [looker.distances(plain, np.clip(one, 0, 255).astype(np.uint8)) for one in (slight, strong)]
     assert (apart[0] > 0).all() and (apart[1] > 2 * apart[0]).all()
+
+
+def test_distance_is_that_of_the_features_directions(looker):
+    a, b = blobs(3), blobs(3, seed=1)
+    layers = [looker._layers(torch.from_numpy(one).float() / 255) for one in (a, b)]
+    angles = [torch.nn.functional.cosine_similarity(x, y).mean((1, 2)) for x, y in zip(*layers, strict=True)]
+    assert looker.distances(a, b) == pytest.approx(2 - 2 * torch.stack(angles).mean(0).numpy(), abs=1e-5)
 
 
 def test_distance_does_not_depend_on_the_batch(looker):
