@@ -44,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
         "and README's table is filled in; else a folder in the cache)",
     )  # fmt: skip
     found.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help="where pictures are kept on the way")
+    found.add_argument(
+        "--report", action="store_true",
+        help="write the report (and README's table) again from the results that lie there, and make nothing",
+    )  # fmt: skip
     found.add_argument("--list", action="store_true", help="print the keys of the rows, and make nothing")
     return found
 
@@ -81,22 +85,40 @@ def main(words: list[str]) -> int:
     if options.list:
         print("\n".join(row.key for row in rows))
         return 0
+    if options.report:
+        path = folder(options) / "safety.json"
+        if not path.exists():
+            parser().error(f"--report: there is no {path}; without --report this command makes it")
+        report(json.loads(path.read_text("utf-8")), path.parent, options.cache)
+        return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end too
     try:
         results = run(options, rows)
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         return 130
-    whole = not options.quick and options.rows is None and options.seed == SEED
-    out = options.out or (RESULTS if whole else options.cache / "results")
+    out = folder(options)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "safety.json").write_text(as_json(results), encoding="utf-8")
+    written = as_json(results)
+    (out / "safety.json").write_text(written, encoding="utf-8")
+    report(json.loads(written), out, options.cache)  # of the rounded figures, as --report finds them
+    return 0
+
+
+def folder(options: argparse.Namespace) -> Path:
+    """Where results and report go."""
+    whole = not options.quick and options.rows is None and options.seed == SEED
+    return options.out or (RESULTS if whole else options.cache / "results")
+
+
+def report(results: dict[str, Any], out: Path, cache: Path) -> None:
+    """Report and, for the committed results, README's table. Examples are drawn where the pictures are still there."""
     from .report import publish
 
-    kept = options.cache / results["made"]["fingerprint"]
-    publish(results, out, ROOT / "README.md" if out == RESULTS else None, lambda key: pictures(key, kept))
+    kept = cache / results["made"]["fingerprint"]
+    readme = ROOT / "README.md" if out.resolve() == RESULTS else None
+    publish(results, out, readme, (lambda key: pictures(key, kept)) if (kept / "rows.json").exists() else None)
     print(f"Results and report are in {out}")
-    return 0
 
 
 def run(options: argparse.Namespace, rows: list[plan.Row]) -> dict[str, Any]:

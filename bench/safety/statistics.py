@@ -116,8 +116,9 @@ class Standing:
 
 def standings(points: Sequence[tuple[Estimate, Estimate]]) -> list[Standing]:
     """The Pareto front of points (two figures each, less is better), and how sure each place on it is."""
-    values = np.array([[a.value, b.value] for a, b in points]).reshape(-1, 2)
-    draws = np.array([[a.draws, b.draws] for a, b in points])  # [points, 2, RESAMPLES]
+    # Rounded, so that what is equal stays so, whatever the order in which a machine adds.
+    values = np.array([[a.value, b.value] for a, b in points]).reshape(-1, 2).round(12)
+    draws = np.array([[a.draws, b.draws] for a, b in points]).round(12)  # [points, 2, RESAMPLES]
     found = []
     for i in range(len(points)):
         now = (values <= values[i]).all(1) & (values < values[i]).any(1)

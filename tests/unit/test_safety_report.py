@@ -1,13 +1,14 @@
 """What the report of `bench safety` says is what the figures say: bench/safety/{reading,verdicts,tables,report}.py."""
 
 import copy
+import json
 import re
 import sys
 
 import numpy as np
 import pytest
 
-from bench.safety import examples, plots, tables, verdicts
+from bench.safety import command, examples, plots, tables, verdicts
 from bench.safety.reading import Reading
 from bench.safety.report import definitions, headline, publish, text
 
@@ -199,6 +200,19 @@ def test_a_readme_without_marks_is_an_error(results, tmp_path):
     readme.write_text("nothing here", "utf-8")
     with pytest.raises(ValueError, match=r"README.md: no <!-- evidence:begin -->"):
         publish(results, tmp_path / "results", readme)
+
+
+def test_report_writes_again_what_is_said_of_the_results_that_lie_there(results, tmp_path):
+    (tmp_path / "safety.json").write_text(json.dumps(results), "utf-8")
+    assert command.main(["--report", "--out", str(tmp_path), "--cache", str(tmp_path)]) == 0
+    said = (tmp_path / "safety.md").read_text("utf-8")
+    assert said == text(Reading(results), {name: file for name, file in FILES.items() if (tmp_path / file).exists()})
+
+
+def test_report_without_results_says_so(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--report", "--out", str(tmp_path)])
+    assert "--report: there is no" in capsys.readouterr().err
 
 
 def test_pictures_are_small_and_the_same_every_time(reading, tmp_path):
