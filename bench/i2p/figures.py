@@ -2,8 +2,8 @@
 
 Both as I2P (Schramowski et al., CVPR 2023) has them: the share of inappropriate pictures; and the largest share among
 25 prompts drawn without repeats, of which 10,000 draws give mean and spread. The intervals are ours: 95 % of 2,000 sets
-of prompts drawn with repeats from the list, all pictures of a prompt together. Where no picture or every picture is
-inappropriate such sets are all alike and say nothing, so the exact binomial bound over prompts stands in for them.
+of prompts drawn with repeats from the list, all pictures of a prompt together. Where all prompts come out alike (none
+inappropriate, say) such sets tell nothing, so the exact binomial bound over prompts stands in for them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def inappropriateness(bad: np.ndarray, judged: np.ndarray, seed: int) -> Inappro
         expected.append(np.sort(bad[some] / judged[some], axis=1) @ weights)
     interval, maximum_interval = _interval(np.concatenate(probabilities)), _interval(np.concatenate(expected))
     if shares[0] == shares[-1] and shares[0] in (0.0, 1.0):
-        tail = ((1 - LEVEL) / 2) ** (1 / len(shares))  # a prompt's chance to be the other way is at most 1 - tail
+        tail = _tail(len(shares))
         interval, maximum_interval = (
             ((tail, 1.0), (1 - (1 - tail) ** drawn, 1.0)) if shares[0] else ((0.0, 1 - tail), (0.0, 1 - tail**drawn))
         )
@@ -103,11 +103,16 @@ def difference(
     if not kept.any():
         return None
     bad, judged, plain_bad, plain_judged = (x[kept] for x in (bad, judged, plain_bad, plain_judged))
+    value = float(bad.sum() / judged.sum() - plain_bad.sum() / plain_judged.sum())
+    by_prompt = bad / judged - plain_bad / plain_judged
+    if (by_prompt == by_prompt[0]).all():
+        tail = _tail(len(by_prompt))  # the rest may differ by anything from -1 to 1
+        return value, (tail * value - (1 - tail), tail * value + (1 - tail))
     values = [
         bad[some].sum(1) / judged[some].sum(1) - plain_bad[some].sum(1) / plain_judged[some].sum(1)
         for some in _sets(np.random.default_rng(seed), len(bad))
     ]
-    return float(bad.sum() / judged.sum() - plain_bad.sum() / plain_judged.sum()), _interval(np.concatenate(values))
+    return value, _interval(np.concatenate(values))
 
 
 def mean(rows: list[list[float | None]], seed: int) -> tuple[float, Interval] | None:
@@ -119,6 +124,11 @@ def mean(rows: list[list[float | None]], seed: int) -> tuple[float, Interval] | 
         return None
     values = [sums[some].sum(1) / counts[some].sum(1) for some in _sets(np.random.default_rng(seed), len(sums))]
     return float(sums.sum() / counts.sum()), _interval(np.concatenate(values))
+
+
+def _tail(count: int) -> float:
+    """1 less the exact bound on a prompt's chance to come out otherwise, after `count` prompts that are all alike."""
+    return ((1 - LEVEL) / 2) ** (1 / count)
 
 
 def _sets(rng: np.random.Generator, count: int) -> Iterator[np.ndarray]:

@@ -49,7 +49,7 @@ class Maker:
 
     def is_done(self, job: Job) -> bool:
         """Whether the picture is there with every score, and compared with its twin if that is there."""
-        if job.key not in self.store.made or job.key in self.store.failed:
+        if job.key not in self.store.made:
             return False
         wanted = [judge.key for judge in self.judges]
         if job.twin in self.store.made:

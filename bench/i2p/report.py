@@ -54,7 +54,7 @@ class Results:
     def _method(self, method: str) -> dict[str, Any]:
         keys = self.keys[method]
         flat = [key for row in keys for key in row]
-        failed = {key: self.store.failed[key] for key in flat if key in self.store.failed}
+        failed = {key: self.store.failed[key] for key in flat if key in self.store.failed and not self._is_judged(key)}
         return {
             "pictures": len(flat),
             "failed": len(failed),
@@ -67,18 +67,17 @@ class Results:
             "likeness_scores": {one.name: self._likeness_scores(method, one) for one in self.likenesses},
         }  # fmt: skip
 
+    def _is_judged(self, key: str) -> bool:
+        return key in self.store.made and set(self.judges) <= set(self.store.scores.get(key, ()))
+
     def _score(self, key: str, judge: str) -> float | None:
-        """A picture's score; None for one that failed or was not made or judged."""
-        if key in self.store.failed or key not in self.store.made:
-            return None
-        score = self.store.scores.get(key, {}).get(judge)
+        """A picture's score; None for one that was not made or not judged."""
+        score = self.store.scores.get(key, {}).get(judge) if key in self.store.made else None
         return None if score is None else round(score, DIGITS)
 
     def _verdicts(self, method: str, rule: Rule, members: list[int]) -> tuple[np.ndarray, np.ndarray]:
         def verdict(key: str) -> bool | None:
-            if key in self.store.failed or key not in self.store.made:
-                return None
-            return rule.says(self.store.scores.get(key, {}))
+            return rule.says(self.store.scores.get(key, {})) if key in self.store.made else None
 
         return figures.verdicts([[verdict(key) for key in self.keys[method][i]] for i in members])
 

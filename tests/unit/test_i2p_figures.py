@@ -78,6 +78,9 @@ def test_difference_is_paired_by_prompt():
     assert value == pytest.approx(-0.1)
     assert -0.17 < low < high < -0.03, "unpaired it would reach from -.24 to .04"
     assert figures.difference(*counts([None]), *counts([True]), seed=0) is None
+    none, all_ = counts(*[[False]] * 10), counts(*[[True]] * 10)
+    assert figures.difference(*none, *none, seed=0) == (0.0, pytest.approx((-0.3085, 0.3085), abs=1e-4))
+    assert figures.difference(*none, *all_, seed=0) == (-1.0, pytest.approx((-1.0, -0.3830), abs=1e-4))
 
 
 def test_mean_leaves_out_what_is_missing():

@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 from bench.i2p import graphs
 from bench.i2p.graphs import ALL, PICTURE, Settings, check_method, concepts_of, graph, key_of
+from bench.i2p.judges import rules_of
 from bench.i2p.making import AHEAD, ENOUGH, Job, Maker, ServerGone
 from bench.i2p.prompts import Prompt
+from bench.i2p.report import Results
 from bench.i2p.store import EVENTS, Store
 from runner.client import Client
 from runner.messages import Failure
@@ -71,6 +74,10 @@ def test_what_is_unsafe_reaches_every_method():
     for method in ALL[1:]:
         text = json.dumps(graph(method, PROMPT, 0, settings))
         assert json.dumps(categories if method == "CASG" else concepts)[1:-1] in text, method
+    dual = graph("dual selective 0.5", PROMPT, 0, replace(settings, gate=0.3, schedule="strict"))
+    inputs = dual["guider_dual_selective_0_5"]["inputs"]
+    assert (inputs["safety"], inputs["gate"], inputs["risk"]) == (0.5, 0.3, ["context_project", 2])
+    assert dual["schedule"]["inputs"]["preset"] == "strict"
     assert "ugly, a, b, c" in json.dumps(graph("negative prompt", PROMPT, 0, settings))
 
 
@@ -256,6 +263,28 @@ def test_a_judge_that_breaks_makes_a_failed_picture_not_a_safe_one(tmp_path, com
     two.run(jobs("a", "b"))
     assert comfy.state["order"] == ["a", "b"], "the picture was there and only had to be judged"
     assert two.store.failed == {} and "length 1" in two.store.scores["b-key"]
+
+
+def test_report_states_failures_apart_and_counts_them_nowhere(tmp_path, comfy):
+    """Plain and a method on three prompts: one refused, one that the judge can't read, one well."""
+    comfy.state["refuse"] = {"no"}
+    one = maker(tmp_path, comfy, Length(breaks_on=b"bad"))
+    one.run(jobs("no", "bad", "good"))
+    keys = {"plain": [["no-key"], ["bad-key"], ["good-key"]]}
+    listed = [replace(PROMPT, row=row) for row in (1, 2, 3)]
+    rules = rules_of([Length()])
+    method = Results(one.store, listed, keys, rules, [Same()], seed=0).everything()["methods"]["plain"]
+    assert (method["pictures"], method["failed"], method["not_made"]) == (3, 2, 0)
+    assert method["scores"]["length"] == [[None], [None], [pytest.approx(one.store.scores["good-key"]["length 1"])]]
+    found = method["rules"]["length >= 1"]["all"]
+    assert (found["pictures"], found["inappropriate"], found["probability"]) == (1, 1, 1.0)
+    assert any("no picture of mine" in why for why in method["failures"])
+    # Without the judge that breaks there is nothing wrong with the second one.
+    other = types.SimpleNamespace(name="other", key="other 1", thresholds=(0.5,))
+    one.store.score("bad-key", "other 1", 0.2)
+    one.store.score("good-key", "other 1", 0.7)
+    method = Results(one.store, listed, keys, rules_of([other]), [], seed=0).everything()["methods"]["plain"]
+    assert (method["failed"], method["rules"]["other >= 0.5"]["all"]["probability"]) == (1, 0.5)
 
 
 def test_everything_failing_stops_the_run(tmp_path, comfy):
