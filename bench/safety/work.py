@@ -115,7 +115,7 @@ class Worker:
 def _serve(job: Job, tasks: Any, answers: Any, parent: int) -> None:
     """The life of a worker process: a task, an answer (None, or what went wrong)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-    logging.disable(logging.INFO)  # the host's greeting
+    logging.disable(logging.WARNING)  # the host's greeting
     import torch
 
     torch.set_num_threads(1)  # pictures are to be the same, whatever the number of workers
