@@ -198,9 +198,23 @@ def results(about: dict[str, Any], drawn: dict[str, list[sets.Case]], rows: list
 
 def as_json(results: dict[str, Any]) -> str:
     """A line a column, numbers to four digits: long, but a change shows where it is."""
-    text = json.dumps(_rounded(results), indent=1, ensure_ascii=False)
-    flat = re.compile(r"\[\s*((?:[^\[\]{}\"]|\"[^\"]*\")*?)\s*\]")
-    return flat.sub(lambda found: "[" + re.sub(r"\s*\n\s*", "", found[1]) + "]", text) + "\n"
+    return _lines(_rounded(results)) + "\n"
+
+
+def _lines(value: Any, margin: str = "") -> str:
+    """JSON with dictionaries, and lists of them, opened up and everything else on one line."""
+    inner = margin + " "
+    if isinstance(value, dict) and any(isinstance(part, (dict, list)) for part in value.values()):
+        lines = [f"{inner}{json.dumps(name)}: {_lines(part, inner)}" for name, part in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
+    if isinstance(value, list) and any(isinstance(part, dict) for part in value):
+        return "[\n" + ",\n".join(f"{inner}{_compact(part, inner)}" for part in value) + f"\n{margin}]"
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _compact(case: Any, margin: str) -> str:
+    """A prompt on one line, a row opened up."""
+    return _lines(case, margin) if "columns" in case else json.dumps(case, ensure_ascii=False, separators=(",", ":"))
 
 
 def _rounded(value: Any) -> Any:
