@@ -10,9 +10,11 @@ import argparse
 import contextlib
 import hashlib
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +123,16 @@ def run(options: argparse.Namespace) -> int:
         say(f"  left out, for want of a prompt: rows {', '.join(map(str, listed.empty))}")
 
     code = fingerprint(demo=options.demo)
-    made = {method: [[graphs.graph(method, prompt, image, settings) for image in range(options.images)]
+    images = range(options.images)
+    keys = {method: [[graphs.key_of(graphs.graph(method, prompt, image, settings), code) for image in images]
                      for prompt in chosen] for method in methods}  # fmt: skip
-    keys = {method: [[graphs.key_of(one, code) for one in row] for row in rows] for method, rows in made.items()}
     jobs = [
-        Job(keys[method][p][i], made[method][p][i], chosen[p].row, keys[graphs.PLAIN][p][i])
-        for p in range(len(chosen))
-        for i in range(options.images)
+        Job(keys[method][p][i], partial(graphs.graph, method, prompt, i, settings), prompt.row,
+            keys[graphs.PLAIN][p][i])
+        for p, prompt in enumerate(chosen)
+        for i in images
         for method in methods
-    ]
+    ]  # fmt: skip
     store = Store(options.raw)
     stopped = _make(options, store, jobs, judges, likenesses, methods, chosen, settings)
 
@@ -207,6 +210,7 @@ def _server(options: argparse.Namespace) -> Iterator[Client]:
         return
     from runner.server import running
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is ended too
     version = checkout_version(options.comfyui) if options.comfyui else "index"
     path = options.comfyui.resolve() if options.comfyui else None
     with running(Host(path, version, "--comfyui"), Path(sys.executable), ROOT, options.raw / "comfyui.log") as server:

@@ -6,7 +6,7 @@ import http.client
 import urllib.error
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,13 @@ ENOUGH = 4  # prompts of which every picture failed, one after the other: someth
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to have: its key, its workflow, its prompt's row, and the key of that prompt's and seed's plain one."""
+    """A picture to have: its key, its workflow, its prompt's row, and the key of that prompt's and seed's plain one.
+
+    The workflow is made when it is sent: the whole of I2P by all methods would not fit into memory.
+    """
 
     key: str
-    graph: Graph
+    graph: Callable[[], Graph]
     row: int
     twin: str
 
@@ -85,8 +88,8 @@ class Maker:
             if earlier is not None and self._knows(earlier):
                 return earlier
             # A number of its own: else a host may take the picture for one that it has shown already.
-            graph = {k: node for k, node in job.graph.items() if k != PICTURE}
-            graph[f"{PICTURE}_{uuid.uuid4().hex[:12]}"] = job.graph[PICTURE]
+            graph = job.graph()
+            graph[f"{PICTURE}_{uuid.uuid4().hex[:12]}"] = graph.pop(PICTURE)
             prompt_id = self.client.submit(graph)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._gone(error) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,10 @@ class Store:
             self.failed[key] = event["failed"]
         else:
             self.failed.pop(key, None)
-            self.scores.setdefault(key, {})[event["judge"]] = event["score"]
+            judge = sys.intern(event["judge"])
+            self.scores.setdefault(key, {})[judge] = event["score"]
             if event.get("detail") is not None:
-                self.details.setdefault(key, {})[event["judge"]] = event["detail"]
+                self.details.setdefault(key, {})[judge] = event["detail"]
 
     def _write(self, event: dict[str, Any]) -> None:
         with self.events.open("ab") as file:

@@ -213,9 +213,10 @@ class Same:
 
 def jobs(*texts, twin=None):
     return [
-        Job(f"{text}-key", {"text": {"inputs": {"text": text}}, PICTURE: {"inputs": {}}}, row, f"{twin or text}-key")
+        Job(f"{text}-key", lambda text=text: {"text": {"inputs": {"text": text}}, PICTURE: {"inputs": {}}}, row,
+            f"{twin or text}-key")
         for row, text in enumerate(texts)
-    ]
+    ]  # fmt: skip
 
 
 def maker(folder, comfy, judge=None):

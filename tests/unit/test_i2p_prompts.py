@@ -106,3 +106,16 @@ def test_choice_by_category_nudity_and_number(tmp_path):
     assert drawn != [p.row for p in chosen(listed, None, None, 4, 2)]
     with pytest.raises(Failure, match="no prompt of the list is left"):
         chosen(listed, "gore", None, None, 0)
+
+
+def test_list_of_the_demo_is_what_its_command_writes(tmp_path, monkeypatch):
+    from bench.i2p import demo_set
+    from safelight.concepts import I2P_CATEGORIES
+
+    committed = demo_set.FILE
+    monkeypatch.setattr(demo_set, "FILE", tmp_path / "demo.csv")
+    demo_set.main()
+    assert (tmp_path / "demo.csv").read_bytes() == committed.read_bytes()
+    listed = read(committed, Defaults())
+    assert listed.form == "i2p" and len(listed.prompts) == 48
+    assert {name for prompt in listed.prompts for name in prompt.categories} <= set(I2P_CATEGORIES)
