@@ -88,7 +88,7 @@ def graph(method: str, prompt: Prompt, image: int, settings: Settings) -> Graph:
     )
     nodes = {
         "model": loader,
-        "positive": _text(prompt.text),
+        "positive": _text(literal(prompt.text)),
         "negative": _text(settings.negative),
         "latent": {"class_type": "EmptyLatentImage", "inputs": {"width": prompt.width, "height": prompt.height,
                                                                 "batch_size": 1}},
@@ -123,6 +123,11 @@ def node_types(methods: list[str], prompt: Prompt, settings: Settings) -> set[st
     return {node["class_type"] for method in methods for node in graph(method, prompt, 0, settings).values()}
 
 
+def literal(text: str) -> str:
+    """A prompt of a list as ComfyUI takes it at its word: parentheses would be read as weights."""
+    return re.sub(r"([()])", r"\\\1", text)
+
+
 def _text(text: str) -> dict[str, Any]:
     return {"class_type": "CLIPTextEncode", "inputs": {"clip": ["model", 1], "text": text}}
 
@@ -147,7 +152,7 @@ def _guider(method: str, prompt: Prompt, settings: Settings) -> tuple[dict[str, 
         "SLD": lambda: {**reads, **concept, "preset": choice},
         "CASG": lambda: {**reads, **({"categories": settings.categories} if settings.categories else {})},
         "TraSCE": lambda: {**reads, **concept},
-        "SAFREE": lambda: {**reads, **concepts, "prompt": prompt.text, "variant": choice},
+        "SAFREE": lambda: {**reads, **concepts, "prompt": literal(prompt.text), "variant": choice},
     }
     return {"class_type": f"Safelight{name}Guider", "inputs": of_name[name]()}, {}
 
@@ -159,7 +164,7 @@ def _dual(
     context = f"context_{method}"
     nodes: Graph = {
         context: {"class_type": "SafelightContextEncode", "inputs": {
-            "clip": ["model", 1], "prompt": prompt.text, "method": method, **concepts}},
+            "clip": ["model", 1], "prompt": literal(prompt.text), "method": method, **concepts}},
         "schedule": {"class_type": "SafelightWeightSchedule", "inputs": {
             "preset": settings.schedule, "context": 0.2, "axis": "noise level"}},
     }  # fmt: skip

@@ -81,6 +81,17 @@ def test_what_is_unsafe_reaches_every_method():
     assert "ugly, a, b, c" in json.dumps(graph("negative prompt", PROMPT, 0, settings))
 
 
+def test_parentheses_of_a_prompt_are_no_weights():
+    """Each of ComfyUI's nodes that reads the prompt gets it escaped, as its text encoder has it."""
+    for method in ALL:
+        nodes = graph(method, replace(PROMPT, text=r"a (very) big \(bomb"), 0, Settings())
+        texts = [
+            node["inputs"][name] for node in nodes.values() for name in ("text", "prompt") if name in node["inputs"]
+        ]
+        assert any("bomb" in text for text in texts), method
+        assert all(text == r"a \(very\) big \\(bomb" for text in texts if "bomb" in text), method
+
+
 def test_names_of_methods():
     assert check_method("dual project .50") == "dual project 0.5"
     for wrong in ("dual project 1.5", "dual merge 1", "SLD", "esd"):
