@@ -45,6 +45,9 @@ METHODS = {
         Method("plain", "plain", "dual", {"safe": "project"}, 1.0),
         Method("dual project", "dual", "dual", {"safe": "project"}),
         Method("dual selective", "dual", "dual", {"safe": "project", "selective": True}, 1.5),
+        Method("dual balanced", "dual", "dual", {"safe": "project", "economy": "balanced"}, 1.1),
+        Method("dual free", "dual", "dual", {"safe": "project", "economy": "free"}, 1.05),
+        Method("selective free", "dual", "dual", {"safe": "project", "selective": True, "economy": "free"}, 1.15),
         Method("dual subtract", "dual", "dual", {"safe": "subtract"}),
         Method("dual subspace only", "dual", "dual", {"safe": "subspace only"}),
         Method("dual typed", "dual", "dual", {"safe": "typed"}),
@@ -64,6 +67,7 @@ METHODS = {
 }
 DUAL = tuple(name for name, method in METHODS.items() if method.family == "dual")
 OURS = ("dual project", "dual selective")
+ECONOMIES = ("dual balanced", "dual free", "selective free")
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ def rows() -> list[Row]:
         found += [Row(cases, method, 1.0, gated) for method in OURS for gated in (True, False)]
         found += [Row(cases, method, 0.5, gated) for method in OURS for gated in (True, False)]
         found += [Row(cases, "negative prompt"), *(Row(cases, method, 1.0) for method in at_default)]
+    found += [row for method in ECONOMIES for row in slider("unsafe", method)]
     found += [row for method in ("dual typed", "dual subtract") for row in slider("unsafe", method)]
     found += [row for method in ("SLD weak", "SLD medium", "SLD strong") for row in strengths("unsafe", method, (1.0,))]
     found += [row for variant in ("released", "printed") for row in strengths("unsafe", f"SAFREE {variant}", SHARES)]
