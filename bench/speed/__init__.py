@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -175,6 +176,7 @@ def main(argv: list[str]) -> int:
     import comfy.utils
 
     comfy.utils.PROGRESS_BAR_ENABLED = False  # the host's own bar for each run
+    logging.getLogger().setLevel(logging.WARNING)  # and what it and the nodes tell of each
     device = comfy.model_management.get_torch_device()
     made = {"quick": given.quick, "device": described(device), "gpu": device.type != "cpu", "host": host_version(),
             "torch": torch.__version__, "python": platform.python_version(), "fingerprint": fingerprint()}  # fmt: skip

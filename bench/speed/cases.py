@@ -217,7 +217,7 @@ ALL = (
     Case("SAFREE as released", safree("as released"), first=True, node="SafelightSAFREEGuider", widget="variant"),
     Case("SAFREE as printed", safree("as printed"), node="SafelightSAFREEGuider", widget="variant"),
 )  # fmt: skip
-GROWING = (DEFAULT, f"economy free, safety {MIDDLE:g}", f"selective, safety {MIDDLE:g}", "SLD medium", "CASG")
+GROWING = (DEFAULT, f"economy free, safety {MIDDLE:g}", "SLD medium", "CASG")
 
 
 def chosen(nodes: dict[str, Any], whole: bool) -> list[Case]:
