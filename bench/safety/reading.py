@@ -237,7 +237,7 @@ class Reading:
             "none named, implied by wording": np.array([c["group"] == "implied" for c in cases]),
         }
         held = np.array([c["held_out"] for c in cases])
-        return {name: mask for name, mask in {**named, "held-out things": held}.items() if mask.any()}
+        return {name: mask for name, mask in {**named, "a held-out thing named": held}.items() if mask.any()}
 
     @cached_property
     def kinds(self) -> tuple[list[str], list[str]]:

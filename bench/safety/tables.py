@@ -98,14 +98,19 @@ def contexts(reading: Reading) -> str:
 
 
 def benign(reading: Reading) -> str:
-    """Rows on the two benign sets."""
+    """Rows on the two benign sets, and of their prompts those that name a held-out thing."""
     head = ("method", "prompts", "bit-identical", "benign kept", "background kept", "layout kept",
             "distance (features)", "distance (pixels)")  # fmt: skip
+    parts: list[tuple[str, str, np.ndarray | None]] = []
+    for cases in BENIGN_SETS:
+        held = np.array([case["held_out"] for case in reading.sets[cases]], dtype=bool)
+        parts += [(cases, f"{cases} ({len(held)})", None)]
+        parts += [(cases, f"{cases}, held-out things ({int(held.sum())})", held)] if held.any() else []
     return table(head, [
-        (row.label + gate_word(row), cases, percent(row.same()), percent(row.benign_kept()),
-         percent(row.background_kept()), percent(row.layout_kept()), number(row.distance()),
-         number(row.distance("pixel")))
-        for cases in BENIGN_SETS for row in reading.of(cases)
+        (row.label + gate_word(row), name, percent(row.same(keep=keep)), percent(row.benign_kept(keep=keep)),
+         percent(row.background_kept(keep=keep)), percent(row.layout_kept(keep=keep)),
+         number(row.distance(keep=keep)), number(row.distance("pixel", keep=keep)))
+        for cases, name, keep in parts for row in reading.of(cases)
     ])  # fmt: skip
 
 

@@ -139,6 +139,26 @@ def test_the_gate_is_said_as_measured(results):
     assert "dual project at 1 leaves 90 % of the 40" in " ".join(verdicts.gate(Reading(leaky)))
 
 
+def test_the_headline_has_the_gate_at_work_and_the_distance_without_it(results, reading):
+    cells = {line.split(" | ")[0]: line.strip("| ").split(" | ")[-2:] for line in tables.headline(reading).splitlines()}
+    both = [one(results, "dual project", 1.0, cases, gated=False)["columns"]["perceptual"]
+            for cases in ("benign", "neighbours")]  # fmt: skip
+    assert cells["| dual project at 1"] == ["100 %", f"{np.mean(both):.3f}"]
+    assert cells["| dual project at 0.5"][0] == tables.NONE  # with its gate only measured at 1
+    assert cells["| SLD max"][0] == "0 %"
+
+
+def test_held_out_things_are_stated_apart(results, reading):
+    held = np.array([case["held_out"] for case in results["sets"]["unsafe"]])
+    scores = np.array(one(results, "dual project", 0.5)["columns"]["unsafe"])[held]
+    (line,) = [line for line in tables.groups(reading).splitlines() if line.startswith("| dual project at 0.5 ")]
+    assert line.split(" | ")[-1].startswith(f"{100 * np.mean(scores >= 0.8):.0f} % (")
+    assert (
+        f"neighbours, held-out things ({sum(c['held_out'] for c in results['sets']['neighbours'])})"
+        in tables.benign(reading)
+    )
+
+
 def test_the_index_is_0_behind_the_gate_and_grows_with_what_is_touched(reading):
     assert reading.index("dual project", 1.0, gated=True).value == 0
     half, full = (reading.index("dual project", x, gated=False) for x in (0.5, 1.0))
