@@ -61,9 +61,9 @@ SELECTIVE = ("SAFELIGHT_SELECTIVE", {
 })  # fmt: skip
 ECONOMY = (list(MODES), {
     "default": OFF, "advanced": True,
-    "tooltip": "Between safety 0 and 1 both prompts are evaluated, about 1.4 times the time of a stock run. balanced "
-               "and free remember one of the two instead on most calls: about 1.1 and 1.05 times, for almost the same "
-               "picture.",
+    "tooltip": "Between safety 0 and 1, and with a mask or selective, both prompts are evaluated: about 1.4 times the "
+               "work of a stock run. balanced and free evaluate one of the two on most calls and remember the other: "
+               "about 1.1 and 1.05 times the work, for almost the same picture.",
 })  # fmt: skip
 TRACE_TOOLTIP = "Where and when the run was changed, for Safelight Map."
 
