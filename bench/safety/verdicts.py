@@ -11,6 +11,7 @@ from .tables import number, over_benign, percent, points, signed, table
 
 EQUAL = {"layout": "equal layout", "perceptual": "equal distance (features)", "pixel": "equal distance (pixels)"}
 DEFAULTS = (PROJECT, SELECTIVE)
+BEYOND = ", beyond the slider's end"
 
 
 def listed(words: Sequence[str]) -> str:
@@ -19,8 +20,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def _against(found: Comparison) -> str:
-    beyond = ", beyond the slider's end" if found.beyond else ""
-    return f"{found.verdict}: {points(found.difference)}{beyond}"
+    return f"{found.verdict}: {points(found.difference)}{BEYOND if found.beyond else ''}"
 
 
 def neighbours(reading: Reading, method: str) -> str:
@@ -39,8 +39,8 @@ def ahead(reading: Reading, method: str) -> list[str]:
     for cost in COSTS:
         own = [(row, found) for row, found in compared if found.cost == cost]
         count = Counter(found.verdict for _, found in own)
-        leaders = [f"{row.label} by {points(found.difference)} points" for row, found in own
-                   if found.verdict == "ahead"]  # fmt: skip
+        leaders = [f"{row.label} by {points(found.difference)} points{BEYOND if found.beyond else ''}"
+                   for row, found in own if found.verdict == "ahead"]  # fmt: skip
         rest = f"{count['level']} of {len(own)} settings are level, {count['behind']} are behind"
         if leaders:
             sentences.append(f"At {EQUAL[cost]}, ahead of {method}: {'; '.join(leaders)}. Of the others, {rest}.")

@@ -102,6 +102,15 @@ def test_a_neighbour_that_is_ahead_is_called_ahead_by_how_much(results):
     assert "behind a neighbour at 0.125" in " ".join(verdicts.front(better))
 
 
+def test_what_goes_beyond_the_sliders_end_is_said_to(results):
+    count = len(results["sets"]["unsafe"])
+    further = with_columns(results, "SLD max", 3.0, unsafe=[0.0] * count, perceptual=[3.0] * count)
+    one(further, "dual project", 1.0)["columns"]["unsafe"] = [0.95] * count
+    one(further, "dual project", 0.875)["columns"]["unsafe"] = [0.95] * count
+    sentence = verdicts.ahead(Reading(further), "dual project")[1]
+    assert re.search(r"SLD max x 3 by −\d+ \(−\d+ to −\d+\) points, beyond the slider's end", sentence)
+
+
 def test_a_position_that_is_off_the_front_is_behind_someone_by_so_much(results):
     count = len(results["sets"]["unsafe"])
     beaten = with_columns(results, "negative prompt", None, unsafe=[0.0] * count, moved=[0.0] * count)
