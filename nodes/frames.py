@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..safelight.economy import BOTH
 from ..safelight.strip import alike
 from ..safelight.trace import Trace
 from . import host
@@ -156,7 +157,7 @@ class FrameGroup(DualRun):
     def _begin_call(self, model: Any, branches: str, timestep: torch.Tensor, weight: float,
                     model_options: dict[str, Any]) -> None:  # fmt: skip
         self._caches.expect(branches, model, model_options)
-        self.acted = self._weights if branches == "both" else [weight] * len(self._weights)
+        self.acted = self._weights if branches == BOTH else [weight] * len(self._weights)
 
 
 class _NoTrace(Trace):

@@ -141,6 +141,18 @@ test("a sampler shows what its run did, and the workflow knows nothing of it", a
   assert.ok(box.y > y && box.y + box.height <= y + height + 3, `above its lower edge: ${box.y + box.height} ${y + height}`)
 })
 
+test("a strip shows what its run did at the highest level", async ({ page, studio }) => {
+  const id = await studio.add("SafelightStrip")
+  const frames = [{ safety: 0, weights: [0] }, { safety: 0.75, weights: [0.75] }]
+  await studio.executed(id, { safelight_report: [report({ levels: [0, 0.75], frames })] })
+  const text = await feedback(page, id)
+  for (const said of ["Steered", "high · 0.75", "gate 0.50 open", "x plain sampling"]) assert.ok(text.includes(said), `${said} in ${text}`)
+  await studio.set(id, "seed", 77)
+  assert.equal(await isStale(page, id), false)
+  await studio.set(id, "levels", "0, 1")
+  await soon(async () => assert.ok(await isStale(page, id)))
+})
+
 test("a closed gate and a slider at 0 are said to be so", async ({ page, studio }) => {
   const id = await studio.add("SafelightKSamplerAdvanced")
   const weights = steps(20, 0).map((call) => ({ ...call, progress: null }))

@@ -31,6 +31,14 @@ test("a schedule's sampler gives the slider and the run", () => {
   assert.deepEqual(servedBy(node), { safety: SAFETY, run: RUN })
 })
 
+test("a strip has a run and several levels, so no slider", () => {
+  const node = schedule(1)
+  const { safety, ...settings } = SETTINGS
+  const strip = { ...sampler(2, { ...settings, levels: "0, 1" }), comfyClass: "SafelightStrip" }
+  graph([node, strip], [[1, 1, 0, 2, 0]])
+  assert.deepEqual(servedBy(node), { safety: null, run: RUN })
+})
+
 test("through reroutes, past muted and foreign nodes", () => {
   const node = schedule(1, 2, 3)
   const foreign = { id: 3, comfyClass: "Other", inputs: [{ name: "any" }], outputs: [] }
