@@ -7,7 +7,6 @@ turns with the stock sampler in one process; figures are medians over the pairs.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import platform
@@ -185,7 +184,7 @@ def main(argv: list[str]) -> int:
     for size in measured(given, studio, device):
         results["sizes"].append(size)
         # After every size, so that a stopped run leaves a report of what there is.
-        (given.out / "speed.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        (given.out / "speed.json").write_text(report.lines(results), encoding="utf-8")
         pictures = plots.draw(results, given.out)
         (given.out / "speed.md").write_text(report.text(results, pictures), encoding="utf-8")
     print(f"{given.out / 'speed.md'}")

@@ -48,12 +48,14 @@ def in_turns(theirs: Run, ours: Run, model: Any, repeats: int, wait: Callable[[]
             with Meter(model, wait, inside) as pair[who]:
                 (theirs, ours)[who]()
         for name, values in taken.items():
-            values.append([getattr(meter, name) for meter in pair])
+            values.append([round(getattr(meter, name), 6) for meter in pair])
     return taken
 
 
 def counted(run: Run, model: Any, device: torch.device) -> tuple[int, int, int]:
     """Rows and calls of the model in a run, and the most bytes that its tensors take."""
+    if device.type != "cpu":
+        run()  # so that the weights are on the device, and are not taken for the run's own
     with Meter(model) as meter:
         peak = peak_bytes(run, device)
     return meter.rows, meter.calls, peak

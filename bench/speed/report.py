@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from bench.studio import SAMPLER, SCHEDULER
@@ -64,6 +65,17 @@ def row(record: dict[str, Any]) -> str:
 
 def table(records: list[dict[str, Any]]) -> list[str]:
     return [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}", *map(row, records)]
+
+
+def lines(results: dict[str, Any]) -> str:
+    """The results as JSON, a record a line."""
+    sizes = []
+    for size in results["sizes"]:
+        records = ",\n".join(json.dumps(record) for record in size.get("records", []))
+        rest = json.dumps({key: value for key, value in size.items() if key != "records"})[:-1]
+        sizes.append(f'{rest}, "records": [\n{records}\n]}}' if records else f"{rest}}}")
+    rest = json.dumps({key: value for key, value in results.items() if key != "sizes"})[:-1]
+    return f'{rest}, "sizes": [\n' + ",\n".join(sizes) + "\n]}\n"
 
 
 def text(results: dict[str, Any], pictures: dict[str, str]) -> str:

@@ -1,5 +1,6 @@
 """The speed benchmark's arithmetic, meters and report, on made-up runs."""
 
+import json
 import time
 from types import SimpleNamespace
 
@@ -295,3 +296,10 @@ def test_plots_show_cases_in_order_of_what_grows(tmp_path):
 
 def test_sizes_ask_for_the_memory_of_their_weights():
     assert SIZES["sdxl"].needed(2) > 2 * 2567e6 > SIZES["sd15"].needed(2)
+
+
+def test_results_are_json_with_a_line_for_each_record():
+    text = report.lines(results())
+    assert json.loads(text) == results()
+    assert sum('"case"' in line for line in text.splitlines()) == len(results()["sizes"][0]["records"])
+    assert max(line.count('"case"') for line in text.splitlines()) == 1
