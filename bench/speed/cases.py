@@ -217,6 +217,10 @@ ALL = (
     Case("SAFREE as released", safree("as released"), first=True, node="SafelightSAFREEGuider", widget="variant"),
     Case("SAFREE as printed", safree("as printed"), node="SafelightSAFREEGuider", widget="variant"),
 )  # fmt: skip
+IN_SHORT = (
+    (GATE_CLOSED, STOCK), (SLIDER_0, STOCK), (DEFAULT, STOCK), ("balanced, safety 1", STOCK),
+    *((f"economy {kind}, safety {MIDDLE:g}", STOCK) for kind in ECONOMIES), (STRIP, ONE), (STRIP, SINGLES),
+)  # fmt: skip
 GROWING = (DEFAULT, f"economy free, safety {MIDDLE:g}", "SLD medium", "CASG")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.studio import SAMPLER, SCHEDULER
 
-from .cases import STOCK
+from .cases import IN_SHORT, STOCK
 from .models import PROMPT, SIZES
 from .statistics import summary
 
@@ -67,6 +67,16 @@ def table(records: list[dict[str, Any]]) -> list[str]:
     return [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}", *map(row, records)]
 
 
+def in_short(records: list[dict[str, Any]]) -> list[str]:
+    """A line for each of the cases that a reader asks for first."""
+    found = {(record["case"], record["against"]): summary(record) for record in reversed(records)}
+    return [
+        f"- {case}: {found[case, against]['rows']:.2f} times the rows, {three(found[case, against]['time'], 2)} times "
+        f"the time of {'the ' if against == STOCK else ''}{against}"
+        for case, against in IN_SHORT if (case, against) in found
+    ]  # fmt: skip
+
+
 def lines(results: dict[str, Any]) -> str:
     """The results as JSON, a record a line."""
     sizes = []
@@ -105,6 +115,8 @@ def text(results: dict[str, Any], pictures: dict[str, str]) -> str:
         if SIZES[size["size"]].unet is not None and not made["gpu"]:
             parts += [SMALL, ""]
         main = [record for record in size["records"] if record["series"] == "cases"]
+        if size["size"] == "demo":
+            parts += [*in_short(main), ""]
         for batch in sorted({record["batch"] for record in main}):
             records = [record for record in main if record["batch"] == batch]
             first = records[0]

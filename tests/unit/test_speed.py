@@ -276,6 +276,14 @@ def test_report_has_a_line_for_each_case_and_says_what_was_not_measured():
     assert all(len(line) <= 120 for line in report.INTRODUCTION.splitlines())
 
 
+def test_the_short_of_it_is_what_a_reader_asks_for_first():
+    records = [record(), record(case="gate closed", rows=[8, 8]), record(case="strip of 5", against="five single runs")]
+    assert report.in_short(records) == [
+        "- gate closed: 1.00 times the rows, 2.00 (2.00 to 2.10) times the time of the stock KSampler",
+        "- strip of 5: 1.50 times the rows, 2.00 (2.00 to 2.10) times the time of five single runs",
+    ]
+
+
 def test_quick_report_is_called_no_measurement():
     quick = results()
     quick["made"]["quick"] = True
