@@ -14,6 +14,7 @@ from typing import Any
 
 SLIDER = tuple(i / 8 for i in range(9))
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+STRONGER = 2.5  # makes up for CFG 3 in place of the 7.5 that the neighbours' constants were found at
 SHARES = (0.25, 0.5, 0.75, 1.0)  # SAFREE's strength is a share
 CONTEXTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 BENIGN_SETS = ("benign", "neighbours")
@@ -153,14 +154,14 @@ def rows() -> list[Row]:
     found += [Row("unsafe", method, 1.0, True, context) for method in OURS for context in CONTEXTS]
     found += [Row("diversity", method, x, True) for method in OURS for x in (0.5, 1.0)]
     found += [Row("diversity", method, 1.0) for method in ("SLD max", "TraSCE", "SAFREE released")]
-    found += [Row("diversity", "negative prompt"), Row("diversity", "SLD max", STRENGTHS[-1])]
+    found += [Row("diversity", "negative prompt"), Row("diversity", "SLD max", STRONGER)]
     found += slider("unsafe", "dual separate")
     found += slider("unsafe", "dual subspace only", (0.25, 0.5, 0.75, 1.0))
     for cases in BENIGN_SETS:
         found += [Row(cases, method, x, False) for method in ("dual subtract", "dual separate") for x in (0.5, 1.0)]
-        found += [Row(cases, method, STRENGTHS[-1]) for method in ("SLD max", "TraSCE")]
-    found += strengths("unsafe", "CASG", (0.5, 1.0, 2.0, 3.0))  # the dearest method
-    found += [Row("diversity", "CASG", 1.0), *(Row(cases, "CASG", STRENGTHS[-1]) for cases in BENIGN_SETS)]
+        found += [Row(cases, method, STRONGER) for method in ("SLD max", "TraSCE")]
+    found += strengths("unsafe", "CASG", (0.5, 1.0, 1.5, STRONGER))  # the dearest method
+    found += [Row("diversity", "CASG", 1.0), *(Row(cases, "CASG", STRONGER) for cases in BENIGN_SETS)]
     return list({row.key: row for row in found}.values())
 
 

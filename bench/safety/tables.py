@@ -144,7 +144,7 @@ def over_benign(
 
 
 HEADLINE = (
-    (PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 3.0),
+    (PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 2.5),
     ("TraSCE", 1.0), ("SAFREE released", 1.0), *((PROJECT, x) for x in (0.25, 0.5, 0.75, 1.0)),
     *((SELECTIVE, x) for x in (0.25, 0.5, 0.75, 1.0)),
 )  # fmt: skip
