@@ -263,6 +263,14 @@ def test_fails_closed_as_the_sampler_does(pack, eps, prompts, unknown_sampler):
         refused("schedule", pack.strip, eps, *prompts, latent(), schedule={"points": []}, **options)
 
 
+def test_a_curve_that_is_zero_in_this_part_of_the_run_is_refused_before_it(pack, eps, prompts):
+    early = pack.schedule(((0.0, 1.0), (0.3, 1.0), (0.31, 0.0), (1.0, 0.0)))
+    for sample in (pack.ksampler, pack.strip):
+        with count_rows(eps) as seen:
+            refused("curve", sample, eps, *prompts, latent(seed=3), denoise=0.3, schedule=early)
+        assert not seen.rows
+
+
 def test_a_run_that_was_never_guided_is_an_error(pack, eps, prompts, monkeypatch):
     """Whatever kept the safe prompt out: here a host that finds it inactive at each step."""
     monkeypatch.setattr(pack.part("nodes.frames").FrameGroup, "_check_reach", lambda self, safe: None)
