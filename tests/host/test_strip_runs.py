@@ -223,7 +223,7 @@ def test_another_error_of_the_model_is_not_taken_for_want_of_memory(pack, prompt
 
     model.model.diffusion_model.forward = broken
     with pytest.raises(RuntimeError, match="broken"):
-        pack.strip(model, *prompts, latent(), schedule=pack.schedule())
+        pack.strip(model, *prompts, latent(), levels="0.25, 0.5, 0.75", schedule=pack.schedule())
     assert len(calls) == 1
 
 
