@@ -177,8 +177,9 @@ def main(argv: list[str]) -> int:
     comfy.utils.PROGRESS_BAR_ENABLED = False  # the host's own bar for each run
     logging.getLogger().setLevel(logging.WARNING)  # and what it and the nodes tell of each
     device = comfy.model_management.get_torch_device()
-    made = {"quick": given.quick, "device": described(device), "gpu": device.type != "cpu", "host": host_version(),
-            "torch": torch.__version__, "python": platform.python_version(), "fingerprint": fingerprint()}  # fmt: skip
+    made = {"quick": given.quick, "device": described(device), "cores": os.cpu_count() or 1,
+            "gpu": device.type != "cpu", "host": host_version(), "torch": torch.__version__,
+            "python": platform.python_version(), "fingerprint": fingerprint()}  # fmt: skip
     results: dict[str, Any] = {"version": 1, "made": made, "sizes": []}
     given.out.mkdir(parents=True, exist_ok=True)
     for size in measured(given, studio, device):

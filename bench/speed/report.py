@@ -39,6 +39,7 @@ MEMORY = {
            "inside itself is not seen.",
     True: "The count of the GPU's allocator.",
 }  # fmt: skip
+BUSY = 1.5  # load of a core from which on the report calls the machine busy
 SMALL = (
     "The latents are small, so that a CPU gets through: there, most of a call is the reading of the weights, which "
     "further rows share. Larger pictures come closer to the ratio of the rows."
@@ -56,7 +57,7 @@ def row(record: dict[str, Any]) -> str:
     stock, own = found["beside"]
     name = record["case"] if record["against"] == STOCK else f"{record['case']}, beside {record['against']}"
     cells = (
-        name, f"{found['rows']:.2f}", three(found["time"], 2), f"{found['cpu'][1]:.2f}",
+        name, f"{found['rows']:.2f}", three(found["time"], 2), three(found["cpu"], 2),
         f"{ours:.0f} ({theirs:.0f})", f"{found['memory']:.2f}",
         f"{own:.1f} ({stock:.1f})", three(found["overhead"], 1),
     )  # fmt: skip
@@ -71,8 +72,9 @@ def in_short(records: list[dict[str, Any]]) -> list[str]:
     """A line for each of the cases that a reader asks for first."""
     found = {(record["case"], record["against"]): summary(record) for record in reversed(records)}
     return [
-        f"- {case}: {found[case, against]['rows']:.2f} times the rows, {three(found[case, against]['time'], 2)} times "
-        f"the time of {'the ' if against == STOCK else ''}{against}"
+        f"- {case}: {found[case, against]['rows']:.2f} times the rows, {found[case, against]['time'][1]:.2f} times the "
+        f"time and {found[case, against]['cpu'][1]:.2f} times the CPU time of {'the ' if against == STOCK else ''}"
+        f"{against}"
         for case, against in IN_SHORT if (case, against) in found
     ]  # fmt: skip
 
@@ -101,6 +103,9 @@ def text(results: dict[str, Any], pictures: dict[str, str]) -> str:
     if loads:
         parts += [f"Load of the machine (one minute's mean, this benchmark's own work included): {min(loads):.1f} to "
                   f"{max(loads):.1f}."]  # fmt: skip
+        if max(loads) > BUSY * made["cores"]:
+            parts += ["Other work ran on the machine all the while: here the ratios of CPU time say more than those of "
+                      "time."]  # fmt: skip
     if not made["gpu"]:
         parts += ["There was no GPU: figures in half precision at 512 pixels were not taken. The command takes them "
                   "where there is one."]  # fmt: skip

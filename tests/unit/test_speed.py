@@ -258,7 +258,15 @@ def results():
     ]  # fmt: skip
     steps = [record(series="steps", steps=steps, case="balanced") for steps in (5, 10)]
     demo = {"size": "demo", "records": [record(), record(case="strip", against="five single runs"), *growth, *steps]}
-    made = {"quick": False, "device": "a machine", "gpu": False, "host": "1.2.3", "torch": "2", "python": "3"}
+    made = {
+        "quick": False,
+        "device": "a machine",
+        "cores": 1,
+        "gpu": False,
+        "host": "1.2.3",
+        "torch": "2",
+        "python": "3",
+    }
     return {"version": 1, "made": made, "sizes": [demo, {"size": "sdxl", "skipped": "it needs 7.0 GiB"}]}
 
 
@@ -266,8 +274,9 @@ def test_report_has_a_line_for_each_case_and_says_what_was_not_measured():
     text = report.text(results(), {"demo": "speed-demo.png"})
     cells = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[1:] for line in text.splitlines()
              if line.startswith("| ")}  # fmt: skip
-    assert cells["some case"] == ["1.50", "2.00 (2.00 to 2.10)", "1.50", "3300 (1500)", "3.00", "2.0 (1.0)",
-                                  "1.0 (0.8 to 1.5) |"]  # fmt: skip
+    assert cells["some case"] == [
+        "1.50", "2.00 (2.00 to 2.10)", "1.50 (1.50 to 1.55)", "3300 (1500)", "3.00", "2.0 (1.0)", "1.0 (0.8 to 1.5) |",
+    ]  # fmt: skip
     assert "strip, beside five single runs" in cells
     assert "balanced" not in cells, "growth is a plot"
     assert "Not measured: it needs 7.0 GiB." in text
@@ -279,9 +288,15 @@ def test_report_has_a_line_for_each_case_and_says_what_was_not_measured():
 def test_the_short_of_it_is_what_a_reader_asks_for_first():
     records = [record(), record(case="gate closed", rows=[8, 8]), record(case="strip of 5", against="five single runs")]
     assert report.in_short(records) == [
-        "- gate closed: 1.00 times the rows, 2.00 (2.00 to 2.10) times the time of the stock KSampler",
-        "- strip of 5: 1.50 times the rows, 2.00 (2.00 to 2.10) times the time of five single runs",
+        "- gate closed: 1.00 times the rows, 2.00 times the time and 1.50 times the CPU time of the stock KSampler",
+        "- strip of 5: 1.50 times the rows, 2.00 times the time and 1.50 times the CPU time of five single runs",
     ]
+
+
+def test_report_tells_of_other_work_on_the_machine():
+    busy = results()
+    busy["sizes"][0]["records"][0]["load"] = 1.6
+    assert "all the while" in report.text(busy, {}) and "all the while" not in report.text(results(), {})
 
 
 def test_quick_report_is_called_no_measurement():
@@ -292,11 +307,13 @@ def test_quick_report_is_called_no_measurement():
 
 def test_plots_show_cases_in_order_of_what_grows(tmp_path):
     records = results()["sizes"][0]["records"]
-    found = plots.lines(records, "batch")
-    assert list(found) == ["balanced", "CASG"]
+    found = plots.lines(records, "batch", "seconds")
+    assert list(found) == ["balanced", "CASG", STOCK]
     assert [x for x, *_ in found["balanced"]] == [1, 2, 4]
     assert [middle for _, (_, middle, _), _ in found["balanced"]] == [1.5] * 3
-    assert [both for *_, both in found["CASG"]] == [[1.0, 1.5], [2.0, 3.0], [4.0, 6.0]]
+    assert [seconds for *_, seconds in found["CASG"]] == [1.5, 3.0, 6.0]
+    assert [seconds for *_, seconds in found[STOCK]] == [1.0, 2.0, 4.0]
+    assert [middle for _, (_, middle, _), _ in plots.lines(records, "batch", "cpu")["CASG"]] == [1.5] * 3
     pytest.importorskip("matplotlib")
     assert plots.draw(results(), tmp_path) == {"demo": "speed-demo.png"}
     assert (tmp_path / "speed-demo.png").stat().st_size > 10_000
