@@ -41,7 +41,7 @@ MEMORY = {
 }  # fmt: skip
 BUSY = 1.5  # load of a core from which on the report calls the machine busy
 SMALL = (
-    "The latents are small, so that a CPU gets through: there, most of a call is the reading of the weights, which "
+    "The latents are small, so that a CPU gets through: there, much of a call is the reading of the weights, which\n"
     "further rows share. Larger pictures come closer to the ratio of the rows."
 )
 
@@ -126,7 +126,7 @@ def text(results: dict[str, Any], pictures: dict[str, str]) -> str:
             records = [record for record in main if record["batch"] == batch]
             first = records[0]
             parts += [f"{first['steps']} steps, {batch} at once, latents {first['cells']} x {first['cells']}, "
-                      f"{first['dtype']}, {first['repeats']} pairs a case. The stock KSampler takes "
+                      f"{first['dtype']}, pairs of runs a case: {first['repeats']}. The stock KSampler takes "
                       f"{first['rows'][0]} rows in {first['calls'][0]} calls, and "
                       f"{first['peak'][0] / 2**20:.1f} MiB.", "", *table(records), ""]  # fmt: skip
         if size["size"] in pictures:

@@ -328,3 +328,11 @@ def test_results_are_json_with_a_line_for_each_record():
     assert json.loads(text) == results()
     assert sum('"case"' in line for line in text.splitlines()) == len(results()["sizes"][0]["records"])
     assert max(line.count('"case"') for line in text.splitlines()) == 1
+
+
+def test_the_report_in_the_repository_is_made_of_the_figures_beside_it():
+    kept = json.loads((speed.RESULTS / "speed.json").read_text("utf-8"))
+    pictures = {size["size"]: f"speed-{size['size']}.png" for size in kept["sizes"]}
+    pictures = {size: name for size, name in pictures.items() if (speed.RESULTS / name).exists()}
+    assert (speed.RESULTS / "speed.md").read_text("utf-8") == report.text(kept, pictures)
+    assert not kept["made"]["quick"]
