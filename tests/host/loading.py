@@ -6,6 +6,7 @@ import atexit
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,11 @@ def load_file(name: str, path: Path, package: bool = False) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def hear_interrupts() -> None:
+    """For a child process that is to be interrupted: a suite in the background of a script hands down deaf ears."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def load_host(checkout: Path | None) -> None:

@@ -37,7 +37,8 @@ def quick(request, tmp_path_factory):
     command = [sys.executable, "-m", "bench", "safety", "--quick", "--workers", "2", "--cache", str(cache), "--out",
                str(out), *place]  # fmt: skip
     with open(folder / "log", "w") as log:
-        first = subprocess.Popen(command, cwd=loading.ROOT, stdout=log, stderr=log, start_new_session=True)
+        first = subprocess.Popen(command, cwd=loading.ROOT, stdout=log, stderr=log, start_new_session=True,
+                                 preexec_fn=loading.hear_interrupts)  # fmt: skip
         while len(batches(cache)) < KEPT and first.poll() is None:
             time.sleep(0.2)
         first.send_signal(signal.SIGINT)

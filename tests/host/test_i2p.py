@@ -37,7 +37,8 @@ def events(raw):
 
 def stopped_after(made, raw, words, by):
     """Runs the command until it has so many pictures, and ends it with a signal; its exit code."""
-    process = subprocess.Popen(words, cwd=loading.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, cwd=loading.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               preexec_fn=loading.hear_interrupts)  # fmt: skip
     deadline = time.monotonic() + TIMEOUT
     try:
         while sum("made" in event for event in events(raw)) < made:
