@@ -15,7 +15,7 @@ from . import prompts
 from .studio import BATCH, Studio, arguments
 
 MODES = ("off", "soft threshold", "quantile")
-THRESHOLDS = (1.5, 2.0, 2.5)
+THRESHOLDS = (1.0, 1.2, 1.5, 2.0)
 QUANTILES = (0.8, 0.9, 0.95)
 SMOOTH, GROW, ADAPTIVE = (1, 2), (0,), (False,)
 CONTEXTS = (0.2,)

@@ -42,7 +42,7 @@ class Selection:
 
     mode: str = MODES[0]
     quantile: float = 0.9
-    threshold: float = 2.0
+    threshold: float = 1.2
     smooth: int = 1
     grow: int = 0
     adaptive: bool = False
