@@ -7,10 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
+from bench.__main__ import NAMES as BENCHMARKS
+
 ROOT = Path(__file__).resolve().parent
 PICTURES = ("nodes", "workflows")
 SUITES = ("unit", "contract", "host", "browser")
-BENCHMARKS = ("safety", "i2p", "speed")
 
 
 def _interpreter(path: str) -> Path:

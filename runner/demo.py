@@ -167,7 +167,7 @@ def run_demo(
         prompt = workflow.to_prompt(page, nodes)
         say(f"Strip: {strip(server, python, root, prompt, page, out, levels, text, seed)}")
         ten_prompts(server, python, root, prompt, page, out, seed)
-        say(f"\nMeasured with `python run.py bench safety`:\n{committed_table(root)}")
+        say(f"\nMeasured, as README has it:\n{committed_table(root)}")
         say(f"\nAll pictures are in {out}; this took {time.monotonic() - began:.0f} s from the server's first answer.")
         if leave_running:
             serve(server, root)
