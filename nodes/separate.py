@@ -57,6 +57,7 @@ def separate_sampler(sampler: Any, guider: SteeredGuider, merge_at: float) -> An
         parts = _Parts(sampler.sampler_function, model, sigmas, extra_args, callback, disable, options)
         return _two_trajectories(parts, run, x, *at, weight)
 
+    sample.__name__ = getattr(sampler.sampler_function, "__name__", "")  # samplers are told apart by it
     return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
 
 

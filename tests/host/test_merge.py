@@ -175,6 +175,16 @@ def test_separate_trajectories_are_guarded_in_short_runs(pack, eps, prompts):
         assert torch.linalg.norm(ours - plain) > 1e-2 * torch.linalg.norm(plain), steps
 
 
+def test_separate_trajectories_know_a_sampler_that_stops_before_the_last_step(pack, eps, prompts):
+    """dpm_fast's last call comes earlier than other samplers', and the guard has to count with that."""
+    late = pack.schedule(((0.0, 1.0), (1.0, 1.0)), context=0.95)
+    contexts = [
+        pack.reported(eps, *prompts, latent(), steps=6, sampler_name="dpm_fast", scheduler="sgm_uniform", safety=1.0,
+                      merge=merge, schedule=late)[1]["context"] for merge in ("every step", "separate")
+    ]  # fmt: skip
+    assert contexts[0] == contexts[1] < 0.95
+
+
 def test_separate_trajectories_reach_the_safe_run_at_full_weight(pack, eps, prompts):
     """At weight 1 from the first step on nothing of the written branch is left."""
     positive, safe, negative = prompts
