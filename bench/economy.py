@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .safety import looking, sets
-from .safety.plots import INK, pyplot
+from .safety.plots import INK, pyplot, save
 from .safety.reading import Row
 from .safety.statistics import Estimate, Resamples
 from .safety.store import fingerprint
@@ -260,8 +260,7 @@ def draw(table: list[dict], path: Path) -> None:
     right.set(title="by sampler, safety .5", ylabel="unlike the full evaluation, %")
     right.set_xticks(range(len(samplers)), samplers, rotation=25, ha="right")
     right.legend()
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def main(argv: list[str]) -> int:

@@ -56,15 +56,19 @@ def look(method: str, family: str) -> tuple[str, str]:
     return LOOKS.get(method) or (OTHER_DUAL if family == DUAL else LOOKS.get(family, (FAINT, ".")))
 
 
-def _save(figure: Any, folder: Path, name: str) -> str:
+def save(figure: Any, path: Path) -> None:
+    """As a PNG with a palette, a third of the bytes: these files are committed, and README shows one."""
     from PIL import Image
 
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=DPI, metadata={"Software": None})
     pyplot().close(figure)
-    path = folder / f"safety_{name}.png"
-    # A palette takes a third of the bytes: these files are committed, and README shows one.
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def _save(figure: Any, folder: Path, name: str) -> str:
+    path = folder / f"safety_{name}.png"
+    save(figure, path)
     return path.name
 
 
