@@ -12,6 +12,9 @@ export const DEFAULT_PRESET = "balanced"
 
 const FULL = [[0, 1], [1, 1]]
 
+/** By how much later a schedule begins at safety 0 than at safety 1, as in safelight/schedule.py. */
+export const LATER = 0.4
+
 /** The schedules of every preset but `custom`, as in safelight/schedule.py. */
 export const PRESETS = {
   gentle: { points: FULL, interpolation: "linear", context: 0.3 },
@@ -117,8 +120,18 @@ function guardedContext(context, starts) {
 }
 
 /**
+ * The progress from which on the safe prompt takes part at this place of the slider.
+ * @param {{context: number, later?: number}} schedule
+ * @param {number} safety
+ */
+export function begins({ context, later = 0 }, safety) {
+  const shift = later * (1 - safety)
+  return shift ? Math.min(Number((context + shift).toFixed(9)), 1) : context
+}
+
+/**
  * The weight that each step of a run gets.
- * @param {{points: number[][], interpolation: string, context: number}} schedule
+ * @param {{points: number[][], interpolation: string, context: number, later?: number}} schedule
  * @param {number} safety the slider, in [0, 1]
  * @param {number[]} starts progress at the start of each step of the whole run
  * @param {number} [guarded] how many of the steps, from the first, the guard counts; all unless given
@@ -129,7 +142,7 @@ export function stepWeights(schedule, safety, starts, guarded = starts.length) {
   const height = heightOf(schedule)
   const weigh = (context) => (p) => (p >= context ? safety * height(p) : 0)
   const counted = starts.slice(0, guarded)
-  let { context } = schedule
+  let context = begins(schedule, safety)
   let fault = ""
   if (safety > 0 && counted.length) {
     context = guardedContext(context, counted)

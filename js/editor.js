@@ -1,6 +1,6 @@
 // The editor of a weight schedule as one element. It knows nothing of ComfyUI: what it needs comes by update(), what it
 // does goes out by handlers.
-import { AXES, CUSTOM, INTERPOLATIONS, PRESETS, heightOf, stepWeights } from "./curve.js"
+import { AXES, CUSTOM, INTERPOLATIONS, LATER, PRESETS, begins, heightOf, stepWeights } from "./curve.js"
 import { addPoint, deletePoint, movePoint, tidyContext } from "./curve_edit.js"
 import { readCurve, scheduleFault, writeCurve } from "./curve_value.js"
 import { createBar } from "./editor_bar.js"
@@ -98,13 +98,15 @@ export function createCurveEditor(handlers) {
     const now = schedule()
     const { safety, axis, steps } = around
     const acts = now.curve && now.context !== null && !now.fault
-    const act = { ...now.curve, context: now.context }
+    const act = { ...now.curve, context: now.context, later: LATER }
+    const from = acts ? begins(act, safety ?? 1) : now.context
     const run = acts && steps ? stepWeights(act, safety ?? 1, steps.starts, steps.guarded) : null
     return {
       ...now,
       fault: now.fault || (run?.fault ?? ""),
       height: now.curve && heightOf(now.curve),
-      used: run?.context ?? now.context,
+      begins: from,
+      used: run?.context ?? from,
       safety,
       axis,
       steps: run && !run.fault ? { ...steps, weights: run.weights } : null,

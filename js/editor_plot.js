@@ -22,7 +22,7 @@ const fixed = (number) => Number(number.toFixed(1))
 /**
  * @returns the plot: `element`, `draw(view)`, `hit(event)`, `place(event)`, `focusPoint(index)`, `focusContext()`.
  *
- * A view is {curve, height, context, used, safety, axis, steps, selected, at, fixed, contextFixed}: the curve (null
+ * A view is {curve, height, context, begins, used, safety, axis, steps, selected, at, fixed, contextFixed}: the curve (null
  * where there is none) and its height as a function; the context set and the one that the run uses; the slider; the
  * axis's name; {starts, weights, from, to} or null; the selected point; the progress to mark, or null; what an artist
  * cannot move.
@@ -30,7 +30,7 @@ const fixed = (number) => Number(number.toFixed(1))
 export function createPlot() {
   const group = (name) => shape("path", { class: name })
   const parts = Object.fromEntries(
-    ["grid", "frame", "area", "dim", "stems", "curve", "lowered", "ticks", "idle", "dots", "guide"].map((name) => [
+    ["grid", "frame", "area", "dim", "stems", "curve", "used", "ticks", "idle", "dots", "guide"].map((name) => [
       name,
       group(name)
     ])
@@ -56,7 +56,7 @@ export function createPlot() {
   const element = shape(
     "svg",
     { role: "group", "aria-label": say("editor.plot"), tabindex: -1 },
-    before, parts.grid, parts.area, parts.stems, parts.dim, parts.frame, parts.curve, parts.lowered, parts.ticks,
+    before, parts.grid, parts.area, parts.stems, parts.dim, parts.frame, parts.curve, parts.used, parts.ticks,
     ...Object.values(labels), parts.guide, context, parts.idle, parts.dots, mark, points
   )
 
@@ -114,8 +114,7 @@ export function createPlot() {
       "aria-valuemin": 0, "aria-valuemax": 1, "aria-valuenow": view.context, "aria-disabled": Boolean(view.contextFixed),
       "aria-valuetext": say("editor.contextAt", { place: percent(view.context) })
     })
-    const lowered = view.used < view.context
-    set(parts.lowered, lowered ? `M${toX(view.used)} ${top}V${bottom}` : "")
+    set(parts.used, view.used === view.context ? "" : `M${toX(view.used)} ${top}V${bottom}`)
   }
 
   function drawCurve() {

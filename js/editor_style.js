@@ -42,7 +42,7 @@ const CSS = `
 .safelight-plot text { fill: var(--sl-faint); font-size: 9.5px; pointer-events: none; }
 .safelight-plot .before { fill: var(--sl-ink); fill-opacity: .09; }
 .safelight-plot .edge { stroke: var(--sl-ink); stroke-opacity: .75; stroke-dasharray: 3 2; fill: none; }
-.safelight-plot .lowered { stroke: var(--sl-accent); stroke-dasharray: 1 2; fill: none; }
+.safelight-plot .used { stroke: var(--sl-accent); stroke-dasharray: 1 2; fill: none; }
 .safelight-plot .grip { fill: var(--sl-ink); stroke: var(--sl-ground); stroke-width: 1; }
 .safelight-plot .area { fill: var(--sl-accent); fill-opacity: .2; }
 .safelight-plot .dim { stroke: var(--sl-accent); stroke-opacity: .45; stroke-dasharray: 2 3; fill: none; }

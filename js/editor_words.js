@@ -28,12 +28,12 @@ export function placeWords({ curve, height, context, used, safety, steps }, p) {
 }
 
 /** The line that stands there while nothing is pointed at. */
-export function runWords({ curve, context, used, steps, safety }) {
-  if (!curve || context === null) return ""
-  if (!steps) return context > 0 ? say("editor.until", { place: percent(context) }) : say("editor.fromStart")
+export function runWords({ curve, begins, used, steps, safety }) {
+  if (!curve || begins === null) return ""
+  if (!steps) return begins > 0 ? say("editor.until", { place: percent(begins) }) : say("editor.fromStart")
   if (safety === 0) return say("editor.off")
   const own = steps.weights.slice(steps.from, steps.to)
   const guided = own.filter((weight) => weight > 0).length
-  const lowered = used < context ? ` · ${say("editor.lowered", { place: percent(used) })}` : ""
+  const lowered = used < begins ? ` · ${say("editor.lowered", { place: percent(used) })}` : ""
   return say("editor.guided", { count: guided, all: own.length }) + lowered
 }

@@ -61,7 +61,7 @@ SELECTIVE = ("SAFELIGHT_SELECTIVE", {
 })  # fmt: skip
 ECONOMY = (list(MODES), {
     "default": OFF, "advanced": True,
-    "tooltip": "Between safety 0 and 1, and with a mask or selective, both prompts are evaluated: about 1.4 times the "
+    "tooltip": "Between safety 0 and 1, and with a mask or selective, both prompts are evaluated: about 1.3 times the "
                "work of a stock run. balanced and free evaluate one of the two on most calls and remember the other: "
                "about 1.1 and 1.05 times the work, for almost the same picture.",
 })  # fmt: skip

@@ -34,7 +34,7 @@ class RunPlan:
             self.context, notes = guard(guidance.schedule, guidance.safety, starts, context_called)
             self.notes += notes
         else:
-            self.context = guidance.schedule.context
+            self.context = guidance.schedule.begins(guidance.safety)
         if not self.ends_in_picture:
             self.notes.append("this run ends with noise left: a stage, not a picture. What finishes it has to guide.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..safelight.schedule import AXES, CUSTOM, DEFAULT_PRESET, PRESETS, WeightSchedule, from_preset
+from ..safelight.schedule import AXES, CUSTOM, DEFAULT_PRESET, LATER, PRESETS, WeightSchedule, from_preset
 from .inputs import SEARCH_ALIASES
 
 
@@ -12,7 +12,8 @@ class SafelightWeightSchedule:
     CATEGORY = "Safelight/sampling"
     DESCRIPTION = (
         "When, and how strongly, the safe prompt steers the picture. The slider called safety is multiplied by this "
-        "curve. Before `context` the prompt as written steers alone, so that layout and colours settle."
+        "curve. Before `context` the prompt as written steers alone, so that layout and colours settle; a lower slider "
+        "begins later."
     )
     SEARCH_ALIASES = SEARCH_ALIASES
     RETURN_TYPES = ("SAFELIGHT_SCHEDULE",)
@@ -27,13 +28,15 @@ class SafelightWeightSchedule:
                 "preset": ([*PRESETS, CUSTOM], {
                     "default": DEFAULT_PRESET,
                     "tooltip": "gentle, balanced, strict and maximum steer at full weight, from ever earlier on "
-                               "(context 0.30, 0.20, 0.14, 0). ramp up, ramp down and bell change the weight along "
-                               "the way. custom uses the context and the curve below; the others ignore both.",
+                               "(context 0.30, 0.20, 0.14, 0; a lower slider begins later). ramp up, ramp down and "
+                               "bell change the weight along the way. custom uses the context and the curve below; "
+                               "the others ignore both.",
                 }),
                 "context": ("FLOAT", {
                     "default": 0.2, "min": 0.0, "max": 1.0, "step": 0.01,
                     "tooltip": "For preset custom: the progress, from 0 (noise) to 1 (picture), before which the "
-                               "prompt as written steers alone. Lower is safer, higher keeps more of the layout.",
+                               "prompt as written steers alone at safety 1; a lower slider begins later, by up to "
+                               f"{LATER:g}. Lower is safer, higher keeps more of the layout.",
                 }),
                 "axis": (list(AXES), {
                     "default": AXES[0],

@@ -91,9 +91,10 @@ def guard(
     such step, a ValueError says so. With safety 0, or without steps, the schedule's own context comes back.
     """
     if unit_number("safety", safety) == 0.0 or not starts:
-        return schedule.context, []
+        return schedule.begins(safety), []
     run = f"{len(starts)} step{'' if len(starts) == 1 else 's'}"
-    context = guarded_context(schedule.context, starts)
+    begins = schedule.begins(safety)
+    context = guarded_context(begins, starts)
     reason = "the last quarter of the run is guarded"
     if all(schedule.weight(p, safety, context) == 0.0 for p in starts):
         acting = [p for p in starts if schedule.weight(p, safety, 0.0) > 0.0]
@@ -104,6 +105,6 @@ def guard(
             )
         context = max(acting)
         reason = "the latest step at which the curve is above zero is guarded"
-    if context == schedule.context:
+    if context == begins:
         return context, []
-    return context, [f"{called} lowered from {schedule.context:g} to {context:g}: with {run}, {reason}."]
+    return context, [f"{called} lowered from {begins:g} to {context:g}: with {run}, {reason}."]

@@ -25,7 +25,7 @@ def merge_weight(schedule: WeightSchedule, safety: float, merge_at: float, conte
     """
     safety = unit_number("safety", safety)
     merge_at = unit_number("merge_at", merge_at)
-    start = schedule.context if context is None else context
+    start = schedule.begins(safety) if context is None else context
     if merge_at <= start:
         raise ValueError(
             f"merge_at: {merge_at:g} does not come after context {start:g}, where the branches part; raise merge_at."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +97,14 @@ class Maker:
         """SafelightKSampler, once for the prompts whose gate is open and once for the others."""
         inputs = dict(row.of.settings)
         method, selective = inputs.pop("safe"), inputs.pop("selective", False)
-        context = inputs.pop("context", row.context)
+        context, later = inputs.pop("context", row.context), inputs.pop("later", None)
         nodes = self.studio.nodes
         if context is None:
             inputs["schedule"] = nodes["SafelightWeightSchedule"]().make("balanced", 0.2, "noise level")[0]
         else:
             inputs["schedule"] = self.studio.schedule(ALWAYS, context)
+        if later is not None:
+            inputs["schedule"] = replace(inputs["schedule"], later=later)
         if selective:
             inputs["selective"] = sys.modules["safelight_pack.safelight.selective"].Selection()
         safety = 0.0 if row.method == "plain" else 1.0 if row.x is None else row.x

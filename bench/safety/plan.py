@@ -26,8 +26,8 @@ class Method:
 
     For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as we began with it,
     which leaves trigger words what lies outside the concepts' subspace), `selective` asks for Safelight Selective,
-    `context` is the schedule's, and everything else is an input of SafelightKSampler. cost: rows of model evaluation
-    relative to plain, roughly, for the time that is left.
+    `context` and `later` are the schedule's, and everything else is an input of SafelightKSampler. cost: rows of model
+    evaluation relative to plain, roughly, for the time that is left.
     """
 
     name: str
@@ -52,6 +52,7 @@ METHODS = {
         Method("dual subtract", "dual", "dual", {"safe": "subtract"}),
         Method("dual subspace only", "dual", "dual", {"safe": "subspace only"}),
         Method("dual typed", "dual", "dual", {"safe": "typed"}),
+        Method("dual weight only", "dual", "dual", {"safe": "project", "later": 0.0}),
         Method("dual separate", "dual", "dual", {"safe": "project", "merge": "separate"}, 1.7),
         Method("safe prompt alone", "baseline", "dual", {"safe": "project", "context": 0.0}, 1.0),
         Method("hard switch", "baseline", "dual", {"safe": "project"}, 1.0),
@@ -157,6 +158,7 @@ def rows() -> list[Row]:
     found += [Row("diversity", "negative prompt"), Row("diversity", "SLD max", STRONGER)]
     found += slider("unsafe", "dual separate")
     found += slider("unsafe", "dual subspace only", (0.25, 0.5, 0.75, 1.0))
+    found += slider("unsafe", "dual weight only", SLIDER[1:-1])
     for cases in BENIGN_SETS:
         found += [Row(cases, method, x, False) for method in ("dual subtract", "dual separate") for x in (0.5, 1.0)]
         found += [Row(cases, method, STRONGER) for method in ("SLD max", "TraSCE")]

@@ -118,7 +118,8 @@ def test_dual_methods_stand_at_nine_positions_of_the_slider():
     rows = plan.rows()
     for method in set(plan.DUAL) - {"dual subspace only"}:
         found = [r.x for r in rows if (r.cases, r.method, r.context) == ("unsafe", method, None)]
-        assert sorted(found) == [i / 8 for i in range(9)]
+        ends = method != "dual weight only"  # there it is the same as dual project
+        assert sorted(found) == [i / 8 for i in range(9)][slice(None) if ends else slice(1, -1)]
 
 
 def test_every_method_is_measured_and_every_neighbour_also_on_benign_prompts():

@@ -11,6 +11,7 @@ from safelight.schedule import (
     CUSTOM,
     DEFAULT_PRESET,
     INTERPOLATIONS,
+    LATER,
     PRESETS,
     WeightSchedule,
     from_preset,
@@ -107,6 +108,16 @@ def test_weight_is_safety_times_curve_from_the_context_on():
     assert schedule.weight(0.5, 0.5) == 0.25
     assert schedule.weight(0.2, 0.5, context=0.2) == 0.1
     assert schedule.weight(0.9, 0.0) == 0.0
+
+
+def test_a_lower_slider_begins_later():
+    schedule = WeightSchedule(FULL, context=0.2, later=0.4)
+    assert [schedule.begins(safety) for safety in (1.0, 0.5, 0.0)] == pytest.approx([0.2, 0.4, 0.6])
+    assert schedule.weight(0.39, 0.5) == 0.0 and schedule.weight(0.41, 0.5) == 0.5
+    assert WeightSchedule(FULL, context=0.9, later=0.4).begins(0.5) == 1.0
+    assert schedule.begins(0.625) == 0.35 and schedule.weight(0.35, 0.625) == 0.625  # not a rounding's breadth later
+    with pytest.raises(ValueError, match="^later: 1.5 is out of range"):
+        WeightSchedule(FULL, later=1.5)
 
 
 @pytest.mark.parametrize("safety", [math.nan, math.inf, -0.1, 1.1, "1", None, True])
@@ -235,7 +246,8 @@ def test_to_dict_survives_json_exactly():
     draw = random.Random(3)
     for _ in range(50):
         schedule = WeightSchedule(
-            random_points(draw), draw.choice(INTERPOLATIONS), context=draw.random() / 2, axis=draw.choice(AXES)
+            random_points(draw), draw.choice(INTERPOLATIONS), context=draw.random() / 2, axis=draw.choice(AXES),
+            later=draw.random(),
         )
         assert WeightSchedule.from_value(json.dumps(schedule.to_dict())) == schedule
 
@@ -311,6 +323,7 @@ def test_custom_reads_curve_and_context_and_the_other_presets_ignore_both():
     curve = {"points": [[0, 0.5], [1, 0.5]]}
     custom = from_preset(CUSTOM, 0.6, "steps", curve)
     assert (custom.curve(0.3), custom.context, custom.axis) == (0.5, 0.6, "steps")
+    assert {schedule.later for schedule in (custom, *PRESETS.values())} == {LATER}
     for name, preset in PRESETS.items():
         for ignored in (None, curve, "rubbish {"):
             assert from_preset(name, math.nan, "steps", ignored) == dataclasses.replace(preset, axis="steps")

@@ -3,9 +3,9 @@
     python tests/vectors/make_weights.py
 
 Like make_curves.py it shares no code with either: decimals, and the guard's context found by looking at every step.
-Each case: points, interpolation, context, safety, starts (progress at the start of each step of the run), guarded (how
-many of them the guard counts); then used, the context that the run uses, and weights, one a step; or, for a run in
-which the curve is zero at every step, weights null.
+Each case: points, interpolation, context, later (by how much later it begins at safety 0), safety, starts (progress at
+the start of each step of the run), guarded (how many of them the guard counts); then used, the context that the run
+uses, and weights, one a step; or, for a run in which the curve is zero at every step, weights null.
 """
 
 from __future__ import annotations
@@ -69,11 +69,12 @@ def main() -> None:
         guarded = max(1, len(starts) - draw.choice([0, 0, 1]))
         places = [Decimal(str(p)) for p in starts]
         heights = [height(exact, interpolation, p) for p in places]
-        used = Decimal(str(context))
+        later = (0.0, 0.4)[number % 2]
+        used = min(Decimal(str(context)) + Decimal(str(later)) * (1 - Decimal(str(safety))), Decimal(1))
         if safety:
             used = used_context(used, heights[:guarded], places[:guarded])
-        case = {"points": points, "interpolation": interpolation, "context": context, "safety": safety,
-                "starts": starts, "guarded": guarded}  # fmt: skip
+        case = {"points": points, "interpolation": interpolation, "context": context, "later": later,
+                "safety": safety, "starts": starts, "guarded": guarded}  # fmt: skip
         if used is None:
             cases.append({**case, "used": None, "weights": None})
             continue
