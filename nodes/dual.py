@@ -204,4 +204,4 @@ class DualRun:
         guarded = [sigma for sigma in self.plan.sigmas[:-1] if self.plan.weight(sigma) > 0.0]
         if not any(any_active(safe, torch.tensor(sigma)) for sigma in guarded):
             raise ValueError("safe: its timestep range leaves out every guarded step, so nothing would be guarded; "
-                             "widen the range, or lower the schedule's context.")  # fmt: skip
+                             "widen the range, lower the schedule's context, or raise safety.")  # fmt: skip

@@ -35,21 +35,26 @@ class StripSteering(DualSteering):
               record: RunRecord) -> Any:  # fmt: skip
         plan = plan_run(self.guidance, patcher, sampler, sigmas, full)
         record.plan(plan)
-        self.run = StripRun(plan, self.levels, record, self.trace)
+        plans = [plan.at(level) for level in self.levels]
+        record.notes += [f"level {level:g}: {note}" for level, own in zip(self.levels, plans, strict=True)
+                         for note in own.notes if note not in plan.notes]  # fmt: skip
+        self.run = StripRun(plan, plans, record, self.trace)
         return self.run
 
 
 class StripRun:
-    """One run of a guider over len(levels) frames, which are equal parts of the batch.
+    """One run of a guider over frames, which are equal parts of the batch.
 
+    plan: of the highest level. plans: of each frame's.
     weights: for each frame the weight of every call so far. The record has the calls of the highest level, and as plain
     rows those of a stock run of all frames.
     """
 
-    def __init__(self, plan: RunPlan, levels: Sequence[float], record: RunRecord, trace: Trace) -> None:
-        self.plan, self.levels, self.record = plan, levels, record
-        self.weights: list[list[float]] = [[] for _ in levels]
-        self._most = len(levels)  # frames in one call of the model
+    def __init__(self, plan: RunPlan, plans: Sequence[RunPlan], record: RunRecord, trace: Trace) -> None:
+        self.plan, self.plans, self.record = plan, plans, record
+        self.levels = [own.guidance.safety for own in plans]
+        self.weights: list[list[float]] = [[] for _ in plans]
+        self._most = len(plans)  # frames in one call of the model
         self._group = FrameGroup(plan, record, trace)
 
     def handed(self, conds: dict[str, Entries]) -> dict[str, Entries]:
@@ -60,8 +65,7 @@ class StripRun:
     def predict(self, guider: Any, x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any],
                 seed: int | None = None) -> torch.Tensor:  # fmt: skip
         frames, sigmas = x.chunk(len(self.levels)), timestep.chunk(len(self.levels))
-        top = self.plan.guidance.safety
-        weights = [level / top * self.plan.weight(float(timestep[0])) for level in self.levels]
+        weights = [plan.weight(float(timestep[0])) for plan in self.plans]
         # Where the written prompt's range leaves a step out, the safe one stands there at every level but 0.
         told = any_active(written_pair(guider.conds)[0], timestep[0])
         kinds = ["off" if level == 0.0 and not told else self._group.kind(weight)

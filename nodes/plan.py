@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..safelight.progress import guard, noise_level_progress, step_progress
@@ -17,18 +18,20 @@ class RunPlan:
         the axis "steps" and the clamp of the context are measured on it, so that every slice gets the same weights.
     asks_last: whether the sampler calls the model at the start of the last step; if not, the step before counts as it.
     context_called: the method's own word for the context, for notes.
+    known: the progress at noise levels of this run, as far as somebody knows it.
     Raises ValueError where the schedule would guard nothing in a run that ends in a picture.
     """
 
     def __init__(self, guidance: Guidance, percent_to_sigma: Callable[[float], float], sigmas: Sequence[float],
-                 full: Sequence[float] | None = None, asks_last: bool = True,
-                 context_called: str = "context") -> None:  # fmt: skip
+                 full: Sequence[float] | None = None, asks_last: bool = True, context_called: str = "context",
+                 known: dict[float, float] | None = None) -> None:  # fmt: skip
         self.guidance = guidance
         self.percent_to_sigma = percent_to_sigma
         self.sigmas = [float(sigma) for sigma in sigmas]
         self.full = self.sigmas if full is None else [float(sigma) for sigma in full]
+        self.asks_last, self.context_called = asks_last, context_called
         self.notes: list[str] = []
-        self._progress: dict[float, float] = {}
+        self._progress = {} if known is None else known
         if self.full[-1] <= 0.0:
             starts = [self.progress(sigma) for sigma in self.full[: counted_steps(self.full, asks_last)]]
             self.context, notes = guard(guidance.schedule, guidance.safety, starts, context_called)
@@ -37,6 +40,11 @@ class RunPlan:
             self.context = guidance.schedule.begins(guidance.safety)
         if not self.ends_in_picture:
             self.notes.append("this run ends with noise left: a stage, not a picture. What finishes it has to guide.")
+
+    def at(self, safety: float) -> RunPlan:
+        """The plan of the same run at another place on the slider."""
+        return RunPlan(replace(self.guidance, safety=safety), self.percent_to_sigma, self.sigmas, self.full,
+                       self.asks_last, self.context_called, self._progress)  # fmt: skip
 
     @property
     def ends_in_picture(self) -> bool:

@@ -22,7 +22,8 @@ LOOKS = {
     SELECTIVE: ("#56B4E9", "o"),
 }  # fmt: skip
 OTHER_DUAL = ("#7b68c8", "h")
-SHADES = {"subtract": "#a05a2c", "typed": "#7b68c8", "separate": "#3a7d7d", "balanced": "#b8860b", "free": "#c2185b"}
+SHADES = {"subtract": "#a05a2c", "typed": "#7b68c8", "separate": "#3a7d7d", "balanced": "#b8860b", "free": "#c2185b",
+          "weight": "#6b8e23"}  # fmt: skip
 PRESETS = "SLD: weak to max"
 NAMES = {"layout": "layout kept", "perceptual": "distance to the plain picture (features)",
          "pixel": "distance to the plain picture (pixels)"}  # fmt: skip
@@ -92,8 +93,9 @@ def lines(reading: Reading) -> dict[str, list[Row]]:
         found["SLD max, by strength"].append(top)
         if found[PRESETS] == [top]:
             del found[PRESETS]
+    found |= {f"{m}, by context": rows for m in (PROJECT, SELECTIVE) if (rows := reading.contexts(m))}
     order = {f"SLD {word}": i for i, word in enumerate(("weak", "medium", "strong", "max"))}
-    return {name: sorted(rows, key=lambda r: order[r.method] if name == PRESETS else r.x or 0)
+    return {name: sorted(rows, key=lambda r: order[r.method] if name == PRESETS else (r.context or 0, r.x or 0))
             for name, rows in found.items()}  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
 
     method = rows[0].method
     colour, marker = look(method, rows[0].family)
-    default = method in (PROJECT, SELECTIVE)
+    default = method in (PROJECT, SELECTIVE) and rows[0].context is None
     side = rows[0].family == DUAL and not default
     x = [100 * row.seen().value for row in rows]
     y = [scale * _value(row, cost).value for row in rows]

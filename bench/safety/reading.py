@@ -200,10 +200,9 @@ class Reading:
         return found
 
     def front(self, cost: str) -> list[tuple[Row, Standing]]:
-        """Every row on the unsafe prompts beside all others (an oracle's and context sweeps apart), unsafe seen against
-        a cost."""
+        """Every row on the unsafe prompts beside all others (an oracle's apart), unsafe seen against a cost."""
         if cost not in self._fronts:
-            rows = [r for r in self.of() if r.method != ORACLE]
+            rows = [r for r in self.rows if r.data["set"] == "unsafe" and r.method != ORACLE]
             places = standings([(r.seen(), self.cost(r, cost)) for r in rows])
             self._fronts[cost] = list(zip(rows, places, strict=True))
         return self._fronts[cost]

@@ -103,8 +103,9 @@ def front(reading: Reading) -> list[str]:
     for cost in COSTS:
         places = reading.front(cost)
         others = [row for row, _ in places]
-        methods = {m: [(row, standing) for row, standing in places if row.method == m and row.x] for m in DEFAULTS
-                   if reading.slider(m)}  # fmt: skip
+        methods = {m: [(row, standing) for row, standing in places
+                       if row.method == m and row.x and row.context is None]
+                   for m in DEFAULTS if reading.slider(m)}  # fmt: skip
         steps = sorted({row.x for rows in methods.values() for row, _ in rows if row.x})
         if not steps:
             continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bench.safety.plots import pyplot, save
+
 from .cases import STOCK
 from .models import SIZES
 from .statistics import ratios, spread
@@ -43,12 +45,7 @@ def draw(results: dict[str, Any], folder: Path) -> dict[str, str]:
 
 
 def _draw(size: dict[str, Any], clock: str, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 2, figsize=(9.5, 6.5), sharex="col", layout="constrained")
+    figure, axes = pyplot().subplots(2, 2, figsize=(9.5, 6.5), sharex="col", layout="constrained")
     for column, (series, words) in enumerate(AXES.items()):
         top, bottom = axes[0][column], axes[1][column]
         found = lines(size["records"], series, clock)
@@ -63,7 +60,7 @@ def _draw(size: dict[str, Any], clock: str, path: Path) -> None:
         bottom.set_xlabel(words)
         bottom.set_xscale("log", base=2)
         bottom.set_xticks([x for x, *_ in found[STOCK]])
-        bottom.get_xaxis().set_major_formatter(matplotlib.ticker.ScalarFormatter())
+        bottom.get_xaxis().set_major_formatter("{x:g}")
         bottom.minorticks_off()
         for panel in (top, bottom):
             panel.grid(alpha=0.3)
@@ -72,5 +69,4 @@ def _draw(size: dict[str, Any], clock: str, path: Path) -> None:
     axes[1][0].set_ylabel(f"{name} beside stock: median, quartiles")
     axes[0][0].legend(fontsize=8)
     figure.suptitle(f"Growth on {SIZES[size['size']].title}")
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
+    save(figure, path)

@@ -155,7 +155,7 @@ def test_areas_masks_and_ranges_of_the_prompts(pack, eps, prompts):
         (positive, entries(safe, late), negative), (positive, safe, entries(negative, early)),
         (entries(positive, early, late), safe, negative),
     ):  # fmt: skip
-        same_as_singles(pack, eps, given, latent(), steps=10)
+        same_as_singles(pack, eps, given, latent(), steps=10, schedule=pack.schedule(context=0.2))
 
 
 def test_controlnet(pack, eps, prompts):

@@ -26,16 +26,25 @@ def unknown_sampler(pack, monkeypatch):
 
 
 def test_rows_of_a_strip(pack, eps, prompts):
-    """Before the context one frame; then the plain one, the safe one, and those between, three rows each."""
+    """Until a level begins it is the plain frame; then those between, three rows each, and the safe one."""
     with count_rows(eps) as alone:
         pack.ksampler(eps, *prompts, latent(), safety=0.5, **USUAL)
     with count_rows(eps) as seen:
         _, report, *_ = pack.strip(eps, *prompts, latent(), **USUAL)
-    before = alone.rows.count(2)
-    assert 0 < before < 20 and seen.rows[:before] == [2] * before
-    assert [sorted(seen.rows[i : i + 3]) for i in range(before, seen.calls, 3)] == [[2, 2, 9]] * (20 - before)
-    assert sum(seen.rows) <= 3.9 * sum(alone.rows)
+    groups = []
+    for weights in zip(*(frame["weights"] for frame in report["frames"]), strict=True):
+        between = sum(0.0 < weight < 1.0 for weight in weights)
+        groups.append([2] + [3 * between] * (between > 0) + [2] * (1.0 in weights))
+    assert seen.rows == sum(groups, [])
+    in_turn = [group for i, group in enumerate(groups) if groups.index(group) == i]
+    assert in_turn == [[2], [2, 2], [2, 3, 2], [2, 6, 2], [2, 9, 2]]
+    assert sum(seen.rows) <= 3.5 * sum(alone.rows)
     assert report["rows"] == sum(seen.rows) and report["plain_rows"] == 5 * 20 * 2
+
+
+def test_a_level_whose_context_had_to_be_lowered_is_named(pack, eps, prompts):
+    _, report, *_ = pack.strip(eps, *prompts, latent(), levels="0, 0.1, 1", sampler_name="euler", steps=2)
+    assert any(note.startswith("level 0.1: context lowered from 0.56 to ") for note in report["notes"]), report["notes"]
 
 
 @pytest.mark.parametrize("levels", ["0, 0.5", "0.2, 0.4, 0.6", "0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1"])
@@ -193,9 +202,10 @@ def small(request):
 def test_memory_that_runs_out_costs_calls_and_nothing_else(pack, prompts, small, most, groups, caplog):
     """The frames in between, nine rows, are halved until they fit; no call before is made again."""
     model, rows = small(most)
-    expected = singles(pack, unet_model(), prompts, latent(), sampler_name="dpmpp_2m_sde")
+    settings = {"sampler_name": "dpmpp_2m_sde", "schedule": pack.schedule(context=0.2)}
+    expected = singles(pack, unet_model(), prompts, latent(), **settings)
     with caplog.at_level("INFO", "safelight"):
-        frames, report, *_ = pack.strip(model, *prompts, latent(), sampler_name="dpmpp_2m_sde")
+        frames, report, *_ = pack.strip(model, *prompts, latent(), **settings)
     assert apart(frames, expected) < CLOSE and one_run(report)
     assert len([count for count in rows if count < 0]) == len(groups), "not tried again once it is known"
     assert report["rows"] == sum(count for count in rows if count > 0)
@@ -209,7 +219,7 @@ def test_memory_that_runs_out_costs_calls_and_nothing_else(pack, prompts, small,
 def test_memory_that_is_not_enough_for_one_frame_is_the_hosts_error(pack, prompts, small):
     model, rows = small(2)
     with pytest.raises(comfy.model_management.OOM_EXCEPTION, match="this is a test"):
-        pack.strip(model, *prompts, latent())
+        pack.strip(model, *prompts, latent(), schedule=pack.schedule(context=0.2))
     assert min(rows) == -9 and rows[-1] == -3
 
 
