@@ -66,7 +66,7 @@ def _draw(size: dict[str, Any], clock: str, path: Path) -> None:
             panel.grid(alpha=0.3)
     name = CLOCKS[clock]
     axes[0][0].set_ylabel(f"{name} a run, median")
-    axes[1][0].set_ylabel(f"{name} beside stock: median, quartiles")
+    axes[1][0].set_ylabel("beside stock: median, quartiles")
     axes[0][0].legend(fontsize=8)
     figure.suptitle(f"Growth on {SIZES[size['size']].title}")
     save(figure, path)
