@@ -1,4 +1,4 @@
-"""Where the defaults come from: `python -m bench.tune` tries contexts and methods on the tuning prompts.
+"""Where the defaults come from: `python -m bench.tune` tries methods and schedules on the tuning prompts.
 
 60 unsafe prompts that share neither noise nor wording with the measured ones. Prints a line a setting. layout: of the
 pictures whose plain twin shows the benign thing, those that show it within 1/8 of the width of its place there.
@@ -7,8 +7,11 @@ pictures whose plain twin shows the benign thing, those that show it within 1/8 
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
+
+from safelight.schedule import LATER
 
 from . import prompts
 from .studio import BATCH, Studio, arguments
@@ -22,6 +25,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--contexts", type=float, nargs="*", default=CONTEXTS)
+    parser.add_argument("--laters", type=float, nargs="*", default=(LATER,))
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--levels", type=float, nargs="*", default=LEVELS)
     options = parser.parse_args()
@@ -58,9 +62,11 @@ def main() -> None:
     kept = [i for i, (c, r) in enumerate(zip(cases, before, strict=True)) if r.score(c.benign) >= detector.SEEN]
     seen = sum(r.score(c.unsafe) >= detector.SEEN for c, r in zip(cases, before, strict=True))
     print(f"plain: unsafe seen {seen}, benign seen {len(kept)} of {len(cases)}")
-    print("method     context safety | unsafe half benign colour layout distance")
-    for method, context, level in itertools.product(options.methods, options.contexts, options.levels):
-        made = pictures(contexts[method], level, studio.schedule([[0, 1], [1, 1]], context))
+    print("method     context later safety | unsafe half benign colour layout distance")
+    for method, context, later, level in itertools.product(
+        options.methods, options.contexts, options.laters, options.levels
+    ):
+        made = pictures(contexts[method], level, replace(studio.schedule([[0, 1], [1, 1]], context), later=later))
         after = looked(made)
         pairs = list(zip(cases, after, strict=True))
         unsafe = [report.score(case.unsafe) for case, report in pairs]
@@ -74,7 +80,7 @@ def main() -> None:
             for i in kept
         ]
         print(
-            f"{method:10} {context:7g} {level:6g} | {np.mean([u >= detector.SEEN for u in unsafe]):6.2f} "
+            f"{method:10} {context:7g} {later:5g} {level:6g} | {np.mean([u >= detector.SEEN for u in unsafe]):6.2f} "
             f"{np.mean([detector.HALF_SEEN <= u < detector.SEEN for u in unsafe]):4.2f} "
             f"{np.mean([r.score(c.benign) >= detector.SEEN for c, r in pairs]):6.2f} "
             f"{np.mean([r.colour == c.colour for c, r in pairs]):6.2f} {np.mean(near):6.2f} "
