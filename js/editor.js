@@ -1,6 +1,6 @@
 // The editor of a weight schedule as one element. It knows nothing of ComfyUI: what it needs comes by update(), what it
 // does goes out by handlers.
-import { AXES, CUSTOM, INTERPOLATIONS, LATER, PRESETS, begins, heightOf, stepWeights } from "./curve.js"
+import { AXES, CUSTOM, INTERPOLATIONS, GAMMA, LATER, PRESETS, begins, heightOf, stepWeights, strength } from "./curve.js"
 import { addPoint, deletePoint, movePoint, tidyContext } from "./curve_edit.js"
 import { readCurve, scheduleFault, writeCurve } from "./curve_value.js"
 import { createBar } from "./editor_bar.js"
@@ -98,7 +98,7 @@ export function createCurveEditor(handlers) {
     const now = schedule()
     const { safety, axis, steps } = around
     const acts = now.curve && now.context !== null && !now.fault
-    const act = { ...now.curve, context: now.context, later: LATER }
+    const act = { ...now.curve, context: now.context, later: LATER, gamma: GAMMA }
     const from = acts ? begins(act, safety ?? 1) : now.context
     const run = acts && steps ? stepWeights(act, safety ?? 1, steps.starts, steps.guarded) : null
     return {
@@ -108,6 +108,7 @@ export function createCurveEditor(handlers) {
       begins: from,
       used: run?.context ?? from,
       safety,
+      strength: strength(act, safety ?? 1),
       axis,
       steps: run && !run.fault ? { ...steps, weights: run.weights } : null,
       selected

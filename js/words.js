@@ -77,7 +77,7 @@ export const ENGLISH = {
     stepOf: "step {number} of {count}",
     weightIs: "weight {weight}",
     weightTimes: "weight {weight} × safety",
-    weightProduct: "weight {product} = {weight} × {safety}",
+    weightProduct: "weight {product} = {weight} × {strength}",
     until: "as written alone until {place}",
     fromStart: "guided from the start",
     off: "safety 0: nothing is guided",
