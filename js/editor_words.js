@@ -22,7 +22,7 @@ export function placeWords({ curve, height, context, used, safety, strength, ste
   else if (safety === 1) words.push(say("editor.weightIs", { weight }))
   else {
     const product = (strength * own).toFixed(2)
-    words.push(say("editor.weightProduct", { product, weight, strength: Number(strength.toFixed(2)) }))
+    words.push(say("editor.weightProduct", { product, weight, safety: Number(safety.toFixed(2)) }))
   }
   return words.join(" · ")
 }
