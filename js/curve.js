@@ -144,14 +144,13 @@ export const strength = ({ gamma = 1 }, safety) => (safety > 0 ? safety ** gamma
  * @param {{points: number[][], interpolation: string, context: number, later?: number, gamma?: number}} schedule
  * @param {number} safety the slider, in [0, 1]
  * @param {number[]} starts progress at the start of each step of the whole run
- * @param {number} [guarded] how many of the steps, from the first, the guard counts; all unless given
+ * @param {number[]} [counted] progress at the steps that the guard counts; these unless given
  * @returns {{weights: number[], context: number, fault: string}} a weight a step; the context that the run uses, which
  *   the guard may have lowered; and what is wrong, as Python would refuse it ("" if nothing is)
  */
-export function stepWeights(schedule, safety, starts, guarded = starts.length) {
+export function stepWeights(schedule, safety, starts, counted = starts) {
   const height = heightOf(schedule)
   const weigh = (context) => (p) => (p >= context ? strength(schedule, safety) * height(p) : 0)
-  const counted = starts.slice(0, guarded)
   let context = begins(schedule, safety)
   let fault = ""
   if (safety > 0 && counted.length) {

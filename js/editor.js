@@ -26,8 +26,8 @@ const isShare = (number) => typeof number === "number" && number >= 0 && number 
  * @property {string[]} linked which of preset, context and curve come from a link, and cannot be edited
  * @property {unknown} [linkedCurve] the linked curve's value, undefined where it cannot be known
  * @property {?number} safety the linked sampler's slider; null too where there is no sampler
- * @property {?{starts: number[], guarded: number, from: number, to: number}} steps of the linked sampler: progress at
- *   the start of each step of the whole run, how many of them the guard counts, and which this run does
+ * @property {?{starts: number[], guarded: number[], from: number, to: number}} steps of the linked sampler: progress at
+ *   the start of each step of the whole run, what the guard counts in place of them, and which this run does
  */
 
 /**
