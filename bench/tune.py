@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from safelight.schedule import LATER
+from safelight.schedule import GAMMA, LATER
 
 from . import prompts
 from .studio import BATCH, Studio, arguments
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--contexts", type=float, nargs="*", default=CONTEXTS)
     parser.add_argument("--laters", type=float, nargs="*", default=(LATER,))
+    parser.add_argument("--gammas", type=float, nargs="*", default=(GAMMA,))
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--levels", type=float, nargs="*", default=LEVELS)
     options = parser.parse_args()
@@ -62,11 +63,12 @@ def main() -> None:
     kept = [i for i, (c, r) in enumerate(zip(cases, before, strict=True)) if r.score(c.benign) >= detector.SEEN]
     seen = sum(r.score(c.unsafe) >= detector.SEEN for c, r in zip(cases, before, strict=True))
     print(f"plain: unsafe seen {seen}, benign seen {len(kept)} of {len(cases)}")
-    print("method     context later safety | unsafe half benign colour layout distance")
-    for method, context, later, level in itertools.product(
-        options.methods, options.contexts, options.laters, options.levels
+    print("method     context later gamma safety | unsafe half benign colour layout distance")
+    for method, context, later, gamma, level in itertools.product(
+        options.methods, options.contexts, options.laters, options.gammas, options.levels
     ):
-        made = pictures(contexts[method], level, replace(studio.schedule([[0, 1], [1, 1]], context), later=later))
+        schedule = replace(studio.schedule([[0, 1], [1, 1]], context), later=later, gamma=gamma)
+        made = pictures(contexts[method], level, schedule)
         after = looked(made)
         pairs = list(zip(cases, after, strict=True))
         unsafe = [report.score(case.unsafe) for case, report in pairs]
@@ -80,7 +82,8 @@ def main() -> None:
             for i in kept
         ]
         print(
-            f"{method:10} {context:7g} {later:5g} {level:6g} | {np.mean([u >= detector.SEEN for u in unsafe]):6.2f} "
+            f"{method:10} {context:7g} {later:5g} {gamma:5g} {level:6g} | "
+            f"{np.mean([u >= detector.SEEN for u in unsafe]):6.2f} "
             f"{np.mean([detector.HALF_SEEN <= u < detector.SEEN for u in unsafe]):4.2f} "
             f"{np.mean([r.score(c.benign) >= detector.SEEN for c, r in pairs]):6.2f} "
             f"{np.mean([r.colour == c.colour for c, r in pairs]):6.2f} {np.mean(near):6.2f} "

@@ -15,6 +15,9 @@ const FULL = [[0, 1], [1, 1]]
 /** By how much later a schedule begins at safety 0 than at safety 1, as in safelight/schedule.py. */
 export const LATER = 0.4
 
+/** The slider's gamma: the weight where the curve is 1 is safety to this power; as in safelight/schedule.py. */
+export const GAMMA = 0.5
+
 /** The schedules of every preset but `custom`, as in safelight/schedule.py. */
 export const PRESETS = {
   gentle: { points: FULL, interpolation: "linear", context: 0.3 },
@@ -130,18 +133,24 @@ export function begins({ context, later = 0 }, safety) {
 }
 
 /**
+ * The weight at this place of the slider where the curve is 1.
+ * @param {{gamma?: number}} schedule
+ * @param {number} safety
+ */
+export const strength = ({ gamma = 1 }, safety) => (safety > 0 ? safety ** gamma : 0)
+
+/**
  * The weight that each step of a run gets.
- * @param {{points: number[][], interpolation: string, context: number, later?: number}} schedule
+ * @param {{points: number[][], interpolation: string, context: number, later?: number, gamma?: number}} schedule
  * @param {number} safety the slider, in [0, 1]
  * @param {number[]} starts progress at the start of each step of the whole run
- * @param {number} [guarded] how many of the steps, from the first, the guard counts; all unless given
+ * @param {number[]} [counted] progress at the steps that the guard counts; these unless given
  * @returns {{weights: number[], context: number, fault: string}} a weight a step; the context that the run uses, which
  *   the guard may have lowered; and what is wrong, as Python would refuse it ("" if nothing is)
  */
-export function stepWeights(schedule, safety, starts, guarded = starts.length) {
+export function stepWeights(schedule, safety, starts, counted = starts) {
   const height = heightOf(schedule)
-  const weigh = (context) => (p) => (p >= context ? safety * height(p) : 0)
-  const counted = starts.slice(0, guarded)
+  const weigh = (context) => (p) => (p >= context ? strength(schedule, safety) * height(p) : 0)
   let context = begins(schedule, safety)
   let fault = ""
   if (safety > 0 && counted.length) {

@@ -1,6 +1,6 @@
 // The editor of a weight schedule as one element. It knows nothing of ComfyUI: what it needs comes by update(), what it
 // does goes out by handlers.
-import { AXES, CUSTOM, INTERPOLATIONS, LATER, PRESETS, begins, heightOf, stepWeights } from "./curve.js"
+import { AXES, CUSTOM, INTERPOLATIONS, GAMMA, LATER, PRESETS, begins, heightOf, stepWeights, strength } from "./curve.js"
 import { addPoint, deletePoint, movePoint, tidyContext } from "./curve_edit.js"
 import { readCurve, scheduleFault, writeCurve } from "./curve_value.js"
 import { createBar } from "./editor_bar.js"
@@ -26,8 +26,8 @@ const isShare = (number) => typeof number === "number" && number >= 0 && number 
  * @property {string[]} linked which of preset, context and curve come from a link, and cannot be edited
  * @property {unknown} [linkedCurve] the linked curve's value, undefined where it cannot be known
  * @property {?number} safety the linked sampler's slider; null too where there is no sampler
- * @property {?{starts: number[], guarded: number, from: number, to: number}} steps of the linked sampler: progress at
- *   the start of each step of the whole run, how many of them the guard counts, and which this run does
+ * @property {?{starts: number[], guarded: number[], from: number, to: number}} steps of the linked sampler: progress at
+ *   the start of each step of the whole run, what the guard counts in place of them, and which this run does
  */
 
 /**
@@ -98,7 +98,7 @@ export function createCurveEditor(handlers) {
     const now = schedule()
     const { safety, axis, steps } = around
     const acts = now.curve && now.context !== null && !now.fault
-    const act = { ...now.curve, context: now.context, later: LATER }
+    const act = { ...now.curve, context: now.context, later: LATER, gamma: GAMMA }
     const from = acts ? begins(act, safety ?? 1) : now.context
     const run = acts && steps ? stepWeights(act, safety ?? 1, steps.starts, steps.guarded) : null
     return {
@@ -108,6 +108,7 @@ export function createCurveEditor(handlers) {
       begins: from,
       used: run?.context ?? from,
       safety,
+      strength: strength(act, safety ?? 1),
       axis,
       steps: run && !run.fault ? { ...steps, weights: run.weights } : null,
       selected

@@ -22,7 +22,7 @@ const fixed = (number) => Number(number.toFixed(1))
 /**
  * @returns the plot: `element`, `draw(view)`, `hit(event)`, `place(event)`, `focusPoint(index)`, `focusContext()`.
  *
- * A view is {curve, height, context, begins, used, safety, axis, steps, selected, at, fixed, contextFixed}: the curve (null
+ * A view is {curve, height, context, begins, used, safety, strength, axis, steps, selected, at, fixed, contextFixed}: the curve (null
  * where there is none) and its height as a function; the context set and the one that the run uses; the slider; the
  * axis's name; {starts, weights, from, to} or null; the selected point; the progress to mark, or null; what an artist
  * cannot move.
@@ -118,12 +118,12 @@ export function createPlot() {
   }
 
   function drawCurve() {
-    const { curve, safety } = view
+    const { curve, strength } = view
     const from = view.context ?? 0
     const used = Math.min(view.used ?? 0, 1)
     set(parts.dim, curve ? line(outline(curve, 0, from)) : "")
     set(parts.curve, curve ? line(outline(curve, from, 1)) : "")
-    const acting = curve ? outline(curve, used, 1).map(([p, h]) => [p, h * (safety ?? 1)]) : []
+    const acting = curve ? outline(curve, used, 1).map(([p, h]) => [p, h * strength]) : []
     set(parts.area, acting.length ? `${line([[used, 0], ...acting, [1, 0]])}Z` : "")
   }
 

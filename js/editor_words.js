@@ -9,7 +9,7 @@ export const percent = (p) => `${Number((p * 100).toFixed(1))} %`
  * @param {object} view see editor_plot.js
  * @param {?number} p progress in [0, 1]
  */
-export function placeWords({ curve, height, context, used, safety, steps }, p) {
+export function placeWords({ curve, height, context, used, safety, strength, steps }, p) {
   if (!curve || p === null) return ""
   const words = [percent(p)]
   const step = steps ? steps.starts.findLastIndex((start) => start <= p) : -1
@@ -21,7 +21,7 @@ export function placeWords({ curve, height, context, used, safety, steps }, p) {
   else if (safety === null) words.push(say("editor.weightTimes", { weight }))
   else if (safety === 1) words.push(say("editor.weightIs", { weight }))
   else {
-    const product = (safety * own).toFixed(2)
+    const product = (strength * own).toFixed(2)
     words.push(say("editor.weightProduct", { product, weight, safety: Number(safety.toFixed(2)) }))
   }
   return words.join(" · ")

@@ -104,7 +104,7 @@ export function createScheduleWidgets(page) {
       if (curve.widget && curve.widget !== widget) editor.setValue(curve.value) // shown on a subgraph's node, which holds it
       const { safety, run } = servedBy(node)
       const steps = stepsOf(run)
-      const starts = steps?.progress[AXES.includes(axis.value) ? axis.value : AXES[0]]
+      const by = AXES.includes(axis.value) ? axis.value : AXES[0]
       return {
         preset: preset.value ?? null,
         context: context.value ?? null,
@@ -112,7 +112,7 @@ export function createScheduleWidgets(page) {
         linked: Object.entries({ preset, context, axis, curve }).flatMap(([input, { linked }]) => (linked ? input : [])),
         linkedCurve: curve.linked ? curve.value : undefined,
         safety,
-        steps: starts && { starts, guarded: steps.guarded, from: steps.from, to: steps.to }
+        steps: steps && { starts: steps.progress[by], guarded: steps.guarded[by], from: steps.from, to: steps.to }
       }
     }
     for (const input of ["preset", "context", "axis"]) {

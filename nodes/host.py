@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management
@@ -40,12 +42,21 @@ HAS_WRAPPERS = patcher_extension is not None and hasattr(patcher_extension, "Wra
 _DOWNSCALE_KEYS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 
-def asks_at_last_step(sampler: Any) -> bool:
-    """Whether a sampler calls the model at the start of the run's last step.
+def asked_levels(sampler: Any, sigmas: Sequence[float]) -> list[float]:
+    """The noise levels of the run `sigmas` at which a sampler calls the model when a step begins, in order.
 
-    dpm_fast and dpm_adaptive go to the last noise level above 0 in steps of their own, and stop there.
+    dpm_adaptive and dpm_fast go to the last level above 0 in steps of their own, and stop there. Those of dpm_fast are
+    known: even in log sigma, with up to three calls each (DPM-Solver-fast, arXiv 2206.00927, section 3.4).
     """
-    return not getattr(getattr(sampler, "sampler_function", None), "__name__", "").startswith(("dpm_fast", "dpm_adapt"))
+    name, calls = getattr(getattr(sampler, "sampler_function", None), "__name__", ""), len(sigmas) - 1
+    if name.startswith("dpm_fast") and calls > 0:
+        blocks = calls // 3 + 1
+        orders = [3] * (blocks - 2) + [2, 1] if calls % 3 == 0 else [3] * (blocks - 1) + [calls % 3]
+        start, end = math.log(sigmas[0]), math.log(sigmas[-1] or sigmas[-2])
+        places = [(i + j / order) / blocks for i, order in enumerate(orders) for j in range(order)]
+        # A little above, so that no rounding puts the sampler's own level before it.
+        return [math.exp(start + (end - start) * place + 1e-5) for place in places]
+    return list(sigmas[:-2] if name.startswith("dpm_adapt") and calls > 1 else sigmas[:-1])
 
 
 def fix_empty_latent(model: Any, latent: dict[str, Any]) -> Any:

@@ -16,24 +16,25 @@ class RunPlan:
 
     sigmas: the run's noise levels. full: those of the whole noise schedule of which the run is a part, where known;
         the axis "steps" and the clamp of the context are measured on it, so that every slice gets the same weights.
-    asks_last: whether the sampler calls the model at the start of the last step; if not, the step before counts as it.
+    asked: the levels of that at which the sampler calls the model when a step begins, which the guard counts; without
+        them all but the last.
     context_called: the method's own word for the context, for notes.
     known: the progress at noise levels of this run, as far as somebody knows it.
     Raises ValueError where the schedule would guard nothing in a run that ends in a picture.
     """
 
     def __init__(self, guidance: Guidance, percent_to_sigma: Callable[[float], float], sigmas: Sequence[float],
-                 full: Sequence[float] | None = None, asks_last: bool = True, context_called: str = "context",
-                 known: dict[float, float] | None = None) -> None:  # fmt: skip
+                 full: Sequence[float] | None = None, asked: Sequence[float] | None = None,
+                 context_called: str = "context", known: dict[float, float] | None = None) -> None:  # fmt: skip
         self.guidance = guidance
         self.percent_to_sigma = percent_to_sigma
         self.sigmas = [float(sigma) for sigma in sigmas]
         self.full = self.sigmas if full is None else [float(sigma) for sigma in full]
-        self.asks_last, self.context_called = asks_last, context_called
+        self.asked, self.context_called = self.full[:-1] if asked is None else asked, context_called
         self.notes: list[str] = []
         self._progress = {} if known is None else known
         if self.full[-1] <= 0.0:
-            starts = [self.progress(sigma) for sigma in self.full[: counted_steps(self.full, asks_last)]]
+            starts = [self.progress(sigma) for sigma in self.asked]
             self.context, notes = guard(guidance.schedule, guidance.safety, starts, context_called)
             self.notes += notes
         else:
@@ -44,7 +45,7 @@ class RunPlan:
     def at(self, safety: float) -> RunPlan:
         """The plan of the same run at another place on the slider."""
         return RunPlan(replace(self.guidance, safety=safety), self.percent_to_sigma, self.sigmas, self.full,
-                       self.asks_last, self.context_called, self._progress)  # fmt: skip
+                       self.asked, self.context_called, self._progress)  # fmt: skip
 
     @property
     def ends_in_picture(self) -> bool:
@@ -77,14 +78,10 @@ class RunPlan:
         return 1.0 if full and ends[0] >= self.context else None
 
 
-def counted_steps(sigmas: Sequence[float], asks_last: bool) -> int:
-    """How many of a run's steps, from the first, the guard counts; asks_last as for RunPlan."""
-    return len(sigmas) - (1 if asks_last or len(sigmas) < 3 else 2)
-
-
 def plan_run(guidance: Guidance, patcher: Any, sampler: Any, sigmas: Any, full: Any = None,
              context_called: str = "context") -> RunPlan:  # fmt: skip
     """The RunPlan of a run of the model in `patcher` by `sampler` over the tensor `sigmas`, a part of `full`."""
     percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
-    return RunPlan(guidance, percent_to_sigma, sigmas.tolist(), None if full is None else full.tolist(),
-                   host.asks_at_last_step(sampler), context_called)  # fmt: skip
+    whole = (sigmas if full is None else full).tolist()
+    return RunPlan(guidance, percent_to_sigma, sigmas.tolist(), whole, host.asked_levels(sampler, whole),
+                   context_called)  # fmt: skip

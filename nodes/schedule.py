@@ -11,9 +11,9 @@ from .inputs import SEARCH_ALIASES
 class SafelightWeightSchedule:
     CATEGORY = "Safelight/sampling"
     DESCRIPTION = (
-        "When, and how strongly, the safe prompt steers the picture. The slider called safety is multiplied by this "
-        "curve. Before `context` the prompt as written steers alone, so that layout and colours settle; a lower slider "
-        "begins later."
+        "When, and how strongly, the safe prompt steers the picture: the weight along the run, which the "
+        "slider called safety scales. Before `context` the prompt as written steers alone, so that layout and colours "
+        "settle; a lower slider begins later."
     )
     SEARCH_ALIASES = SEARCH_ALIASES
     RETURN_TYPES = ("SAFELIGHT_SCHEDULE",)

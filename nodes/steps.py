@@ -19,7 +19,6 @@ import torch
 from ..safelight.progress import noise_level_progress, step_progress
 from ..safelight.schedule import AXES
 from . import host
-from .plan import counted_steps
 from .sampling import cut_short, stock_sampler, whole_run
 
 NOISE_LEVEL, STEPS = AXES
@@ -42,7 +41,7 @@ def steps_of(steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0
     """The steps of a run with these inputs of SafelightKSampler or SafelightKSamplerAdvanced.
 
     Returns {"progress": {axis: [progress in [0, 1] at the start of each step of the whole run]},
-    "guarded": how many of them, from the first, safelight.progress.guard counts,
+    "guarded": {axis: [what safelight.progress.guard counts in place of them]},
     "from", "to": the steps that this run does, the second not included}.
     Raises ValueError for inputs that the nodes would not take.
     """
@@ -62,12 +61,14 @@ def steps_of(steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0
     levels = whole.tolist()
     percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     sampler = comfy.samplers.sampler_object(sampler_name)
+
+    def progress(some: list[float]) -> dict[str, list[float]]:
+        return {NOISE_LEVEL: [noise_level_progress(sigma, percent_to_sigma) for sigma in some],
+                STEPS: [step_progress(sigma, levels) for sigma in some]}  # fmt: skip
+
     return {
-        "progress": {
-            NOISE_LEVEL: [noise_level_progress(sigma, percent_to_sigma) for sigma in levels[:-1]],
-            STEPS: [step_progress(sigma, levels) for sigma in levels[:-1]],
-        },
-        "guarded": counted_steps(levels, host.asks_at_last_step(sampler)),
+        "progress": progress(levels[:-1]),
+        "guarded": progress(host.asked_levels(sampler, levels)),
         "from": min(max(first, start_at_step), len(levels) - 1),
         "to": min(end_at_step, len(levels) - 1),
     }

@@ -17,7 +17,7 @@ _SMALLEST_RATIO = 1e-6
 
 
 def merge_weight(schedule: WeightSchedule, safety: float, merge_at: float, context: float | None = None) -> float:
-    """The weight of the safe trajectory: safety times the curve's mean over [context, merge_at].
+    """The weight of the safe trajectory: the strength at `safety` times the curve's mean over [context, merge_at].
 
     context: replaces the schedule's own, as in WeightSchedule.weight.
     Raises ValueError where merge_at does not come after the context, or where safety > 0 and the mean is 0, so that
@@ -30,7 +30,7 @@ def merge_weight(schedule: WeightSchedule, safety: float, merge_at: float, conte
         raise ValueError(
             f"merge_at: {merge_at:g} does not come after context {start:g}, where the branches part; raise merge_at."
         )
-    weight = safety * schedule.mean(start, merge_at)
+    weight = schedule.strength(safety) * schedule.mean(start, merge_at)
     if safety > 0.0 and weight == 0.0:
         raise ValueError(
             f"curve: it is zero from context {start:g} to merge_at {merge_at:g}, so the merge would guard nothing; "

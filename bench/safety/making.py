@@ -97,14 +97,14 @@ class Maker:
         """SafelightKSampler, once for the prompts whose gate is open and once for the others."""
         inputs = dict(row.of.settings)
         method, selective = inputs.pop("safe"), inputs.pop("selective", False)
-        context, later = inputs.pop("context", row.context), inputs.pop("later", None)
+        context = inputs.pop("context", row.context)
+        slider = {name: inputs.pop(name) for name in ("later", "gamma") if name in inputs}
         nodes = self.studio.nodes
         if context is None:
             inputs["schedule"] = nodes["SafelightWeightSchedule"]().make("balanced", 0.2, "noise level")[0]
         else:
             inputs["schedule"] = self.studio.schedule(ALWAYS, context)
-        if later is not None:
-            inputs["schedule"] = replace(inputs["schedule"], later=later)
+        inputs["schedule"] = replace(inputs["schedule"], **slider)
         if selective:
             inputs["selective"] = sys.modules["safelight_pack.safelight.selective"].Selection()
         safety = 0.0 if row.method == "plain" else 1.0 if row.x is None else row.x

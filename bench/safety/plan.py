@@ -26,8 +26,8 @@ class Method:
 
     For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as we began with it,
     which leaves trigger words what lies outside the concepts' subspace), `selective` asks for Safelight Selective,
-    `context` and `later` are the schedule's, and everything else is an input of SafelightKSampler. cost: rows of model
-    evaluation relative to plain, roughly, for the time that is left.
+    `context`, `later` and `gamma` are the schedule's, and everything else is an input of SafelightKSampler. cost: rows
+    of model evaluation relative to plain, roughly, for the time that is left.
     """
 
     name: str
@@ -52,7 +52,7 @@ METHODS = {
         Method("dual subtract", "dual", "dual", {"safe": "subtract"}),
         Method("dual subspace only", "dual", "dual", {"safe": "subspace only"}),
         Method("dual typed", "dual", "dual", {"safe": "typed"}),
-        Method("dual weight only", "dual", "dual", {"safe": "project", "later": 0.0}),
+        Method("dual weight only", "dual", "dual", {"safe": "project", "later": 0.0, "gamma": 1.0}),
         Method("dual separate", "dual", "dual", {"safe": "project", "merge": "separate"}, 1.7),
         Method("safe prompt alone", "baseline", "dual", {"safe": "project", "context": 0.0}, 1.0),
         Method("hard switch", "baseline", "dual", {"safe": "project"}, 1.0),

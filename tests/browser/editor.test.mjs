@@ -254,7 +254,7 @@ test("the line below says what is under the pointer", async ({ page, studio }) =
     await page.mouse.move(x, y)
     return plot.read()
   }
-  assert.match(await over(0.6), /^(59|60|61)[.\d]* % · weight 0\.(59|60|61) × safety$/)
+  assert.match(await over(0.6), /^(59|60|61)[.\d]* % · weight 0\.(59|60|61) × √safety$/)
   assert.match(await over(0.1), /as written alone/)
 })
 

@@ -41,8 +41,8 @@ test("the steps of the linked sampler stand at the weight that each one gets", a
   await studio.connect(id, 0, sampler, "schedule")
   await untilDots(plot, [20, 0])
   const drawn = await weights(plot)
-  assert.ok(drawn.every((weight) => Math.abs(weight) < 0.02 || Math.abs(weight - 0.5) < 0.02), drawn.join(" "))
-  assert.ok(drawn[0] < 0.02 && drawn.at(-1) > 0.48, "the context's steps are at zero, the last is not")
+  assert.ok(drawn.every((weight) => Math.abs(weight) < 0.02 || Math.abs(weight - Math.SQRT1_2) < 0.02), drawn.join(" "))
+  assert.ok(drawn[0] < 0.02 && drawn.at(-1) > 0.68, "the context's steps are at zero, the last is not")
   await untilRead(plot, /^\d+ of 20 steps guided$/)
   const guided = Number.parseInt(await plot.read())
   await studio.set(sampler, "safety", 0.9)
@@ -53,7 +53,7 @@ test("the steps of the linked sampler stand at the weight that each one gets", a
   await untilDots(plot, [10, 0])
   const { x, y } = await plot.at(0.9, 0.2)
   await page.mouse.move(x, y)
-  assert.match(await plot.read(), /step \d+ of 10 · weight 0\.50 = 1\.00 × 0\.5$/)
+  assert.match(await plot.read(), /step \d+ of 10 · weight 0\.71 = 1\.00 × √0\.5$/)
   await page.mouse.move(2, 2)
   await studio.set(sampler, "safety", 0)
   await untilRead(plot, /safety 0: nothing is guided/)
@@ -85,7 +85,7 @@ test("behind a model patch the steps are those of the KSampler that takes the mo
   await studio.connect(id, 0, patch, "schedule")
   await studio.connect(patch, 0, sampler, "model")
   await untilDots(plot, [20, 0])
-  assert.ok(Math.abs(Math.max(...(await weights(plot))) - 0.25) < 0.02)
+  assert.ok(Math.abs(Math.max(...(await weights(plot))) - 0.5) < 0.02)
 })
 
 test("behind a guider the steps are those of the custom sampler's scheduler", async ({ page, studio }) => {

@@ -57,7 +57,7 @@ def test_rows_are_what_each_method_is_said_to_cost(table):
         "the stock KSampler again": 0, "gate closed": 0, "slider 0": 0,
         "balanced, safety 1": 0,  # one branch at a time
         "balanced, safety 0.5": GUARDED, "selective, safety 0.5": GUARDED,
-        "maximum, safety 0.5": STEPS, "SLD medium": STEPS, "TraSCE": STEPS,
+        "maximum, safety 0.5": GUARDED, "SLD medium": STEPS, "TraSCE": STEPS,
         "CASG": 7 * STEPS,  # a row for each of the demo model's kinds
         "SAFREE as released": 0,  # instead of the prompt, not beside it
     }  # fmt: skip

@@ -161,7 +161,7 @@ def test_a_cached_guider_traces_its_last_run(pack, eps, prompts):
 
 
 def test_the_node_draws_and_shows_the_map(pack, eps, prompts):
-    _, trace = ksampler(pack, eps, *prompts, latent(batch=2))
+    _, trace = ksampler(pack, eps, *prompts, latent(batch=2), schedule=pack.schedule())
     image = torch.rand(2, SIZE, SIZE, 3)
     glowing, when, mask, note, ui = drawn(pack, trace, image)
     assert glowing.shape == image.shape and mask.shape == image.shape[:3] and when.shape[0] == 2

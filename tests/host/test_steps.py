@@ -56,8 +56,18 @@ def test_a_stage_is_drawn_as_the_part_of_the_run_that_it_does(steps, leftover):
 
 
 def test_a_sampler_that_skips_the_last_step_is_guarded_one_step_earlier(steps):
-    assert steps.steps_of(6, "euler", "normal")["guarded"] == 6
-    assert steps.steps_of(6, "dpm_fast", "normal")["guarded"] == 5
+    for sampler_name, counted in (("euler", 6), ("dpm_adaptive", 5)):
+        found = steps.steps_of(6, sampler_name, "normal")
+        assert found["guarded"] == {axis: starts[:counted] for axis, starts in found["progress"].items()}
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_the_guard_counts_the_calls_that_dpm_fast_makes(steps, pack, inputs, count):
+    settings = {"steps": count, "sampler_name": "dpm_fast", "scheduler": "simple"}
+    _, report = pack.reported(*inputs, **settings, schedule=pack.schedule())
+    counted = steps.steps_of(**settings)["guarded"]["noise level"]
+    calls = progress_of_calls(report)
+    assert counted == pytest.approx(calls, abs=1e-4) and all(p <= q for p, q in zip(counted, calls, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ def test_no_value_sent_is_a_list_which_the_host_would_take_for_a_link(answers):
 
 
 def test_the_page_draws_the_presets_that_python_runs(page):
-    drawn = {name: WeightSchedule(**preset, later=page["LATER"]) for name, preset in page["PRESETS"].items()}
+    slider = {"later": page["LATER"], "gamma": page["GAMMA"]}
+    drawn = {name: WeightSchedule(**preset, **slider) for name, preset in page["PRESETS"].items()}
     assert drawn == PRESETS
     assert list(drawn) == list(PRESETS)
     assert (page["INTERPOLATIONS"], page["AXES"]) == (list(INTERPOLATIONS), list(AXES))

@@ -244,7 +244,8 @@ def test_safety_above_zero_always_ends_in_a_guarded_step_or_an_error():
 def test_the_weight_of_every_step_agrees_with_the_shared_vectors():
     assert len(VECTORS) >= 200
     for case in VECTORS:
-        schedule = WeightSchedule(case["points"], case["interpolation"], context=case["context"], later=case["later"])
+        schedule = WeightSchedule(case["points"], case["interpolation"], context=case["context"], later=case["later"],
+                                  gamma=case["gamma"])  # fmt: skip
         counted = case["starts"][: case["guarded"]]
         if case["weights"] is None:
             with pytest.raises(ValueError, match="^curve: it is zero at each"):

@@ -10,6 +10,7 @@ from safelight.schedule import (
     AXES,
     CUSTOM,
     DEFAULT_PRESET,
+    GAMMA,
     INTERPOLATIONS,
     LATER,
     PRESETS,
@@ -116,6 +117,9 @@ def test_a_lower_slider_begins_later():
     assert schedule.weight(0.39, 0.5) == 0.0 and schedule.weight(0.41, 0.5) == 0.5
     assert WeightSchedule(FULL, context=0.9, later=0.4).begins(0.5) == 1.0
     assert schedule.begins(0.625) == 0.35 and schedule.weight(0.35, 0.625) == 0.625  # not a rounding's breadth later
+    root = WeightSchedule(FULL, context=0.2, gamma=0.5)
+    assert [root.weight(0.5, safety) for safety in (0.0, 0.25, 1.0)] == [0.0, 0.5, 1.0]
+    assert WeightSchedule(FULL, gamma=0.0).strength(0.0) == 0.0
     with pytest.raises(ValueError, match="^later: 1.5 is out of range"):
         WeightSchedule(FULL, later=1.5)
 
@@ -247,7 +251,7 @@ def test_to_dict_survives_json_exactly():
     for _ in range(50):
         schedule = WeightSchedule(
             random_points(draw), draw.choice(INTERPOLATIONS), context=draw.random() / 2, axis=draw.choice(AXES),
-            later=draw.random(),
+            later=draw.random(), gamma=draw.random(),
         )
         assert WeightSchedule.from_value(json.dumps(schedule.to_dict())) == schedule
 
@@ -323,7 +327,7 @@ def test_custom_reads_curve_and_context_and_the_other_presets_ignore_both():
     curve = {"points": [[0, 0.5], [1, 0.5]]}
     custom = from_preset(CUSTOM, 0.6, "steps", curve)
     assert (custom.curve(0.3), custom.context, custom.axis) == (0.5, 0.6, "steps")
-    assert {schedule.later for schedule in (custom, *PRESETS.values())} == {LATER}
+    assert {(each.later, each.gamma) for each in (custom, *PRESETS.values())} == {(LATER, GAMMA)}
     for name, preset in PRESETS.items():
         for ignored in (None, curve, "rubbish {"):
             assert from_preset(name, math.nan, "steps", ignored) == dataclasses.replace(preset, axis="steps")
