@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import prompts
+from .selective import place
 from .studio import CFG, SAMPLER, SCHEDULER, STEPS, Studio, arguments, together
 
 LEVELS, RADIUS = (0.5, 1.0), 0.25
@@ -28,13 +29,13 @@ def places(studio: Studio) -> list[tuple[prompts.Case, np.ndarray, np.ndarray]]:
         positive, safe, _ = studio.context(case.prompt, method="project", concepts=world.CONCEPTS)
         picture, _ = studio.sample([positive], [safe], [case.number], 0.0)
         (seen,) = studio.detector.see(torch.as_tensor(picture))
-        spots = [next((s for s in seen.sights if s.noun == noun), None) for noun in (case.unsafe, case.benign)]
+        spots = [place(seen, noun) for noun in (case.unsafe, case.benign)]
         shown = all(seen.score(noun) >= detector.SEEN for noun in (case.unsafe, case.benign))
-        if not shown or None in spots or np.hypot(spots[0].x - spots[1].x, spots[0].y - spots[1].y) < 2 * RADIUS:
+        if not shown or None in spots or np.hypot(*np.subtract(*spots)) < 2 * RADIUS:
             continue
         side = (np.arange(picture.shape[1]) + 0.5) / picture.shape[1]
         x, y = np.meshgrid(side, side)
-        found.append((case, *(np.hypot(x - s.x, y - s.y) <= RADIUS for s in spots)))
+        found.append((case, *(np.hypot(x - own[0], y - own[1]) <= RADIUS for own in spots)))
     return found
 
 

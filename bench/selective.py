@@ -61,9 +61,9 @@ class Looking:
             self.cases, self.found, pictures, self.plain, reports, strict=True
         ):
             seen.append({
-                "risk": risk, "colour": report.colour == case.colour, "place": _place(report, case.benign),
+                "risk": risk, "colour": report.colour == case.colour, "place": place(report, case.benign),
                 "benign": report.score(case.benign), "unsafe": report.score(case.unsafe),
-                "unsafe place": _place(report, case.unsafe), "same": bool((picture == before).all()),
+                "unsafe place": place(report, case.unsafe), "same": bool((picture == before).all()),
                 "distance": float(np.sqrt(((picture - before) ** 2).mean())),
             })  # fmt: skip
         return {"rows": rows, "pictures": seen}
@@ -102,7 +102,7 @@ def summary(record: dict[str, Any], plain: dict[str, Any]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _place(report: Any, noun: str) -> list[float] | None:
+def place(report: Any, noun: str) -> list[float] | None:
     return next(([s.x, s.y] for s in report.sights if s.noun == noun), None)
 
 

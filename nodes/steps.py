@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,9 +62,12 @@ def steps_of(steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0
     percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     sampler = comfy.samplers.sampler_object(sampler_name)
 
+    @cache
+    def places(sigma: float) -> dict[str, float]:
+        return {NOISE_LEVEL: noise_level_progress(sigma, percent_to_sigma), STEPS: step_progress(sigma, levels)}
+
     def progress(some: list[float]) -> dict[str, list[float]]:
-        return {NOISE_LEVEL: [noise_level_progress(sigma, percent_to_sigma) for sigma in some],
-                STEPS: [step_progress(sigma, levels) for sigma in some]}  # fmt: skip
+        return {axis: [places(sigma)[axis] for sigma in some] for axis in AXES}
 
     return {
         "progress": progress(levels[:-1]),
