@@ -248,8 +248,9 @@ def draw(table: list[dict], path: Path) -> None:
             left.plot([r["rows"] for r in rows], [100 * r["unlike full"][0] for r in rows], dashes, color=colour,
                       marker=marker, label=label)  # fmt: skip
     left.set(xlabel="rows of model evaluation, relative to plain", ylabel="unlike the full evaluation, %",
-             title=f"{SAMPLER}, safety .25 (dotted), .5, .75 (dashed)", ylim=(0, None))  # fmt: skip
-    left.legend()
+             title=f"{SAMPLER}, safety .25 (dotted), .5, .75 (dashed)")  # fmt: skip
+    left.set_ylim(0, 1.3 * left.get_ylim()[1])  # room for the legend
+    left.legend(loc="upper right")
     samplers = list(dict.fromkeys(row["sampler"] for row in table))
     for shift, (mode, colour) in zip((-0.2, 0.2), (("balanced", "#b8860b"), ("free", "#c2185b")), strict=True):
         middle = {row["sampler"]: row for row in table if (row["way"], row["safety"]) == (mode, 0.5)}
