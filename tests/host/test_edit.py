@@ -1,0 +1,265 @@
+"""Erasing concepts: what it changes, what it leaves alone, and the file it is kept in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import host
+import pytest
+import tiny_encoders
+import tiny_models
+import torch
+from host import call, require, stock
+from tiny_models import latent
+
+TEXTS = {"erase": "a red knife, blood", "preserve": "a cat on a table\nsunflowers"}
+SHORT = {"steps": 3}
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_encoders.fitting_clip()
+
+
+@pytest.fixture
+def edit_files(pack, tmp_path, monkeypatch):
+    files = pack.part("nodes.edit_files")
+    monkeypatch.setattr(files.folder_paths, "get_output_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(files, "FOLDER", tmp_path.name)  # the host remembers a name's folders and files
+    return files
+
+
+def erase(pack, model, clip, **inputs):
+    return call(pack.nodes["SafelightErase"], model=model, clip=clip, **{**TEXTS, **inputs})
+
+
+def load(pack, model, file, **inputs):
+    return call(pack.nodes["SafelightLoadErase"], model=model, file=file, **inputs)[0]
+
+
+def save(pack, edit):
+    return call(pack.nodes["SafelightSaveEdit"], edit=edit)[0]
+
+
+def encode(clip, text):
+    return call(host.base_nodes.CLIPTextEncode, clip=clip, text=text)[0]
+
+
+def drawn(model, clip, text="a red knife", **settings):
+    channels = model.model.latent_format.latent_channels
+    return stock(model, encode(clip, text), encode(clip, ""), latent(channels), **{**SHORT, **settings})
+
+
+def weights(model, pack):
+    """The model's weights that read texts as a run would have them."""
+    edit_targets, own_host = pack.part("nodes.edit_targets"), pack.part("nodes.host")
+    keys = [key for found in edit_targets.targets_of(model).keys.values() for key in found]
+    return dict(own_host.patched_weights(model, keys))
+
+
+def with_patch(model, size=0.5):
+    """As a LoRA leaves it: a difference on every weight that reads texts, and on another one."""
+    state = model.model.state_dict()
+    keys = [key for key in state if key.endswith((".attn2.to_k.weight", ".attn2.to_v.weight", "out.2.weight"))]
+    generator = torch.Generator().manual_seed(4)
+    clone = model.clone()
+    clone.add_patches({k: (torch.randn(state[k].shape, generator=generator) * 0.1,) for k in keys}, size)
+    return clone
+
+
+# --- off, and everything that stays as it is
+
+
+def test_strength_zero_is_the_very_model(pack, eps, clip, edit_files):
+    model, edit = erase(pack, eps, clip, strength=0.0)
+    assert model is eps
+    name = save(pack, edit)
+    assert load(pack, eps, name, strength=0.0) is eps
+    assert load(pack, eps, name, strength=1.0) is not eps
+
+
+def test_the_model_that_came_in_stays_as_it_is(pack, eps, clip):
+    before, uuid = drawn(eps, clip), eps.patches_uuid
+    state = {key: tensor.clone() for key, tensor in eps.model.state_dict().items()}
+    model, _ = erase(pack, eps, clip, tokens="all")
+    after = drawn(model, clip)
+    assert not torch.allclose(after, before, atol=1e-3)
+    assert eps.patches == {} and eps.patches_uuid == uuid
+    assert torch.equal(drawn(eps, clip), before)
+    assert all(torch.equal(tensor, state[key]) for key, tensor in eps.model.state_dict().items())
+    assert set(model.patches) == set(weights(eps, pack))
+
+
+def test_an_erased_word_reads_as_the_other_and_a_preserved_text_as_before(pack, eps, clip):
+    """In every matrix that reads texts; half the strength is half the way. The weight says which of the two counts."""
+    inputs = {"erase": "blood", "instead": "water", "preserve": "a cat on a table", "lamb": 1e-5}
+    whole, half, careful = (
+        weights(erase(pack, eps, clip, strength=strength, preserve_weight=weight, **inputs)[0], pack)
+        for strength, weight in ((1.0, 0.0), (0.5, 0.0), (1.0, 1e4))
+    )
+    blood, water, cat = (encode(clip, text)[0][0][0] for text in ("blood", "water", "a cat on a table"))
+    for key, old in weights(eps, pack).items():
+        gave, other, now = blood[1] @ old.T, water[1] @ old.T, blood[1] @ whole[key].T
+        assert (now - other).norm() < 0.02 * (gave - other).norm(), key
+        assert torch.allclose(half[key], (old + whole[key]) / 2, atol=1e-5), key
+        assert (cat @ (careful[key] - old).T).norm() < 0.02 * (cat @ old.T).norm(), key
+        assert (cat @ (whole[key] - old).T).norm() > 0.02 * (cat @ old.T).norm(), key
+
+
+def test_rounds_change_more_than_the_last_word(pack, eps, clip):
+    edits = [
+        erase(pack, eps, clip, **inputs)[1]
+        for inputs in ({}, {"tokens": "all"}, {"epochs": 2}, {"preserve_weight": 5.0}, {"instead": "a tree"})
+    ]
+    maps = [pack.part("nodes.edit")._maps(edit.tensors, "edit")["text"].factors() for edit in edits]
+    whole = [up @ down for up, down in maps]
+    for i, one in enumerate(whole):
+        for other in whole[i + 1 :]:
+            assert not torch.allclose(one, other, atol=1e-4)
+    assert [edit.settings["method"] for edit in edits] == ["UCE", "UCE", "RECE", "UCE", "UCE"]
+
+
+# --- what patches the model already
+
+
+def test_a_lora_is_edited_with_the_model(pack, eps, clip):
+    """What is erased goes from the model as it would have drawn, LoRA and all."""
+    patched = with_patch(eps)
+    inputs = {"erase": "blood", "instead": "water", "preserve_weight": 0.0, "lamb": 1e-5}
+    model, _ = erase(pack, patched, clip, **inputs)
+    blood, water = (encode(clip, text)[0][0][0][1] for text in ("blood", "water"))
+    now, before, plain = weights(model, pack), weights(patched, pack), weights(eps, pack)
+    for key in before:
+        assert not torch.allclose(before[key], plain[key], atol=1e-2)
+        gave, other = blood @ before[key].T, water @ before[key].T
+        assert (blood @ now[key].T - other).norm() < 0.05 * (gave - other).norm(), key
+    assert not torch.equal(drawn(model, clip), drawn(patched, clip))
+    assert set(model.patches) == set(patched.patches)
+
+
+# --- files
+
+
+@pytest.mark.parametrize("inputs", [{}, {"tokens": "all", "epochs": 1}], ids=["factors", "whole"])
+def test_a_loaded_edit_draws_the_same_bits(pack, eps, clip, edit_files, inputs):
+    model, edit = erase(pack, eps, clip, strength=0.8, **inputs)
+    assert ("text.map" in edit.tensors) == bool(inputs)
+    name = save(pack, edit)
+    loaded = load(pack, eps, name, strength=0.8)
+    assert torch.equal(drawn(loaded, clip), drawn(model, clip))
+    assert not torch.equal(drawn(loaded, clip), drawn(eps, clip))
+    assert edit_files.load(name, "erase").settings == edit.settings
+    assert edit.settings["erase"] == ["a red knife", "blood"]
+
+
+def test_an_edit_fits_another_model_of_its_kind_only(pack, eps, clip, edit_files):
+    name = save(pack, erase(pack, eps, clip)[1])
+    assert load(pack, tiny_models.unet_model("V_PREDICTION"), name) is not None
+    with pytest.raises(ValueError, match=rf"^file: {name} is for a UNet model .* 32 wide.*this model is a SD3 model"):
+        load(pack, tiny_models.sd3_model(), name)
+    with pytest.raises(
+        ValueError, match=rf"^file: {name} is for a UNet model .* 32 wide.*a UNet model for texts 64 wide"
+    ):
+        load(pack, tiny_models.sdxl_model(64, 40), name)
+
+
+def test_a_file_of_another_kind_is_an_error(pack, eps, clip, edit_files):
+    node = pack.nodes["SafelightLoadErase"]
+    edit = erase(pack, eps, clip)[1]
+    name = save(pack, dataclasses.replace(edit, kind="adapter"))
+    assert name not in node.INPUT_TYPES()["required"]["file"][0]
+    assert "'adapter'" in node.VALIDATE_INPUTS(file=name) and "'erase'" in node.VALIDATE_INPUTS(file=name)
+    with pytest.raises(ValueError, match=rf"^file: {name} is of the kind 'adapter'.*'erase'"):
+        load(pack, eps, name)
+    strange = save(pack, type(edit)("erase", {"weights": torch.zeros(3, 3)}, {"family": "UNet"}))
+    with pytest.raises(ValueError, match=rf"^file: {strange} holds no erasing edit .weights"):
+        load(pack, eps, strange)
+
+
+# --- other families
+
+
+@pytest.mark.parametrize("kind", ["SD3", "Flux"])
+def test_models_without_cross_attention_are_edited_where_they_embed_texts(pack, clip, edit_files, kind):
+    require(hasattr(tiny_models.comfy.model_base, kind), kind)
+    model = {"SD3": tiny_models.sd3_model, "Flux": tiny_models.flux_model}[kind]()
+    before = drawn(model, clip)
+    edited, edit = erase(pack, model, clip, instead="a tree")
+    ends = {"SD3": ("context_embedder.weight", "y_embedder.mlp.0.weight"),
+            "Flux": ("txt_in.weight", "vector_in.in_layer.weight")}[kind]  # fmt: skip
+    assert sorted(edited.patches) == sorted(f"diffusion_model.{end}" for end in ends)
+    assert {name.split(".")[0] for name in edit.tensors} == {"text", "pooled"}
+    assert not torch.allclose(drawn(edited, clip), before, atol=1e-4)
+    assert torch.equal(drawn(load(pack, model, save(pack, edit)), clip), drawn(edited, clip))
+    assert torch.equal(drawn(model, clip), before)
+
+
+def test_encoders_side_by_side_are_edited_as_one(pack):
+    """SDXL: the states of L and G are one row."""
+    clip = tiny_encoders.clip("SDXL")
+    wide = tiny_encoders.L + tiny_encoders.G
+    model = tiny_models.sdxl_model(wide, tiny_encoders.G)
+    edited, edit = erase(pack, model, clip)
+    assert edit.tensors["text.up"].shape == (wide, 2) and set(edit.tensors) == {"text.up", "text.down"}
+    assert not torch.equal(drawn(edited, clip), drawn(model, clip))
+
+
+def test_other_kinds_of_models_are_an_error_that_names_them(pack, clip):
+    require(hasattr(tiny_models.comfy.model_base, "WAN21"), "model with 5-D latents")
+    with pytest.raises(ValueError, match="^model: it is of the kind WAN21.*SDXL.*Flux.*SD3"):
+        erase(pack, tiny_models.video_model(), clip)
+
+
+# --- what can't be done is said
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"erase": " , \n"}, "^erase: it is empty"),
+        ({"strength": float("nan")}, "^strength: "),
+        ({"strength": -1.0}, "^strength: "),
+        ({"tokens": "some"}, "^tokens: 'some'"),
+        ({"lamb": 0.0}, "^lamb: "),
+        ({"preserve_weight": -1.0}, "^preserve_weight: "),
+        ({"erase": "a cat", "preserve": "a cat and a dog"}, "^preserve: it holds everything"),
+        ({"clip": None}, "^clip: there is no text encoder"),
+    ],
+)
+def test_inputs_that_say_nothing_are_errors(pack, eps, clip, inputs, said):
+    with pytest.raises(ValueError, match=said):
+        call(pack.nodes["SafelightErase"], **{"model": eps, "clip": clip, **TEXTS, **inputs})
+
+
+def test_another_text_encoder_is_an_error(pack, eps):
+    with pytest.raises(ValueError, match="^clip: its texts are 24 wide.*UNet model for texts 32 wide"):
+        erase(pack, eps, tiny_encoders.clip("SD1"))
+
+
+def test_weights_that_hold_no_numbers_are_an_error(pack, clip):
+    model = tiny_models.unet_model()
+    next(p for n, p in model.model.named_parameters() if n.endswith("attn2.to_k.weight"))[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="^model: its weight .*attn2.to_k.weight can't be read"):
+        erase(pack, model, clip)
+
+
+def test_it_can_be_interrupted(pack, eps, clip):
+    management = pack.part("nodes.edit").comfy.model_management
+    management.interrupt_current_processing(True)
+    try:
+        with pytest.raises(BaseException) as caught:  # noqa: PT011  its class has another place and base on each host
+            erase(pack, eps, clip)
+    finally:
+        management.interrupt_current_processing(False)
+    assert type(caught.value).__name__ == "InterruptProcessingException"
+    assert eps.patches == {}
+
+
+def test_harmless_phrases_stand_in_for_an_empty_list(pack, eps, clip, monkeypatch):
+    own = pack.part("nodes.edit")
+    seen = []
+    monkeypatch.setattr(own, "anchor_phrases", lambda clip, concepts: seen.append(concepts) or (["a cat", "a dog"], []))
+    _, alone = erase(pack, eps, clip, preserve=" ")
+    _, named = erase(pack, eps, clip, preserve="a cat\na dog")
+    assert seen == [["a red knife", "blood"]]
+    assert all(torch.equal(tensor, named.tensors[name]) for name, tensor in alone.tensors.items())
