@@ -262,23 +262,31 @@ _kept = weakref.WeakKeyDictionary()
 
 
 def _fingerprint(clip: Any) -> tuple[Any, ...]:
-    """What tells two CLIPs on the same weights apart: LoRA patches, clip skip, options."""
+    """What tells two CLIPs on the same weights apart: LoRA patches, a redaction, clip skip, options."""
     options = sorted((str(key), str(value)) for key, value in getattr(clip, "tokenizer_options", {}).items())
-    return (clip.patcher.patches_uuid, clip.layer_idx, tuple(options))
+    objects = sorted((name, str(getattr(each, "uuid", id(each)))) for name, each in clip.patcher.object_patches.items())
+    return (clip.patcher.patches_uuid, clip.layer_idx, tuple(options), tuple(objects))
+
+
+def anchor_phrases(clip: Any, concepts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Benign and unsafe phrases that fit these concepts.
+
+    They are the shipped English ones, or the encoder's own where its tokenizer has the attribute `safelight_anchors`,
+    {"benign": [...], "unsafe": [...]}: an encoder with a language of its own needs those.
+    """
+    own = getattr(clip.tokenizer, "safelight_anchors", None)
+    return anchors_for(concepts) if own is None else (list(own["benign"]), list(own["unsafe"]))
 
 
 def space_of(clip: Any, concepts: Sequence[str], reduction: str = "max", ridge: float = RIDGE) -> ConceptSpace:
     """The concept space of this CLIP, from memory where it is known. The concepts must not be empty.
 
-    Anchors are the shipped English ones, or the encoder's own where its tokenizer has the attribute
-    `safelight_anchors`, {"benign": [...], "unsafe": [...]}: an encoder with a language of its own needs those.
+    Anchors: see anchor_phrases.
     """
-    own = getattr(clip.tokenizer, "safelight_anchors", None)
-    if own is not None:
-        benign, unsafe = list(own["benign"]), list(own["unsafe"])
+    benign, unsafe = anchor_phrases(clip, concepts)
+    if hasattr(clip.tokenizer, "safelight_anchors"):
         all_benign, all_unsafe = benign, unsafe
     else:
-        benign, unsafe = anchors_for(concepts)
         all_benign, all_unsafe = list(BENIGN), [phrase for phrases in UNSAFE.values() for phrase in phrases]
     anchors_kept, spaces_kept = _kept.setdefault(clip.cond_stage_model, (OrderedDict(), OrderedDict()))
     key = (*_fingerprint(clip), tuple(all_benign), tuple(all_unsafe), ridge)
