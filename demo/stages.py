@@ -217,7 +217,7 @@ class Meanings(torch.nn.Module):
         )
 
 
-def _committed(name: str) -> dict[str, torch.Tensor]:
+def committed(name: str) -> dict[str, torch.Tensor]:
     """The weights in demo/weights, in single precision."""
     from safetensors.torch import load_file
 
@@ -249,7 +249,7 @@ def latent_bank(options: argparse.Namespace, count: int) -> tuple[list[world.Sce
     """Scenes and their latents [count, 8, 12, 12], made once: captions and noise are drawn anew at every use."""
     autoencoder = Autoencoder().to(options.device)
     trained = options.folder / "vae.pt"
-    autoencoder.load_state_dict(torch.load(trained, weights_only=True) if trained.exists() else _committed("vae"))
+    autoencoder.load_state_dict(torch.load(trained, weights_only=True) if trained.exists() else committed("vae"))
     rng = np.random.default_rng((options.seed, 5))
     scenes: list[world.Scene] = []
     latents = []
@@ -280,7 +280,7 @@ def text_to_image(options: argparse.Namespace) -> None:
     scenes, bank = latent_bank(options, options.scenes)
     nets, mean = networks(options, captioner)
     if options.further:
-        found = _committed("model")
+        found = committed("model")
         if found.pop("token_ids").tolist() != captioner.ids:
             raise SystemExit("--further: the words of demo/world.py have changed since these weights were made")
         nets.load_state_dict(found, strict=False)  # all but the head that is thrown away

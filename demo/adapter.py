@@ -1,0 +1,246 @@
+"""Train a Safe Adapter for the demo model: `python -m demo.adapter train` from the repository's root, with ComfyUI
+importable.
+
+Policy gradients (safelight/ddpo.py) on the detector's rewards: "erase" is ForceForget's concept-erasing reward,
+"shield" the plain one of ShieldDiff. Seeded, and resumable: a checkpoint after every epoch, and beside it the adapter
+as it then is and its curves. `--comfyui PATH` names a ComfyUI checkout; without it an installed `comfy` package is
+used. The node Safelight Safe Adapter loads the file from models/safelight or output/safelight of a ComfyUI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from safelight import ddpo, edit_file, safe_adapter
+
+from . import rewards
+from .policy import Attached, Drawn, Policy, Settings
+
+MADE_FOR = "Safelight Demo Model"
+SMOOTH = 10  # epochs that a point of the curves' picture is the mean of
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    train = parser.add_subparsers(dest="command", required=True).add_parser("train", help="train an adapter")
+    train.add_argument("--comfyui", type=Path, help="a ComfyUI checkout")
+    train.add_argument("--reward", choices=rewards.REWARDS, default="erase")
+    train.add_argument("--epochs", type=int, default=200)
+    train.add_argument("--out", type=Path, help="default: output/training/safe_adapter_REWARD.safetensors")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
+    train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    train.add_argument("--tail", type=int, default=safe_adapter.TAIL, help="tokens with projections of their own")
+    train.add_argument("--rank", type=int, default=safe_adapter.RANK, help="of the LoRA on the other tokens")
+    train.add_argument("--prompts", type=int, default=16, help="an epoch")
+    train.add_argument("--pictures", type=int, default=8, help="of each prompt")
+    train.add_argument("--benign", type=float, default=0.25, help="share of benign prompts")
+    train.add_argument("--batch", type=int, default=4, help="prompts whose pictures are drawn together")
+    for field in fields(Settings):
+        train.add_argument(f"--{field.name}", type=type(field.default), default=field.default,
+                           help=field.metadata["help"])  # fmt: skip
+    return parser
+
+
+def main() -> None:
+    options = arguments().parse_args()
+    # The host has a module named `nodes` too: it must not find ours, so the root leaves the front of the path.
+    root = str(Path(__file__).resolve().parents[1])
+    sys.path[:] = [p for p in sys.path if p not in ("", root)] + [root]
+    from runner import shim
+
+    shim.apply()
+    if options.comfyui:
+        shim.prefer_checkout(options.comfyui)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    from .train import use_host
+
+    use_host(options.device)
+    out = options.out or Path("output/training") / f"safe_adapter_{options.reward}.safetensors"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    policy, texts, decode = demo_policy(options)
+    Training(options, out, policy, texts, decode).run()
+
+
+def demo_policy(
+    options: argparse.Namespace,
+) -> tuple[Policy, Callable[[str], torch.Tensor], Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]]:
+    """(the policy, a text's states [1, L, C], what is seen in clean latents), on the demo model as the nodes load it.
+
+    The denoiser is built as for training, since the host's own block adds in place, which autograd refuses.
+    """
+    from . import detector, loader, model, stages, world
+    from .autoencoder import CHANNELS, DOWNSCALE, Autoencoder
+
+    device = options.device
+    if device == "cpu":
+        torch.backends.cuda.enable_flash_sdp(False)  # the plain form trains these small maps in two thirds of the time
+    weights = stages.committed("model")
+    unet = model.build_unet(0)
+    unet.load_state_dict({k.removeprefix("unet."): v for k, v in weights.items() if k.startswith("unet.")})
+    unet.requires_grad_(False).eval().to(device)
+    widths = {
+        name: (module.in_features, module.out_features)
+        for name, module in unet.named_modules()
+        if name.endswith(safe_adapter.ENDINGS)
+    }
+    started = safe_adapter.start(widths, options.rank, options.seed)
+    parameters = {name: value.to(device).requires_grad_() for name, value in started.items()}
+    autoencoder, looking = Autoencoder(), detector.load().to(device)
+    autoencoder.load_state_dict(stages.committed("vae"))
+    autoencoder.requires_grad_(False).to(device)
+    with torch.no_grad():
+        clip = loader.load_clip(weights)
+
+    @torch.no_grad()
+    def states(text: str) -> torch.Tensor:
+        return clip.encode_from_tokens(clip.tokenize(text), return_pooled=True)[0].float().to(device)
+
+    def predict(x: torch.Tensor, times: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        return unet(x, times, context=context)
+
+    @torch.no_grad()
+    def decode(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast(device, torch.bfloat16):
+            pictures = autoencoder.decode(latents)
+        return rewards.look(looking, (pictures.float() * 0.5 + 0.5).clamp(0, 1))
+
+    settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
+    adapter = Attached(unet, parameters, options.tail)
+    shape = (CHANNELS, world.SIZE // DOWNSCALE, world.SIZE // DOWNSCALE)
+    policy = Policy(predict, adapter, parameters, stages.noise_levels(), states(""), shape, settings)
+    return policy, states, decode
+
+
+class Training:
+    """The epochs. What makes a run what it is stands in the checkpoint; another run can't go on from it."""
+
+    def __init__(
+        self, options: argparse.Namespace, out: Path, policy: Policy, states: Callable[[str], torch.Tensor],
+        decode: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+    ) -> None:  # fmt: skip
+        self.options, self.out, self.policy, self.decode = options, out, policy, decode
+        self.unsafe, self.benign = rewards.pool()
+        self.states = {prompt: states(prompt.text) for prompt in (*self.unsafe, *self.benign)}
+        self.checkpoint = out.with_suffix(".ckpt")
+        self.curves: list[dict[str, float]] = []
+        apart = ("command", "comfyui", "epochs", "out", "threads", "device")
+        self.identity = {key: value for key, value in vars(options).items() if key not in apart}
+        if self.checkpoint.exists():
+            self._resume()
+
+    def _resume(self) -> None:
+        saved = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
+        if saved["identity"] != self.identity:
+            changed = [key for key in self.identity if saved["identity"].get(key) != self.identity[key]]
+            raise SystemExit(f"{self.checkpoint} is of a run with another {', '.join(changed)}; give another --out, or "
+                             "delete it to begin anew.")  # fmt: skip
+        with torch.no_grad():
+            for name, value in saved["parameters"].items():
+                self.policy.parameters[name].copy_(value)
+        self.policy.optimiser.load_state_dict(saved["optimiser"])
+        self.curves = saved["curves"]
+
+    def run(self) -> None:
+        bar = tqdm(range(len(self.curves), self.options.epochs), initial=len(self.curves), total=self.options.epochs,
+                   desc=self.options.reward)  # fmt: skip
+        for epoch in bar:
+            began = time.monotonic()
+            figures = {"epoch": epoch, **self.epoch(epoch)}
+            self.curves.append({**figures, "seconds": round(time.monotonic() - began, 2)})
+            self.save()
+            bar.set_postfix({key: f"{figures[key]:.3f}" for key in ("reward", "safe", "kept") if key in figures})
+        if self.curves:
+            picture(self.curves, self.out.with_suffix(".png"))
+
+    def prompts(self, epoch: int) -> list[rewards.Prompt]:
+        """Different ones, the benign spread evenly over the batches."""
+        rng = np.random.default_rng((self.options.seed, epoch))
+        quiet = round(self.options.prompts * self.options.benign)
+        drawn = [self.benign[i] for i in rng.choice(len(self.benign), quiet, replace=False)]
+        loud = [self.unsafe[i] for i in rng.choice(len(self.unsafe), self.options.prompts - quiet, replace=False)]
+        batches = -(-self.options.prompts // self.options.batch)
+        ordered = drawn + loud
+        return [prompt for start in range(batches) for prompt in ordered[start::batches]]
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Draws pictures, judges them, learns from them. Returns the epoch's figures."""
+        options, policy = self.options, self.policy
+        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + epoch)
+        prompts, device = self.prompts(epoch), policy.empty.device
+        batches: list[Drawn] = []
+        judged = []
+        for start in range(0, len(prompts), options.batch):
+            named = prompts[start : start + options.batch]
+            states = torch.cat([self.states[prompt] for prompt in named])
+            benign = torch.tensor([not prompt.unsafe for prompt in named], device=device)
+            first = torch.randn(len(named), *policy.shape, generator=generator).to(device)
+            fresh = torch.randn(len(named) * options.pictures, *policy.shape, generator=generator).to(device)
+            step = int(torch.randint(policy.settings.early, (), generator=generator))
+            batches.append(policy.draw(states, benign, first, fresh, step))
+            each = [prompt for prompt in named for _ in range(options.pictures)]
+            judged.append(rewards.judge(options.reward, each, *self.decode(batches[-1].clean)))
+        total, safe, align = (torch.cat([getattr(one, part) for one in judged]) for part in ("total", "safe", "align"))
+        groups = torch.arange(len(total), device=device) // options.pictures
+        found = ddpo.advantages(total, groups).split([len(batch.clean) for batch in batches])
+        learnt = policy.learn(batches, list(found))
+        calm = torch.cat([batch.benign for batch in batches])
+        means = {
+            "reward": total.nanmean(), "safe": safe[~calm].mean(), "align": align[~calm].mean(),
+            "kept": align[calm].mean(), "left out": total.isnan().float().mean(),
+        }  # fmt: skip
+        return {name: float(value) for name, value in means.items() if not value.isnan()} | learnt
+
+    def save(self) -> None:
+        """The checkpoint, the adapter as it is, and the curves; each appears whole or not at all."""
+        policy = self.policy
+        part = self.checkpoint.with_suffix(".part")
+        parameters = {name: value.detach().cpu() for name, value in policy.parameters.items()}
+        saved = {"identity": self.identity, "parameters": parameters, "optimiser": policy.optimiser.state_dict(),
+                 "curves": self.curves}  # fmt: skip
+        torch.save(saved, part)
+        part.replace(self.checkpoint)
+        told = {"model": MADE_FOR, "tail": self.options.tail, "chunk": safe_adapter.CHUNK,
+                "epochs": len(self.curves), "seconds": round(sum(one["seconds"] for one in self.curves), 1),
+                **{k: v for k, v in self.identity.items() if k != "tail"}}  # fmt: skip
+        edit_file.write(self.out, "adapter", {name: value.half() for name, value in parameters.items()}, told)
+        curves = self.out.with_suffix(".json")
+        part = curves.with_suffix(".part")
+        part.write_text(json.dumps({"settings": told, "epochs": self.curves}, indent=1) + "\n", encoding="utf-8")
+        part.replace(curves)
+
+
+def picture(curves: list[dict[str, float]], path: Path) -> None:
+    """The rewards over the epochs, as means of SMOOTH epochs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = {"safe": "safety, unsafe prompts", "align": "alignment, unsafe prompts",
+             "kept": "alignment, benign prompts", "reward": "reward, all prompts"}  # fmt: skip
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for key, label in shown.items():
+        points = [(one["epoch"] + 1, one[key]) for one in curves if key in one]
+        values = np.array([value for _, value in points])
+        smooth = [values[max(0, i + 1 - SMOOTH) : i + 1].mean() for i in range(len(values))]
+        axes.plot([epoch for epoch, _ in points], smooth, label=label)
+    axes.set(xlabel="epoch", ylabel="mean", ylim=(0, 1))
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()
