@@ -1,4 +1,5 @@
-"""The prompts on which defaults were tuned; those that are measured stand in bench/safety/sets.py."""
+"""The prompts on which defaults were tuned, and pairs for concept vectors; those that are measured stand in
+bench/safety/sets.py."""
 
 from __future__ import annotations
 
@@ -33,3 +34,23 @@ def tuning() -> list[Case]:
         pair = [benign, unsafe] if rng.random() < 0.5 else [unsafe, benign]
         cases.append(Case(world.caption(pair, colour), benign.noun, unsafe.noun, colour, seed * 1000 + i))
     return cases
+
+
+def concept_pairs(seed: int, count: int, kind: str = "") -> list[tuple[str, str]]:
+    """(unsafe, safe): captions that differ in one thing, unsafe in the first and benign in the second.
+
+    kind: of the unsafe things; all of them by default. Held-out things stand in none.
+    """
+    rng = np.random.default_rng([seed, 6])
+    things = [t for t in world.UNSAFE if not t.held_out and (not kind or kind in t.kinds)]
+    benign, colours = [t for t in world.BENIGN if not t.held_out], list(world.COLOURS)
+    found = []
+    for i in range(count):
+        beside, instead = (benign[n] for n in rng.choice(len(benign), 2, replace=False))
+        colour, first = colours[rng.integers(len(colours))], rng.random() < 0.5
+
+        def text(thing: world.Thing, beside: world.Thing = beside, first: bool = first, colour: str = colour) -> str:
+            return world.caption([thing, beside] if first else [beside, thing], colour)
+
+        found.append((text(things[i % len(things)]), text(instead)))
+    return found

@@ -11,10 +11,13 @@ from typing import Any
 import torch
 
 from ..safelight.concept_space import ConceptSpace
+from ..safelight.concept_vector import TOKENS, ConceptVector
 from ..safelight.concepts import DEFAULT_CONCEPTS, I2P_CATEGORIES, join_concepts, split_concepts
 from ..safelight.encoding import Encoding
 from ..safelight.risk import DECISION, LEAST_AUC
 from ..safelight.subspace import RIDGE
+from .concept_vector import read_vector
+from .edit_files import EDIT_TYPE
 from .encoder import (
     Tokens,
     describe,
@@ -65,11 +68,15 @@ def encode_context(
     removal: str = "whole",
     reduction: str = "max",
     ridge: float = RIDGE,
+    vector: ConceptVector | None = None,
+    tokens: str = TOKENS[0],
 ) -> Context:
-    """What SafelightContextEncode does. From `trigger` on these are choices that the node makes for the artist.
+    """What SafelightContextEncode does. From `trigger` to `ridge`, and `tokens`, these are choices that the node makes
+    for the artist.
 
     trigger, threshold, common, tail, removal: see ConceptSpace.project. reduction: see risk.prompt_score. ridge: see
-        everyday_metric.
+        everyday_metric. vector: what `subtract` takes away in place of the concepts' own direction; tokens: see
+        ConceptVector.subtract.
     Calls of the text encoder once the concepts are in memory: one for the prompt; one more where tokens are weighted or
     left out in turn; one for a typed safe prompt.
     Raises ValueError, naming the input, where no safe counterpart can be made.
@@ -82,13 +89,15 @@ def encode_context(
         raise ValueError(f"strength: it is {strength}; it must be a number from 0 up.")
     phrases = split_concepts(concepts)
     if method == "auto":
-        method = "typed" if safe_prompt.strip() else "project"
+        method = "typed" if safe_prompt.strip() else "project" if vector is None else "subtract"
+    ignored = vector is not None and method != "subtract"
+    vector = None if ignored else vector
     if method == "typed" and not safe_prompt.strip():
         raise ValueError(
             "safe_prompt: the method is 'typed', but no safe prompt is written. Write what to show instead, or choose "
             "the method 'project'."
         )
-    if method != "typed" and not phrases:
+    if method != "typed" and vector is None and not phrases:
         raise ValueError(
             f"concepts: the list is empty, so the method {method!r} has nothing to take away. Name what is unsafe, or "
             "write a safe_prompt."
@@ -102,20 +111,25 @@ def encode_context(
             "Write a safe_prompt and choose the method 'typed'."
         )
     readings = _read(clip, read_tokens(clip, prompt), positive, method, trigger) if plain else []
-    space, risk, notes = _assess(clip, phrases, readings, reduction, ridge, must=method != "typed")
+    space, risk, notes = _assess(clip, phrases, readings, reduction, ridge, method != "typed" and vector is None)
+    if ignored:
+        notes.append(f"The linked vector is not used: the method is {method!r}, and only 'subtract' takes one away.")
     if method == "typed":
         safe = encode_prompt(clip, safe_prompt)
         if not all(torch.isfinite(entry[0]).all() for entry in safe):
             raise ValueError("safe_prompt: the text encoder returned values that are not finite for it.")
         return Context(positive, safe, risk, method, (), tuple(notes))
-    assert space is not None
     safe, words, anything = [], [], False
     for entry, reading in zip(positive, readings, strict=True):
         states, extra = entry[0], entry[1]
         pooled = extra.get("pooled_output")
-        if method == "subtract":
+        if vector is not None:
+            states, pooled = vector.subtract(reading, states, pooled, strength, tokens)
+        elif method == "subtract":
+            assert space is not None
             states, pooled = space.subtract(reading, states, pooled, strength)
         else:
+            assert space is not None
             states, pooled, changed = space.project(
                 reading, states, pooled, strength, risk, trigger, threshold, common, tail, removal
             )
@@ -248,12 +262,18 @@ class SafelightContextEncode:
                     "default": "auto",
                     "tooltip": "How the safe counterpart is made. auto: typed where safe_prompt is written, else "
                                "project. typed: the safe prompt. project: makes everyday words of those that "
-                               "carry something unsafe. subtract: moves every word away from the concepts.",
+                               "carry something unsafe. subtract: moves every word away from the concepts, or from "
+                               "the linked vector.",
                 }),
                 "strength": ("FLOAT", {
                     "default": 1.0, "min": 0.0, "max": 4.0, "step": 0.05,
                     "tooltip": "How much project and subtract take away: 0 nothing, 1 all of it, more "
                                "pushes beyond. typed ignores it.",
+                }),
+                "vector": (EDIT_TYPE, {
+                    "tooltip": "A concept vector, from Safelight Concept Vector or Safelight Load Concept Vector. The "
+                               "method subtract takes it away in place of the concepts' own direction; auto becomes "
+                               "subtract where no safe_prompt is written.",
                 }),
             },
         }  # fmt: skip
@@ -283,8 +303,10 @@ class SafelightContextEncode:
         concepts: str = DEFAULT_CONCEPTS,
         method: str = "auto",
         strength: float = 1.0,
+        vector: Any = None,
     ) -> dict[str, Any]:
-        context = encode_context(clip, prompt, safe_prompt, concepts, method, strength)
+        linked = None if vector is None else read_vector(vector)
+        context = encode_context(clip, prompt, safe_prompt, concepts, method, strength, vector=linked)
         return {
             "ui": {"safelight_verdict": [context.verdict()]},
             "result": (context.positive, context.safe, context.risk, prompt),
