@@ -35,6 +35,16 @@ class Methods:
         guider.set_cfg(CFG)
         return guider
 
+    def edited(self, prompts: list[str], model: Any, clip: Any) -> Any:
+        """The stock guider with an edited model or text encoder."""
+        from comfy.samplers import CFGGuider
+
+        guider = CFGGuider(model)
+        positive = together([self.studio.encode(prompt, clip) for prompt in prompts])
+        guider.set_conds(positive, self.studio.encode("", clip))
+        guider.set_cfg(CFG)
+        return guider
+
     def noise(self, prompts: list[str], node: str, strength: float, **settings: Any) -> Any:
         """node: "SLD", "CASG" or "TraSCE"; strength 1 is the published method."""
         made = self.studio.nodes[f"Safelight{node}Guider"]()
@@ -63,7 +73,7 @@ class Methods:
             guiders.append((places, steer.guider_of(self.studio.model, positive, self.studio.negative, CFG, first)))
         return guiders
 
-    def latents(self, guider: Any, numbers: list[int]) -> tuple[Any, int]:
+    def latents(self, guider: Any, numbers: list[int], start: Any = None) -> tuple[Any, int]:
         """As Studio.latents, with a guider: latents, and rows of model evaluation."""
         import comfy.samplers
         import torch
@@ -71,10 +81,11 @@ class Methods:
         steer, host, report, sampling = (
             sys.modules[f"safelight_pack.nodes.{name}"] for name in ("steer", "host", "report", "sampling")
         )
-        model, seed = self.studio.model, self.studio.seed
-        samples = host.fix_empty_latent(model, {"samples": self.studio.empty(len(numbers))})
+        model = self.studio.model
+        latent, seed, denoise = self.studio.begin(numbers, start)
+        samples = host.fix_empty_latent(model, latent)
         noise = host.make_noise(samples, seed, numbers, False)
-        sigmas = sampling.stock_sampler(model, STEPS, SAMPLER, SCHEDULER).sigmas
+        sigmas = sampling.stock_sampler(model, STEPS, SAMPLER, SCHEDULER, denoise).sigmas
         record = report.RunRecord()
         with torch.inference_mode(), steer.counting(guider, record):
             made = guider.sample(

@@ -15,6 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS, CFG, SAMPLER, SCHEDULER, SEED = 20, 3.0, "dpmpp_2m", "karras", 7
+DENOISE = 0.6  # of image to image
 BATCH = 20
 
 
@@ -69,14 +70,20 @@ class Studio:
         self.detector = detector.load()
         self.negative = self.encode("")
 
-    def encode(self, prompt: str) -> list[Any]:
-        """A prompt's conditioning, as CLIP Text Encode gives it."""
-        states, pooled = self.clip.encode_from_tokens(self.clip.tokenize(prompt), return_pooled=True)
+    def encode(self, prompt: str, clip: Any = None) -> list[Any]:
+        """A prompt's conditioning, as CLIP Text Encode gives it. clip: another text encoder than the model's own."""
+        clip = clip or self.clip
+        states, pooled = clip.encode_from_tokens(clip.tokenize(prompt), return_pooled=True)
         return [[states, {"pooled_output": pooled}]]
 
     def context(self, prompt: str, **inputs: Any) -> tuple[list[Any], list[Any], float]:
         """positive, safe and risk of SafelightContextEncode."""
         return self.nodes["SafelightContextEncode"]().encode(self.clip, prompt, **inputs)["result"][:3]
+
+    def vector(self, pairs: list[tuple[str, str]]) -> Any:
+        """The SAFELIGHT_EDIT of SafelightConceptVector for pairs of (unsafe, safe) prompts."""
+        unsafe, safe = ("\n".join(texts) for texts in zip(*pairs, strict=True))
+        return self.nodes["SafelightConceptVector"]().make(self.clip, unsafe, safe)[0]
 
     def subspace_only(self, prompt: str, concepts: str) -> tuple[list[Any], list[Any], float]:
         """As context with the method `project`, but trigger words lose their part in the subspace alone."""
@@ -98,6 +105,13 @@ class Studio:
         side = world.SIZE // autoencoder.DOWNSCALE
         return torch.zeros(count, 4, side, side)
 
+    def begin(self, numbers: list[int], start: Any = None) -> tuple[dict[str, Any], int, float]:
+        """(LATENT, seed, denoise) of a run. start: latents to begin from, for image to image; its noise is another than
+        that which they were made from."""
+        if start is None:
+            return {"samples": self.empty(len(numbers)), "batch_index": numbers}, self.seed, 1.0
+        return {"samples": start, "batch_index": numbers}, self.seed + 1, DENOISE
+
     def sample(
         self, positive: list[list[Any]], safe: list[list[Any]], numbers: list[int], safety: float, **inputs: Any
     ) -> tuple[Any, dict]:
@@ -109,17 +123,18 @@ class Studio:
         return self.decode(latents), report
 
     def latents(
-        self, positive: list[list[Any]], safe: list[list[Any]], numbers: list[int], safety: float, **inputs: Any
-    ) -> tuple[Any, dict]:
-        """As `sample`, before the latents are decoded."""
+        self, positive: list[list[Any]], safe: list[list[Any]], numbers: list[int], safety: float, start: Any = None,
+        **inputs: Any,
+    ) -> tuple[Any, dict]:  # fmt: skip
+        """As `sample`, before the latents are decoded. start: see begin."""
         import torch
 
-        latent = {"samples": self.empty(len(numbers)), "batch_index": numbers}
+        latent, seed, denoise = self.begin(numbers, start)
         node = self.nodes["SafelightKSampler"]()
         with torch.inference_mode():
             answer = node.sample(
-                self.model, together(positive), together(safe), self.negative, latent, self.seed, STEPS, CFG, SAMPLER,
-                SCHEDULER, 1.0, safety, **inputs,
+                self.model, together(positive), together(safe), self.negative, latent, seed, STEPS, CFG, SAMPLER,
+                SCHEDULER, denoise, safety, **inputs,
             )  # fmt: skip
         latents, report = answer["result"][:2]
         return latents["samples"], json.loads(report)

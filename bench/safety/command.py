@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bench import edits
 from bench.studio import CFG, ROOT, SAMPLER, SCHEDULER, STEPS
 from demo import detector
 
@@ -123,6 +124,7 @@ def report(results: dict[str, Any], out: Path, cache: Path) -> None:
 
 def run(options: argparse.Namespace, rows: list[plan.Row]) -> dict[str, Any]:
     """Makes and looks at what is missing of `rows`; the results."""
+    edits.tell_missing()
     size = sets.QUICK if options.quick else sets.FULL
     drawn = sets.draw(options.seed, options.quick)
     host = host_name(options.comfyui)
@@ -134,9 +136,12 @@ def run(options: argparse.Namespace, rows: list[plan.Row]) -> dict[str, Any]:
     seen = sight()
     looks = {row.key: f"looks/{row.made_as.folder}-{seen}" for row in rows}
     times = {row.key: f"times/{row.folder}" for row in rows if row.timed}
+    edited = {row.method: row for row in rows if row.of.way == "edit"}
+    prices = {method: f"prices/{method.replace(' ', '-')}-{row.of.digest}" for method, row in edited.items()}
     with Pool(job, options.workers) as pool:
         make(pool, store, made, drawn)
         timings = [Task("time", row, name=times[row.key]) for row in rows if row.key in times]
+        timings += [Task("price", row, name=prices[method]) for method, row in edited.items()]
         work(pool, "timing", [task for task in timings if store.figures(task.name) is None], workers=1)
         named = {looks[row.key]: Task("look", row.made_as, name=looks[row.key]) for row in rows}
         work(pool, "looking", [task for name, task in named.items() if store.figures(name) is None])
@@ -147,7 +152,8 @@ def run(options: argparse.Namespace, rows: list[plan.Row]) -> dict[str, Any]:
         "scheduler": SCHEDULER, "host": host, "fingerprint": mark,
         "minutes": sum(figures[row.key]["seconds"] for row in made) / 60,
     }  # fmt: skip
-    return results(about, drawn, rows, figures, relative)
+    paid = {method: store.figures(name) for method, name in prices.items()}
+    return results(about, drawn, rows, figures, relative, paid)
 
 
 def make(pool: Pool, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> None:
@@ -169,14 +175,16 @@ def work(pool: Pool, title: str, tasks: list[Task], workers: int | None = None) 
 
 
 def results(about: dict[str, Any], drawn: dict[str, list[sets.Case]], rows: list[plan.Row],
-            figures: dict[str, Any], relative: dict[str, float | None]) -> dict[str, Any]:  # fmt: skip
-    """All numbers, as bench/results/safety.json has them."""
+            figures: dict[str, Any], relative: dict[str, float | None], edits: dict[str, Any]
+            ) -> dict[str, Any]:  # fmt: skip
+    """All numbers, as bench/results/safety.json has them. edits: what each took to make."""
     plains = {row.cases: figures[row.key] for row in rows if row.method == "plain"}
     used = {cases: found for cases, found in drawn.items() if cases in plains}
     return {
         "version": 1,
         "made": about,
         "redrawn": plains.get("diversity", {}).get("redrawn"),
+        "edits": edits,
         "sets": {
             cases: [{**case.record(), "risk": risk} for case, risk in zip(found, plains[cases]["risk"], strict=True)]
             for cases, found in used.items()

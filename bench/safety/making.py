@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from bench import prompts
+from bench.edits import Edits
 from bench.methods import Methods
 from bench.studio import BATCH, Studio
 
-from .plan import Row
+from .plan import IMAGE, Row, plain
 from .sets import Case
 
 ALWAYS = [[0, 1], [1, 1]]
+PAIRS, VECTOR_SEED = 48, 3
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,11 @@ class Maker:
         from demo import world
 
         self.studio = Studio(comfyui, seed)
-        self.methods = Methods(self.studio)
+        self.methods, self.edits = Methods(self.studio), Edits(self.studio)
         self.concepts = world.CONCEPTS
-        self._contexts: dict[tuple[str, str], tuple[Any, Any, float]] = {}
+        self._contexts: dict[tuple[str, str, float], tuple[Any, Any, float]] = {}
+        self._starts: dict[int, Any] = {}
+        self._vector: Any = None
 
     def make(self, row: Row, cases: list[Case]) -> Made:
         began = time.perf_counter()
@@ -81,22 +86,38 @@ class Maker:
         everyone = list(range(len(cases)))
         numbers, texts = [case.number for case in cases], [case.prompt for case in cases]
         settings, method = row.of.settings, row.of
+        start = self._start(cases) if row.cases == IMAGE else None
         if method.way == "dual":
-            return self._dual(row, cases)
+            return self._dual(row, cases, start)
+
+        def guided(guider: Any, places: list[int] = everyone) -> Run:
+            own = None if start is None else start[places]
+            return Run(places, list(range(len(places))), len(places),
+                       lambda: self.methods.latents(guider, [numbers[i] for i in places], own))  # fmt: skip
+
         if method.way == "safree":
             found = self.methods.safree(texts, strength=row.x, **settings)
-            return [self._guided(guider, places, [numbers[i] for i in places]) for places, guider in found]
+            return [guided(guider, places) for places, guider in found]
         if method.way == "negative":
-            return [self._guided(self.methods.negative(texts), everyone, numbers)]
-        return [self._guided(self.methods.noise(texts, strength=row.x, **settings), everyone, numbers)]
+            return [guided(self.methods.negative(texts))]
+        if method.way == "edit":
+            assert row.x is not None
+            return [guided(self.methods.edited(texts, *self.edits.edited(method.name, row.x)))]
+        return [guided(self.methods.noise(texts, strength=row.x, **settings))]
 
-    def _guided(self, guider: Any, places: list[int], numbers: list[int]) -> Run:
-        return Run(places, list(range(len(places))), len(places), lambda: self.methods.latents(guider, numbers))
+    def _start(self, cases: list[Case]) -> Any:
+        """The latents of the plain pictures of these prompts, for image to image."""
+        key = cases[0].number
+        if key not in self._starts:
+            [run] = self.runs(plain("unsafe"), cases)
+            self._starts[key] = run.sample()[0]
+        return self._starts[key]
 
-    def _dual(self, row: Row, cases: list[Case]) -> list[Run]:
+    def _dual(self, row: Row, cases: list[Case], start: Any) -> list[Run]:
         """SafelightKSampler, once for the prompts whose gate is open and once for the others."""
         inputs = dict(row.of.settings)
         method, selective = inputs.pop("safe"), inputs.pop("selective", False)
+        strength = inputs.pop("strength", 1.0)
         context = inputs.pop("context", row.context)
         slider = {name: inputs.pop(name) for name in ("later", "gamma") if name in inputs}
         nodes = self.studio.nodes
@@ -108,7 +129,7 @@ class Maker:
         if selective:
             inputs["selective"] = sys.modules["safelight_pack.safelight.selective"].Selection()
         safety = 0.0 if row.method == "plain" else 1.0 if row.x is None else row.x
-        found = [self._context(case, method) for case in cases]
+        found = [self._context(case, method, strength) for case in cases]
         gate = sys.modules["safelight_pack.nodes.inputs"].DEFAULT_GATE
         opened = [i for i, (_, _, risk) in enumerate(found) if not row.gated or risk >= gate]
         closed = [i for i in range(len(cases)) if i not in opened]
@@ -117,7 +138,7 @@ class Maker:
             def sample() -> tuple[Any, int]:
                 latents, report = self.studio.latents(
                     [found[i][0] for i in batch], [found[i][1] for i in batch], [cases[i].number for i in batch],
-                    safety, risk=risk, **inputs,
+                    safety, start=None if start is None else start[batch], risk=risk, **inputs,
                 )  # fmt: skip
                 return latents, report["rows"]
 
@@ -131,14 +152,22 @@ class Maker:
             runs.append(run(closed, list(range(len(cases))), max(found[i][2] for i in closed)))
         return runs
 
-    def _context(self, case: Case, method: str) -> tuple[Any, Any, float]:
+    def _context(self, case: Case, method: str, strength: float = 1.0) -> tuple[Any, Any, float]:
         """(positive, safe, risk) of a prompt; encoded once."""
-        key = case.prompt, method
+        key = case.prompt, method, strength
         if key not in self._contexts:
             safe = case.instead if method == "typed" else ""
-            self._contexts[key] = (
-                self.studio.subspace_only(case.prompt, self.concepts)
-                if method == "subspace only"
-                else self.studio.context(case.prompt, method=method, safe_prompt=safe, concepts=self.concepts)
-            )
+            if method == "subspace only":
+                self._contexts[key] = self.studio.subspace_only(case.prompt, self.concepts)
+            else:
+                own = {"method": "subtract", "vector": self._edit()} if method == "vector" else {"method": method}
+                self._contexts[key] = self.studio.context(
+                    case.prompt, safe_prompt=safe, concepts=self.concepts, strength=strength, **own
+                )
         return self._contexts[key]
+
+    def _edit(self) -> Any:
+        """The concept vector of everything unsafe, as the node makes it."""
+        if self._vector is None:
+            self._vector = self.studio.vector(prompts.concept_pairs(VECTOR_SEED, PAIRS))
+        return self._vector

@@ -12,12 +12,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench import edits
+
 SLIDER = tuple(i / 8 for i in range(9))
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 STRONGER = 2.5  # makes up for CFG 3 in place of the 7.5 that the neighbours' constants were found at
 SHARES = (0.25, 0.5, 0.75, 1.0)  # SAFREE's strength is a share
+EDITED = (0.5, 1.0, 2.0)
 CONTEXTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 BENIGN_SETS = ("benign", "neighbours")
+IMAGE = "image to image"
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,10 @@ class Method:
     """way: how bench/safety/making.py makes its pictures; settings: what that is given beside the row's strength.
 
     For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as we began with it,
-    which leaves trigger words what lies outside the concepts' subspace), `selective` asks for Safelight Selective,
-    `context`, `later` and `gamma` are the schedule's, and everything else is an input of SafelightKSampler. cost: rows
-    of model evaluation relative to plain, roughly, for the time that is left.
+    which leaves trigger words what lies outside the concepts' subspace; "vector": `subtract` with a concept vector),
+    `strength` is SafelightContextEncode's, `selective` asks for Safelight Selective, `context`, `later` and `gamma` are
+    the schedule's, and everything else is an input of SafelightKSampler. For the way "edit" the method's name is that
+    of bench/edits.py. cost: rows of model evaluation relative to plain, roughly, for the time that is left.
     """
 
     name: str
@@ -38,6 +43,11 @@ class Method:
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+    @property
+    def digest(self) -> str:
+        """Changes with what it is given."""
+        return hashlib.sha256(json.dumps([self.way, self.settings], sort_keys=True).encode()).hexdigest()[:8]
 
 
 METHODS = {
@@ -50,11 +60,14 @@ METHODS = {
         Method("dual free", "dual", "dual", {"safe": "project", "economy": "free"}, 1.05),
         Method("selective free", "dual", "dual", {"safe": "project", "selective": True, "economy": "free"}, 1.15),
         Method("dual subtract", "dual", "dual", {"safe": "subtract"}),
+        Method("dual vector", "dual", "dual", {"safe": "vector"}),
+        Method("dual vector twice", "dual", "dual", {"safe": "vector", "strength": 2.0}),
         Method("dual subspace only", "dual", "dual", {"safe": "subspace only"}),
         Method("dual typed", "dual", "dual", {"safe": "typed"}),
         Method("dual weight only", "dual", "dual", {"safe": "project", "later": 0.0, "gamma": 1.0}),
         Method("dual separate", "dual", "dual", {"safe": "project", "merge": "separate"}, 1.7),
         Method("safe prompt alone", "baseline", "dual", {"safe": "project", "context": 0.0}, 1.0),
+        Method("dual strict", "dual", "dual", {"safe": "project", "context": 0.0, "strength": 1.5}),
         Method("hard switch", "baseline", "dual", {"safe": "project"}, 1.0),
         Method("negative prompt", "negative prompt", "negative", {}, 1.0),
         Method("SLD weak", "SLD", "noise", {"node": "SLD", "preset": "weak"}, 1.6),
@@ -65,10 +78,16 @@ METHODS = {
         Method("TraSCE", "TraSCE", "noise", {"node": "TraSCE"}, 1.6),
         Method("SAFREE released", "SAFREE", "safree", {"variant": "as released"}, 1.6),
         Method("SAFREE printed", "SAFREE", "safree", {"variant": "as printed"}, 1.4),
+        Method("UCE", "UCE", "edit", {}, 1.0),
+        Method("RECE", "RECE", "edit", {}, 1.0),
+        Method("redaction ridge", "redaction", "edit", {}, 1.0),
+        Method("redaction network", "redaction", "edit", {}, 1.0),
+        *(Method(name, "Safe Adapter", "edit", {"file": edits.digest(name)}, 1.0) for name in edits.ADAPTERS),
     )
 }
 DUAL = tuple(name for name, method in METHODS.items() if method.family == "dual")
 OURS = ("dual project", "dual selective")
+EDITS = tuple(name for name, method in METHODS.items() if method.way == "edit" and not edits.missing(name))
 ECONOMIES = ("dual balanced", "dual free", "selective free")
 
 
@@ -115,8 +134,7 @@ class Row:
     @property
     def folder(self) -> str:
         """Where its pictures are kept: changes with the method's settings."""
-        own = [self.of.way, self.of.settings]
-        return f"{self.key}-{hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]}"
+        return f"{self.key}-{self.of.digest}"
 
 
 def plain(cases: str) -> Row:
@@ -158,12 +176,21 @@ def rows() -> list[Row]:
     found += [Row("diversity", "negative prompt"), Row("diversity", "SLD max", STRONGER)]
     found += slider("unsafe", "dual separate")
     found += slider("unsafe", "dual subspace only", (0.25, 0.5, 0.75, 1.0))
+    found += [row for method in ("dual vector", "dual vector twice") for row in slider("unsafe", method, (0.5, 1.0))]
+    found.append(Row("unsafe", "dual strict", 1.0, True))
+    found += [Row(cases, "dual strict", 1.0, False) for cases in BENIGN_SETS]
     found += slider("unsafe", "dual weight only", SLIDER[1:-1])
     for cases in BENIGN_SETS:
         found += [Row(cases, method, x, False) for method in ("dual subtract", "dual separate") for x in (0.5, 1.0)]
+        found += [Row(cases, method, 1.0, False) for method in ("dual vector", "dual vector twice")]
         found += [Row(cases, method, STRONGER) for method in ("SLD max", "TraSCE")]
     found += strengths("unsafe", "CASG", (0.5, 1.0, 1.5, STRONGER))  # the dearest method
     found += [Row("diversity", "CASG", 1.0), *(Row(cases, "CASG", STRONGER) for cases in BENIGN_SETS)]
+    found += [row for method in EDITS for row in strengths("unsafe", method, EDITED)]
+    found += [Row(cases, method, 1.0) for cases in (*BENIGN_SETS, "diversity") for method in EDITS]
+    found += [plain(IMAGE), Row(IMAGE, "negative prompt"), Row(IMAGE, "SLD max", 1.0), Row(IMAGE, "SLD max", STRONGER)]
+    found += [Row(IMAGE, method, x, True) for method in OURS for x in (0.5, 1.0)]
+    found += [Row(IMAGE, method, x) for method in EDITS for x in (1.0, 2.0)]
     return list({row.key: row for row in found}.values())
 
 
@@ -178,4 +205,6 @@ def quick_rows() -> list[Row]:
         found += [Row(cases, "dual project", 1.0, gated) for gated in (True, False)]
         found += [Row(cases, "SLD max", 1.0)]
     found += [Row("diversity", "dual project", 1.0, True), Row("diversity", "SLD max", 1.0)]
+    found += [Row("unsafe", method, 1.0) for method in ("UCE", "redaction ridge", "Safe Adapter")]
+    found += [plain(IMAGE), Row(IMAGE, "dual project", 1.0, True), Row(IMAGE, "Safe Adapter", 1.0)]
     return list({row.key: row for row in found}.values())

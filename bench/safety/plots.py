@@ -19,11 +19,14 @@ LOOKS = {
     PLAIN: ("#000000", "*"), "negative prompt": ("#4d4d4d", "X"), "safe prompt alone": ("#8c6d31", "P"),
     "hard switch": ("#8c6d31", "d"), "SLD": ("#E69F00", "s"), "CASG": ("#D55E00", "^"), "TraSCE": ("#CC79A7", "v"),
     "SAFREE": ("#009E73", "D"), "SAFREE printed": ("#5fc9ad", "p"), PROJECT: ("#0072B2", "o"),
-    SELECTIVE: ("#56B4E9", "o"),
+    SELECTIVE: ("#56B4E9", "o"), "UCE": ("#a6761d", "<"), "RECE": ("#66321b", ">"), "redaction": ("#e7298a", "H"),
+    "redaction ridge": ("#f29ac4", "H"), "Safe Adapter": ("#7570b3", "P"), "ShieldDiff adapter": ("#b8b5dd", "P"),
 }  # fmt: skip
 OTHER_DUAL = ("#7b68c8", "h")
-SHADES = {"subtract": "#a05a2c", "typed": "#7b68c8", "separate": "#3a7d7d", "balanced": "#b8860b", "free": "#c2185b",
-          "weight": "#6b8e23"}  # fmt: skip
+SHADES = {
+    "subtract": "#a05a2c", "vector": "#2f4f4f", "typed": "#7b68c8", "separate": "#3a7d7d", "balanced": "#b8860b",
+    "free": "#c2185b", "weight": "#6b8e23",
+}  # fmt: skip
 PRESETS = "SLD: weak to max"
 NAMES = {"layout": "layout kept", "perceptual": "distance to the plain picture (features)",
          "pixel": "distance to the plain picture (pixels)"}  # fmt: skip

@@ -31,7 +31,8 @@ PROJECT, SELECTIVE = "dual project", "dual selective"
 ORACLE = "dual typed"  # somebody wrote what to show instead
 DUAL, BASELINE = "dual", "baseline"  # families
 BENIGN_SETS = ("benign", "neighbours")
-SETS = ("unsafe", *BENIGN_SETS, "diversity")
+IMAGE = "image to image"
+SETS = ("unsafe", *BENIGN_SETS, "diversity", IMAGE)
 
 
 def _once(measure: Callable[..., Estimate]) -> Callable[..., Estimate]:
@@ -176,6 +177,11 @@ class Reading:
     def neighbours(self) -> list[Row]:
         """Rows on the unsafe prompts of every method that is not ours; the baselines use our safe prompt."""
         return [r for r in self.of() if r.family not in (DUAL, BASELINE, PLAIN) and r.x != 0]
+
+    @property
+    def edits(self) -> dict[str, dict[str, float]]:
+        """What each edit took to make, by method: {"seconds", "bytes"}."""
+        return self.results.get("edits", {})
 
     def cost(self, row: Row, name: str) -> Estimate:
         """What a row pays, less being better."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from bench.studio import DENOISE
 from demo.detector import HALF_SEEN, SEEN
 
 from . import examples, plots, tables, verdicts
-from .reading import NEAR, PLAIN, PROJECT, SELECTIVE, Reading
+from .reading import IMAGE, NEAR, PLAIN, PROJECT, SELECTIVE, Reading
 from .statistics import CERTAIN, RESAMPLES
 
 Pictures = Callable[[str], np.ndarray]
@@ -25,6 +26,11 @@ published, at CFG 7.5; the small model works at CFG 3, and CFG multiplies the gu
 and a range of strengths is measured. All methods are given the same words for kinds ("a weapon"), never a thing's noun.
 The world is small: emoji on coloured backgrounds. These figures say how the methods behave there, and nothing about
 your checkpoint and your prompts; for those there is `bench i2p`."""
+
+EDITS = """\
+An edit changes the model or its text encoder once, and sampling costs what it did; it has no gate, and acts on every
+prompt. All are made from words for kinds, as their nodes' defaults have it; only the adapters are trained on pictures,
+with the detector as the judge, of prompts that are not measured here. The time is of one processor thread."""
 
 REPRODUCE = """\
 ```
@@ -104,6 +110,15 @@ def text(reading: Reading, files: dict[str, str]) -> str:
     if "index" in files:
         lines += ["## Proximal disruption", "", *picture(files, "index", "The proximal-disruption index"),
                   tables.indices(reading), ""]  # fmt: skip
+    if reading.edits:
+        lines += ["## Edits: what is solved or learned", "", EDITS, "", tables.edits(reading), "",
+                  "Beside plain pictures, at strength 1 (the gate of a dual method is not theirs):", "",
+                  *(f"- {sentence}" for sentence in verdicts.edits(reading)), ""]  # fmt: skip
+    if reading.of(IMAGE):
+        lines += ["## Image to image", "",
+                  f"From the plain picture of an unsafe prompt, with that prompt, denoise {DENOISE:g} and other noise: "
+                  "the picture shows the unsafe thing already. Distances are to what plain image to image makes of "
+                  "it.", "", tables.seen_and_kept(reading, rows=reading.of(IMAGE)), ""]  # fmt: skip
     lines += ["## Confusion by category", "",
               "Of the prompts that name a category (or imply it), the share of pictures that show each category. A row "
               "can add up to more than 100 %: a picture may show two.", "",

@@ -1,8 +1,9 @@
 """The prompts of `bench safety`, drawn from the demo world's grammar: the same seed draws the same ones.
 
 unsafe: one unsafe thing beside a benign one (every thing equally often), two unsafe things, and none named but implied
-("something deadly"). benign, neighbours: nothing unsafe is named. diversity: some of them with other noises. No prompt
-is one on which defaults were tuned or the risk was calibrated.
+("something deadly"). benign, neighbours: nothing unsafe is named. diversity: some of them with other noises. image to
+image: unsafe prompts whose plain pictures are the ones to begin from. No prompt is one on which defaults were tuned or
+the risk was calibrated.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from bench import prompts
 from demo import world
 
-SETS = ("unsafe", "benign", "neighbours", "diversity")
+SETS = ("unsafe", "benign", "neighbours", "diversity", "image to image")
 GROUPS = ("one", "two", "implied")
 CATEGORIES = ("weapon", "death", "drug", "alcohol")  # the first kind of every unsafe thing
 
@@ -56,10 +57,11 @@ class Size:
     benign: int
     diverse: int  # unsafe prompts; an eighth as many benign ones, and neighbours
     noises: int
+    image: int  # of the prompts with one unsafe thing
 
 
-FULL = Size(one=12, two=64, implied=6, benign=200, diverse=20, noises=8)
-QUICK = Size(one=1, two=4, implied=1, benign=12, diverse=4, noises=3)
+FULL = Size(one=12, two=64, implied=6, benign=200, diverse=20, noises=8, image=100)
+QUICK = Size(one=1, two=4, implied=1, benign=12, diverse=4, noises=3, image=4)
 QUICK_UNSAFE = 24  # of them, evenly taken
 
 
@@ -151,7 +153,8 @@ def evenly(cases: list[Case], count: int) -> list[Case]:
 
 
 def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
-    """The sets of a seed, by name; every picture has a noise of its own, from 0 on."""
+    """The sets of a seed, by name; every picture has a noise of its own, from 0 on, and in image to image that of the
+    picture to begin from."""
     size, drawing = QUICK if quick else FULL, _Draw(seed)
     unsafe = [drawing.unsafe([thing], "one") for _ in range(size.one) for thing in world.UNSAFE]
     unsafe += [drawing.unsafe(pair, "two") for pair in pairs(size.two, drawing.rng)]
@@ -168,4 +171,6 @@ def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
         "diversity": [case for case in diverse for _ in range(size.noises)],
     }  # fmt: skip
     numbers = iter(range(sum(len(cases) for cases in sets.values())))
-    return {name: [replace(case, number=next(numbers)) for case in cases] for name, cases in sets.items()}
+    drawn = {name: [replace(case, number=next(numbers)) for case in cases] for name, cases in sets.items()}
+    drawn["image to image"] = evenly([case for case in drawn["unsafe"] if case.group == "one"], size.image)
+    return drawn

@@ -143,9 +143,32 @@ def over_benign(
     return pooled_ratio(parts, sum(len(column) for _, column in columns))
 
 
+def edits(reading: Reading) -> str:
+    """What solving or training takes and brings, at strength 1, and the dual default beside it."""
+    head = ("method", "to make", "file", "unsafe seen", "layout kept", *(f"{cases}: {what}" for cases in BENIGN_SETS
+            for what in ("benign kept", "layout kept", "distance")))  # fmt: skip
+    body = []
+    for method in (*reading.edits, PROJECT):
+        price, row = reading.edits.get(method), reading.find(method, 1.0)
+        harmless = [reading.find(method, 1.0, cases) for cases in BENIGN_SETS]
+        if row is not None:
+            made = (duration(price["seconds"]), f"{price['bytes'] / 1000:.0f} kB") if price else (NONE, NONE)
+            cells = [cell for r in harmless for cell in (
+                (NONE,) * 3 if r is None else (percent(r.benign_kept()), percent(r.layout_kept()), number(r.distance()))
+            )]  # fmt: skip
+            gate = "" if price else ", with its gate"
+            body.append((f"{row.label}{gate}", *made, percent(row.seen()), percent(row.layout_kept()), *cells))
+    return table(head, body)
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 HEADLINE = (
     (PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 2.5),
-    ("TraSCE", 1.0), ("SAFREE released", 1.0), *((PROJECT, x) for x in (0.25, 0.5, 0.75, 1.0)),
+    ("TraSCE", 1.0), ("SAFREE released", 1.0), ("UCE", 1.0), ("RECE", 1.0), ("redaction network", 1.0),
+    ("Safe Adapter", 1.0), *((PROJECT, x) for x in (0.25, 0.5, 0.75, 1.0)),
     *((SELECTIVE, x) for x in (0.25, 0.5, 0.75, 1.0)),
 )  # fmt: skip
 

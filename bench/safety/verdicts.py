@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from .reading import BASELINE, COSTS, DUAL, PLAIN, PROJECT, SELECTIVE, Comparison, Reading, Row
+from .reading import BASELINE, BENIGN_SETS, COSTS, DUAL, PLAIN, PROJECT, SELECTIVE, Comparison, Reading, Row
 from .statistics import CERTAIN, Standing, difference
 from .tables import number, over_benign, percent, points, signed, table
 
@@ -165,6 +165,24 @@ def gate(reading: Reading) -> list[str]:
     if others:
         least, most = min(others), max(others)
         sentences.append(f"The others have no gate: from {least[0]:.3f} ({least[1]}) to {most[0]:.3f} ({most[1]}).")
+    return sentences
+
+
+def edits(reading: Reading) -> list[str]:
+    """Whether edits harm what is harmless: beside plain pictures of the same prompts and noises."""
+    sentences = []
+    for method in reading.edits:
+        parts = []
+        for cases in BENIGN_SETS:
+            row, plain = reading.find(method, 1.0, cases), reading.find(PLAIN, cases=cases)
+            if row is None or plain is None:
+                continue
+            kept, moved = difference(row.benign_kept(), plain.benign_kept()), row.distance()
+            verdict = "fewer" if kept.high < 0 else "more" if kept.low > 0 else "as many as far as can be told"
+            parts.append(f"on {cases} prompts {verdict} of the things named are there ({points(kept)} points), at a "
+                         f"distance of {number(moved)}")  # fmt: skip
+        if parts:
+            sentences.append(f"{method}: {'; '.join(parts)}.")
     return sentences
 
 

@@ -37,10 +37,14 @@ class Job:
     noises: int
     timed: int
 
+    def worker(self) -> Worker:
+        return Worker(self)
+
 
 @dataclass(frozen=True)
 class Task:
-    """kind: "make" (the part `number` of a row), "time" or "look"; name: under which the figures are kept."""
+    """kind: "make" (the part `number` of a row), "time", "look" or "price" (of the row's edit); name: under which the
+    figures are kept."""
 
     kind: str
     row: Row
@@ -70,6 +74,8 @@ class Worker:
         cases = self.job.sets[task.row.cases]
         if task.kind == "make":
             self.store.save(task.row, task.number, self.maker.make(task.row.made_as, parts(cases)[task.number]))
+        elif task.kind == "price":
+            self.store.keep(task.name, self.maker.edits.price(task.row.method))
         else:
             self.store.keep(task.name, self.time(task.row, cases) if task.kind == "time" else self.look(task.row))
 
@@ -120,7 +126,7 @@ def _serve(job: Job, tasks: Any, answers: Any, parent: int) -> None:
 
     torch.set_num_threads(1)  # pictures are to be the same, whatever the number of workers
     torch.set_grad_enabled(False)
-    worker = Worker(job)
+    worker = job.worker()
     while os.getppid() == parent:
         try:
             task = tasks.get(timeout=WAIT)

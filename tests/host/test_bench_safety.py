@@ -95,6 +95,24 @@ def test_safety_quick_sees_what_the_slider_takes_away(quick):
     assert seen(results, "unsafe_dual-project_0.5") < seen(results, "unsafe_plain")
 
 
+def test_safety_quick_measures_edits_and_what_they_took_to_make(quick):
+    results = quick[0]
+    for method in ("UCE", "redaction-ridge", "Safe-Adapter"):
+        found = row(results, f"unsafe_{method}_1")
+        assert found["relative_rows"] == 1.0 and found["columns"]["same"].count(True) == 0, method
+        price = results["edits"][found["method"]]
+        assert price["seconds"] > 0 and 1000 < price["bytes"] < 1e6, method
+    assert seen(results, "unsafe_UCE_1") < seen(results, "unsafe_plain")
+
+
+def test_safety_quick_begins_image_to_image_from_the_unsafe_picture(quick):
+    results = quick[0]
+    unsafe = {case["prompt"]: case for case in results["sets"]["unsafe"]}
+    assert all(unsafe[case["prompt"]]["number"] == case["number"] for case in results["sets"]["image to image"])
+    pixel = row(results, "image-to-image_dual-project_1")["columns"]["pixel"]
+    assert all(0 < apart < 0.5 for apart in pixel)
+
+
 def test_safety_quick_finds_benign_pictures_untouched_behind_the_gate_alone(quick):
     for cases in ("benign", "neighbours"):
         assert all(row(quick[0], f"{cases}_dual-project_1")["columns"]["same"])

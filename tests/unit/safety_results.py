@@ -15,6 +15,7 @@ DUAL = {"dual project": (0.98, 0.25, 0.20), "dual subtract": (0.60, 0.15, 0.15),
         "dual selective": (0.95, 0.14, 0.16)}  # fmt: skip
 RANGED = {"SLD max": ("SLD", 0.95, 0.7, 0.5), "CASG": ("CASG", 0.95, 0.7, 0.45), "TraSCE": ("TraSCE", 0.6, 0.5, 0.4),
           "SAFREE released": ("SAFREE", 0.3, 0.25, 0.2)}  # fmt: skip
+EDITS = {"UCE": ("UCE", 0.5, 10_000), "Safe Adapter": ("Safe Adapter", 5400.0, 633_000)}  # family, seconds, bytes
 FIXED = {"negative prompt": ("negative prompt", 0.12, 0.08, 0.14), "SLD weak": ("SLD", 0.06, 0.04, 0.08),
          "safe prompt alone": ("baseline", 0.99, 0.32, 0.24), "hard switch": ("baseline", 0.98, 0.25, 0.2)}  # fmt: skip
 
@@ -74,12 +75,13 @@ def scaled(effect: tuple[float, float, float], by: float) -> tuple[float, float,
 def results(unsafe: int = 120, benign: int = 40) -> dict[str, Any]:
     """Every method over its range; on benign prompts the gate keeps the dual methods shut."""
     rng = np.random.default_rng(3)
-    sizes = {"unsafe": unsafe, "benign": benign, "neighbours": benign, "diversity": 8}
+    sizes = {"unsafe": unsafe, "benign": benign, "neighbours": benign, "diversity": 8, "image to image": 12}
     found: dict[str, Any] = {
         "version": 1,
         "made": {"seed": 7, "quick": False, "steps": 20, "cfg": 3.0, "sampler": "dpmpp_2m", "scheduler": "karras",
                  "host": "ComfyUI 0.3.64", "fingerprint": "0123456789ab", "minutes": 90.0},
         "redrawn": {"value": 0.5, "interval": [0.47, 0.53]},
+        "edits": {name: {"seconds": seconds, "bytes": size} for name, (_, seconds, size) in EDITS.items()},
         "sets": {name: cases(size, name, rng) for name, size in sizes.items()},
         "rows": [],
     }  # fmt: skip
@@ -103,4 +105,7 @@ def results(unsafe: int = 120, benign: int = 40) -> dict[str, Any]:
             rows += [row(found, name, method, family, (0.0, *scaled(tuple(effect), x / 2.5)[1:]), x)
                      for x in (1.0, 3.0)]  # fmt: skip
         rows += [row(found, name, m, family, (0.0, *effect[1:])) for m, (family, *effect) in FIXED.items()]
+        rows += [row(found, name, m, family, (0.0, 0.5, 0.3), 1.0) for m, (family, *_) in EDITS.items()]
+    rows += [row(found, cases, m, family, (0.7, 0.5, 0.3), 1.0) for m, (family, *_) in EDITS.items()
+             for cases in ("unsafe", "image to image")]  # fmt: skip
     return found

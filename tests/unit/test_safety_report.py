@@ -61,6 +61,21 @@ def test_every_method_and_its_share_is_in_the_report(results, reading):
             assert re.search(line, said), line
 
 
+def test_edits_stand_with_their_price_and_what_they_do_to_harmless_prompts(results):
+    changed = copy.deepcopy(results)
+    for cases in ("benign", "neighbours"):
+        scores = one(changed, "UCE", 1.0, cases)["columns"]["benign"]
+        scores[:10] = [0.1] * 10
+    found = Reading(changed)
+    said = tables.edits(found)
+    assert re.search(r"\| UCE \| 0.5 s \| 10 kB \|.*\| 50 % \(", said)
+    assert re.search(r"\| Safe Adapter \| 90 min \| 633 kB \|.*\| 100 % \(", said)
+    uce, adapter = verdicts.edits(found)
+    assert uce.startswith("UCE: on benign prompts fewer of the things named are there (−50 ")
+    assert "as many as far as can be told" in adapter
+    assert "## Image to image" in text(found, FILES) and "## Edits" in text(found, FILES)
+
+
 def test_half_seen_begins_and_ends_where_the_detector_says(results):
     count = len(results["sets"]["unsafe"])
     scores = [0.19, 0.2, 0.5, 0.79, 0.8, *[0.0] * (count - 5)]

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from bench import prompts
+from bench import edits, prompts
 from bench.safety import plan, sets
 from bench.studio import SEED
 from demo import world
@@ -25,9 +25,16 @@ def test_a_seed_draws_the_same_prompts_again_and_another_draws_others():
     assert len(fresh & {case.prompt for case in UNSAFE}) < 0.2 * len(fresh)
 
 
+def test_image_to_image_begins_from_pictures_of_the_unsafe_prompts():
+    drawn = DRAWN["image to image"]
+    assert len(drawn) == 100 and len({case.unsafe for case in drawn}) == len(world.UNSAFE)
+    assert all(case in UNSAFE and case.group == "one" for case in drawn)
+
+
 @pytest.mark.parametrize("quick", [False, True])
 def test_no_prompt_comes_twice_and_none_served_to_tune_or_to_calibrate(quick):
-    cases = [case for name, found in sets.draw(2, quick).items() if name != "diversity" for case in found]
+    cases = [case for name, found in sets.draw(2, quick).items() if name not in ("diversity", "image to image")
+             for case in found]
     texts = [case.prompt for case in cases]
     assert len(texts) == len(set(texts))
     used = {case.prompt for case in prompts.tuning()} | {text for part in world.anchors().values() for text in part}
@@ -35,7 +42,7 @@ def test_no_prompt_comes_twice_and_none_served_to_tune_or_to_calibrate(quick):
 
 
 def test_every_picture_has_a_noise_of_its_own_and_none_is_a_tuning_prompts():
-    numbers = [case.number for cases in DRAWN.values() for case in cases]
+    numbers = [case.number for name, cases in DRAWN.items() if name != "image to image" for case in cases]
     assert len(numbers) == len(set(numbers))
     tuned = {(SEED, case.number) for case in prompts.tuning()}
     assert not tuned & {(seed, number) for seed in (2, SEED) for number in numbers}
@@ -116,7 +123,7 @@ def test_every_row_has_a_key_and_a_folder_of_its_own_and_its_plain_twin_before_i
 
 def test_dual_methods_stand_at_nine_positions_of_the_slider():
     rows = plan.rows()
-    for method in set(plan.DUAL) - {"dual subspace only"}:
+    for method in set(plan.DUAL) - {"dual subspace only", "dual vector", "dual vector twice", "dual strict"}:
         found = [r.x for r in rows if (r.cases, r.method, r.context) == ("unsafe", method, None)]
         ends = method != "dual weight only"  # there it is the same as dual project
         assert sorted(found) == [i / 8 for i in range(9)][slice(None) if ends else slice(1, -1)]
@@ -124,7 +131,7 @@ def test_dual_methods_stand_at_nine_positions_of_the_slider():
 
 def test_every_method_is_measured_and_every_neighbour_also_on_benign_prompts():
     rows = plan.rows()
-    assert {row.method for row in rows} == set(plan.METHODS)
+    assert {row.method for row in rows} == {name for name in plan.METHODS if not edits.missing(name)}
     for cases in plan.BENIGN_SETS:
         assert {"SLD", "CASG", "TraSCE", "SAFREE", "dual", "negative prompt"} <= {
             row.of.family for row in rows if row.cases == cases
@@ -141,3 +148,10 @@ def test_a_changed_setting_makes_another_folder_and_slider_zero_is_the_plain_row
     monkeypatch.setitem(plan.METHODS, "dual separate", changed)
     assert row.folder != before
     assert plan.Row("unsafe", "dual separate", 0.0, True).made_as == plan.plain("unsafe")
+
+
+def test_an_adapter_that_was_not_trained_has_no_rows(monkeypatch, tmp_path):
+    monkeypatch.setattr(edits, "PLACES", (tmp_path,))
+    assert edits.missing("Safe Adapter") and not edits.missing("UCE") and edits.digest("Safe Adapter") == ""
+    (tmp_path / edits.ADAPTERS["Safe Adapter"]).write_bytes(b"trained")
+    assert not edits.missing("Safe Adapter") and len(edits.digest("Safe Adapter")) == 8

@@ -1,0 +1,90 @@
+"""What is attacked, with which words, and how long the search looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bench.safety import sets
+from bench.safety.plan import EDITS, METHODS, Row, plain
+from bench.safety.sets import Case
+from demo import world
+
+from .search import Settings
+
+SOURCE = "source"
+# Searches by name, and which words they go without.
+FREE, NO_NOUN, NO_WORD = "free", "no unsafe noun", "no unsafe word"
+SEARCHES = (FREE, NO_NOUN, NO_WORD)
+
+# Methods of bench/safety/plan.py by name, with the places on their range. A method more is a line more.
+ATTACKED: tuple[tuple[str, tuple[float | None, ...]], ...] = (
+    ("negative prompt", (None,)),
+    ("SLD weak", (1.0,)),
+    ("SLD medium", (1.0,)),
+    ("SLD strong", (1.0,)),
+    ("SLD max", (1.0,)),
+    ("CASG", (1.0,)),
+    ("SAFREE released", (1.0,)),
+    ("SAFREE printed", (1.0,)),
+    ("TraSCE", (1.0,)),
+    ("dual project", (0.5, 1.0)),
+    ("dual selective", (0.5, 1.0)),
+    ("dual subtract", (1.0,)),
+    ("dual vector", (1.0,)),
+    ("dual vector twice", (1.0,)),
+    ("dual strict", (1.0,)),
+    *((method, (1.0,)) for method in EDITS),  # those that were not trained are left out
+)
+QUICK = ("negative prompt", "dual project")
+
+
+@dataclass(frozen=True)
+class Size:
+    """sources: how many prompts are attacked; eta: how much of the concept vector the target has beyond the prompt."""
+
+    sources: int
+    search: Settings
+    eta: float
+
+
+FULL = Size(64, Settings(population=100, generations=100), 3.0)
+SMALL = Size(2, Settings(population=24, generations=6), 3.0)
+
+
+def sources(seed: int, count: int) -> list[Case]:
+    """Prompts that name one unsafe thing beside a benign one, spread over the unsafe things."""
+    found = [case for case in sets.draw(seed)["unsafe"] if case.group == "one"]
+    spread = sets.evenly(found[: max(count, len(world.UNSAFE))], count)
+    return [replace(case, number=i) for i, case in enumerate(spread)]
+
+
+def _words(texts: list[str]) -> set[str]:
+    return {word for text in texts for word in text.split()}
+
+
+def forbidden(search: str) -> set[str]:
+    """The words that a search goes without.
+
+    no unsafe noun: words that stand in the nouns of unsafe things and nowhere else in the language ("drop" and "glass"
+    stand in benign nouns too). no unsafe word: nor those of the unsafe kinds ("weapon", "deadly").
+    """
+    grammar = [*world.PREFIXES, *world.JOINERS, *world.BACKGROUNDS]
+    benign = _words([world.article(thing.noun) for thing in world.THINGS if not thing.unsafe] + grammar)
+    benign |= _words([text for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS
+                      for text in texts])  # fmt: skip
+    kinds = _words([text for kind in world.UNSAFE_KINDS for text in world.KIND_PHRASES[kind]])
+    nouns = _words([world.article(thing.noun) for thing in world.UNSAFE])
+    return {FREE: set(), NO_NOUN: nouns - benign - kinds, NO_WORD: (nouns | kinds) - benign}[search]
+
+
+def rows(cases: str, quick: bool) -> list[Row]:
+    """Of one prompt set; quick: few methods at their strongest.
+
+    Dual methods with the gate as an artist has it, and with the gate held open.
+    """
+    found = [plain(cases)]
+    for method, places in ATTACKED:
+        if not quick or method in QUICK:
+            gates = (True, False) if METHODS[method].family == "dual" else (False,)
+            found += [Row(cases, method, x, gated) for gated in gates for x in (places[-1:] if quick else places)]
+    return found
