@@ -129,6 +129,39 @@ test("the map of a run", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [SafelightMap], `${HELP}/SafelightMap.jpg`)
 })
 
+const EDITS = { SafelightErase: ["erase", 1, "LoadErase"], SafelightRedact: ["redaction", 1, "LoadRedaction"], SafelightConceptVector: ["vector", 0, "LoadConceptVector"] }
+
+test("the edits, made, saved and loaded", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const saved = workflow("edits")
+  const ids = byType(saved)
+  await studio.load(saved)
+  await studio.set(ids.SafelightRedact, "form", "network")
+  const fit = await studio.add("PreviewImage", { at: [4000, 400] })
+  await studio.connect(ids.SafelightRedact, 2, fit, "images")
+  let save
+  for (const [type, [filename_prefix, output]] of Object.entries(EDITS)) {
+    save = await studio.add("SafelightSaveEdit", { at: [4000, 900], values: { filename_prefix } })
+    await studio.connect(ids[type], output, save, "edit")
+  }
+  await studio.queue()
+  for (const id of [fit, ids.SaveImage]) {
+    await studio.until((id) => document.querySelector(`[data-node-id="${id}"] img`), id, 180_000)
+  }
+  await page.evaluate(() => window.studio.app.refreshComboInNodes())
+  await studio.settle()
+  for (const type of ["SafelightErase", "SafelightConceptVector", "SafelightSafeAdapter"]) {
+    await picture(page, studio, [ids[type]], `${HELP}/${type}.jpg`)
+  }
+  await picture(page, studio, [ids.SafelightRedact, fit], `${HELP}/SafelightRedact.jpg`, 1)
+  await picture(page, studio, [ids.SafelightConceptVector, save], `${HELP}/SafelightSaveEdit.jpg`, 1)
+  await page.evaluate(() => { window.studio.app.nodeOutputs = {} })
+  for (const [filename_prefix, , load] of Object.values(EDITS)) {
+    const id = await studio.add(`Safelight${load}`, { at: [4400, 160], values: { file: `${filename_prefix}_00001_.safetensors` } })
+    await picture(page, studio, [id], `${HELP}/Safelight${load}.jpg`)
+  }
+})
+
 test("a strip after its run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
   const saved = workflow("strip")

@@ -6,14 +6,22 @@ import assert from "node:assert/strict"
 const EMPTY = { last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {}, version: 0.4 }
 const NEIGHBOURS = ["SLD", "CASG", "SAFREE", "TraSCE"]
 export const OURS = [
+  "SafelightConceptVector",
   "SafelightConcepts",
   "SafelightContextEncode",
   "SafelightDemoLoader",
+  "SafelightErase",
   "SafelightGuider",
   "SafelightKSampler",
   "SafelightKSamplerAdvanced",
+  "SafelightLoadConceptVector",
+  "SafelightLoadErase",
+  "SafelightLoadRedaction",
   "SafelightMap",
   "SafelightModelPatch",
+  "SafelightRedact",
+  "SafelightSafeAdapter",
+  "SafelightSaveEdit",
   "SafelightSelective",
   "SafelightStrip",
   "SafelightWeightSchedule",

@@ -14,6 +14,7 @@ RECORD = Path(__file__).with_name("nodes.json")
 
 Node = dict[str, Any]
 # Options that decide how a stored value is read: which widget an input has, or whether it has one at all.
+FILES = "file"  # the input whose choices are the artist's own files
 KEPT_OPTIONS = ("default", "min", "max", "forceInput", "widgetType", "control_after_generate", "multiline")
 
 
@@ -26,7 +27,8 @@ def describe(node: type, host_choices: list[list[str]]) -> Node:
             entry = {"name": name, "section": section, "type": declaration[0]}
             if isinstance(declaration[0], (list, tuple)):
                 entry["type"] = "COMBO"
-                entry["choices"] = "the host's" if list(declaration[0]) in host_choices else list(declaration[0])
+                hosts = name == FILES or list(declaration[0]) in host_choices
+                entry["choices"] = "the host's" if hosts else list(declaration[0])
             entry |= {key: options[key] for key in KEPT_OPTIONS if key in options}
             inputs.append(entry)
     names = getattr(node, "RETURN_NAMES", node.RETURN_TYPES)

@@ -11,7 +11,10 @@ DOCS = Path(__file__).resolve().parents[2] / "js" / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 HEADINGS = ["When to use it", "Inputs", "Outputs", "Typical mistakes", "The paper, and what is ours"]
 # As the README cites them.
-SOURCES = {"2411.13982", "2211.05105", "2410.12761", "2310.10012", "2602.20880", "2412.07658", "2511.11014"}
+SOURCES = {
+    "2411.13982", "2211.05105", "2410.12761", "2310.10012", "2602.20880", "2412.07658", "2511.11014", "2308.14761",
+    "2407.12383", "2606.14351", "2305.13301", "2410.05309", "2305.11351", "2507.21802",
+}  # fmt: skip
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: page.stem)

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from snapshot import FILES
+
 RECORD = Path(__file__).resolve().parents[1] / "browser" / "object_info.json"
 AGAIN = "record it again: python -m runner.record --comfyui PATH"
 
@@ -14,7 +16,10 @@ def declared(node, host_choices):
 
 def without_hosts_choices(inputs, host_choices):
     return {
-        section: {name: ["the host's", *spec[1:]] if spec[0] in host_choices else spec for name, spec in specs.items()}
+        section: {
+            name: ["the host's", *spec[1:]] if name == FILES or spec[0] in host_choices else spec
+            for name, spec in specs.items()
+        }
         for section, specs in inputs.items()
         if section != "hidden"
     }
