@@ -125,12 +125,17 @@ def in_brief(reading: Reading) -> list[str]:
     for method in DEFAULTS if neighbours else ():
         if reading.slider(method):
             compared = [(row, found) for row in neighbours for found in reading.compare(row, method)]
-            said = []
-            for cost in COSTS:
-                leaders = [row.label for row, found in compared if found.cost == cost and found.verdict == "ahead"]
-                said.append(f"at {EQUAL[cost]} {listed(leaders)}")
-            sentences.append(f"Of {len(neighbours)} settings of the neighbours, ahead of {method} over its slider: "
-                             f"{', '.join(said)}.")  # fmt: skip
+            leaders = [(row.label, found) for row, found in compared if found.verdict == "ahead"]
+            said = [
+                f"at {EQUAL[cost]} {listed([who for who, found in leaders if found.cost == cost and not found.beyond])}"
+                for cost in COSTS
+            ]
+            sentences.append(f"Of {len(neighbours)} settings of the neighbours, ahead of {method} within its slider's "
+                             f"reach: {', '.join(said)}.")  # fmt: skip
+            further = list(dict.fromkeys(who for who, found in leaders if found.beyond))
+            if further:
+                sentences.append(f"Beyond the slider's end, where more of the picture changes than all of the slider "
+                                 f"does, fewer unsafe things are seen by {listed(further)}.")  # fmt: skip
     return sentences
 
 

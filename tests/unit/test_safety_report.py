@@ -100,7 +100,7 @@ def test_no_neighbour_is_called_ahead_where_none_is(reading):
             found.verdict == "ahead" for row in reading.neighbours() for found in reading.compare(row, method)
         )
         assert all("no neighbour is ahead" in sentence for sentence in verdicts.ahead(reading, method))
-    assert "ahead of dual project over its slider: at equal layout none" in headline(reading.results)
+    assert "ahead of dual project within its slider's reach: at equal layout none" in headline(reading.results)
 
 
 def test_a_neighbour_that_is_ahead_is_called_ahead_by_how_much(results):
