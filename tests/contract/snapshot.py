@@ -13,8 +13,8 @@ from typing import Any
 RECORD = Path(__file__).with_name("nodes.json")
 
 Node = dict[str, Any]
-# Options that decide how a stored value is read: which widget an input has, or whether it has one at all.
 FILES = "file"  # the input whose choices are the artist's own files
+# Options that decide how a stored value is read: which widget an input has, or whether it has one at all.
 KEPT_OPTIONS = ("default", "min", "max", "forceInput", "widgetType", "control_after_generate", "multiline")
 
 
