@@ -28,22 +28,11 @@ class Methods:
 
     def negative(self, prompts: list[str]) -> Any:
         """The stock guider with the concepts as the negative prompt."""
-        from comfy.samplers import CFGGuider
-
-        guider = CFGGuider(self.studio.model)
-        guider.set_conds(self._positive(prompts), self.studio.encode(self.concepts))
-        guider.set_cfg(CFG)
-        return guider
+        return _stock(self.studio.model, self._positive(prompts), self.studio.encode(self.concepts))
 
     def edited(self, prompts: list[str], model: Any, clip: Any) -> Any:
         """The stock guider with an edited model or text encoder."""
-        from comfy.samplers import CFGGuider
-
-        guider = CFGGuider(model)
-        positive = together([self.studio.encode(prompt, clip) for prompt in prompts])
-        guider.set_conds(positive, self.studio.encode("", clip))
-        guider.set_cfg(CFG)
-        return guider
+        return _stock(model, self._positive(prompts, clip), self.studio.encode("", clip))
 
     def noise(self, prompts: list[str], node: str, strength: float, **settings: Any) -> Any:
         """node: "SLD", "CASG" or "TraSCE"; strength 1 is the published method."""
@@ -93,5 +82,14 @@ class Methods:
             )
         return made, record.rows
 
-    def _positive(self, prompts: list[str]) -> list[Any]:
-        return together([self.studio.encode(prompt) for prompt in prompts])
+    def _positive(self, prompts: list[str], clip: Any = None) -> list[Any]:
+        return together([self.studio.encode(prompt, clip) for prompt in prompts])
+
+
+def _stock(model: Any, positive: list[Any], negative: list[Any]) -> Any:
+    from comfy.samplers import CFGGuider
+
+    guider = CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(CFG)
+    return guider

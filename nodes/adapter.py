@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..safelight import safe_adapter
 from ..safelight.edit_file import Edit
-from . import edit_files, host, inputs
+from . import edit_files, inputs
 
 KIND = "adapter"
-MAX_STRENGTH = 2.0
-SHIPPED = Path(__file__).resolve().parents[1] / "demo" / "weights"  # the demo model's adapter lies beside its weights
 _NETWORK = "diffusion_model."
 
 
@@ -83,11 +78,8 @@ def _counted(widths: dict[str, tuple[int, int]]) -> str:
     return f"{len(widths)} projections of texts that are {texts} wide"
 
 
-def _know_shipped() -> None:
-    host.folder_paths.add_model_folder_path(edit_files.FOLDER, str(SHIPPED))
-
-
-class SafelightSafeAdapter:
+class SafelightSafeAdapter(edit_files.LoadsEdit):
+    KIND = KIND
     RETURN_TYPES = ("MODEL",)
     OUTPUT_TOOLTIPS = ("The model with the adapter; the one that was given stays as it is.",)
     FUNCTION = "apply"
@@ -101,39 +93,23 @@ class SafelightSafeAdapter:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        _know_shipped()
         return {
             "required": {
                 "model": inputs.MODEL,
                 "file": (edit_files.files(KIND), {
                     "tooltip": "A Safe Adapter in models/safelight or output/safelight, trained for this model.",
                 }),
-                "strength": ("FLOAT", {
-                    "default": 1.0, "min": 0.0, "max": MAX_STRENGTH, "step": 0.05, "display": "gradientslider",
-                    "gradient_stops": inputs.SAFETY[1]["gradient_stops"],
-                    "tooltip": "How much of the adapter acts: 1 as trained, more goes beyond it. At 0 the model is "
-                               "the one that was given.",
-                }),
+                "strength": inputs.strength_input(
+                    edit_files.MAX_STRENGTH,
+                    "How much of the adapter acts: 1 as trained, more goes beyond it. At 0 the model is the one that "
+                    "was given.",
+                ),
             },
         }  # fmt: skip
 
-    @classmethod
-    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
-        _know_shipped()
-        return edit_files.check(file, KIND)
-
-    @classmethod
-    def IS_CHANGED(cls, file: str, **inputs: Any) -> str:
-        _know_shipped()
-        return edit_files.state(file)
-
     def apply(self, model: Any, file: str, strength: float = 1.0) -> tuple[Any]:
-        number = isinstance(strength, Real) and not isinstance(strength, bool)
-        if not number or not math.isfinite(strength) or not 0.0 <= strength <= MAX_STRENGTH:
-            raise ValueError(f"strength: it is {strength!r}; give a number from 0 to {MAX_STRENGTH:g}.")
-        if strength == 0.0:
+        if inputs.read_strength(strength, edit_files.MAX_STRENGTH) == 0.0:
             return (model,)
-        _know_shipped()
         return (adapted(model, edit_files.load(file, KIND), file, float(strength)),)
 
 

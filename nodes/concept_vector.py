@@ -13,7 +13,7 @@ from ..safelight.edit_file import Edit
 from ..safelight.encoding import Encoding
 from . import edit_files
 from .encoder import encode_neutral
-from .inputs import SEARCH_ALIASES
+from .inputs import SEARCH_ALIASES, check_clip
 
 KIND = "concept vector"
 ALIASES = [*SEARCH_ALIASES, "Ring-A-Bell", "concept vector", "steering vector", "direction"]
@@ -100,8 +100,7 @@ class SafelightConceptVector:
     SEARCH_ALIASES = ALIASES
 
     def make(self, clip: Any, unsafe_prompts: str = UNSAFE_PROMPTS, safe_prompts: str = SAFE_PROMPTS) -> tuple[Edit]:
-        if clip is None:
-            raise ValueError("clip: there is no text encoder on this link; the checkpoint may not contain one.")
+        check_clip(clip)
         pairs = read_pairs(unsafe_prompts, safe_prompts)
         bar = comfy.utils.ProgressBar(2 * len(pairs))
 
@@ -116,8 +115,10 @@ class SafelightConceptVector:
         return (Edit(KIND, vector.tensors(), settings),)
 
 
-class SafelightLoadConceptVector:
+class SafelightLoadConceptVector(edit_files.LoadsEdit):
     """A concept vector from its file."""
+
+    KIND = KIND
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -139,14 +140,6 @@ class SafelightLoadConceptVector:
         "Encode. Files are safetensors only."
     )
     SEARCH_ALIASES = ALIASES
-
-    @classmethod
-    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
-        return edit_files.check(file, KIND)
-
-    @classmethod
-    def IS_CHANGED(cls, file: str) -> str:
-        return edit_files.state(file)
 
     def load(self, file: str) -> tuple[Edit]:
         edit = edit_files.load(file, KIND)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..safelight.concept_space import ConceptSpace
-from ..safelight.concept_vector import TOKENS, ConceptVector
+from ..safelight.concept_vector import ConceptVector
 from ..safelight.concepts import DEFAULT_CONCEPTS, I2P_CATEGORIES, join_concepts, split_concepts
 from ..safelight.encoding import Encoding
 from ..safelight.risk import DECISION, LEAST_AUC
@@ -29,7 +29,7 @@ from .encoder import (
     space_of,
     unweighted,
 )
-from .inputs import SEARCH_ALIASES
+from .inputs import SEARCH_ALIASES, check_clip
 
 METHODS = ("auto", "typed", "project", "subtract")
 # Keys of a CONDITIONING that hold no text states.
@@ -69,20 +69,16 @@ def encode_context(
     reduction: str = "max",
     ridge: float = RIDGE,
     vector: ConceptVector | None = None,
-    tokens: str = TOKENS[0],
 ) -> Context:
-    """What SafelightContextEncode does. From `trigger` to `ridge`, and `tokens`, these are choices that the node makes
-    for the artist.
+    """What SafelightContextEncode does. From `trigger` to `ridge` these are choices that the node makes for the artist.
 
     trigger, threshold, common, tail, removal: see ConceptSpace.project. reduction: see risk.prompt_score. ridge: see
-        everyday_metric. vector: what `subtract` takes away in place of the concepts' own direction; tokens: see
-        ConceptVector.subtract.
+        everyday_metric. vector: what `subtract` takes away in place of the concepts' own direction.
     Calls of the text encoder once the concepts are in memory: one for the prompt; one more where tokens are weighted or
     left out in turn; one for a typed safe prompt.
     Raises ValueError, naming the input, where no safe counterpart can be made.
     """
-    if clip is None:
-        raise ValueError("clip: there is no text encoder on this link; the checkpoint may not contain one.")
+    check_clip(clip)
     if method not in METHODS:
         raise ValueError(f"method: {method!r} is unknown; choose one of {', '.join(METHODS)}.")
     if not math.isfinite(strength) or strength < 0:
@@ -124,7 +120,7 @@ def encode_context(
         states, extra = entry[0], entry[1]
         pooled = extra.get("pooled_output")
         if vector is not None:
-            states, pooled = vector.subtract(reading, states, pooled, strength, tokens)
+            states, pooled = vector.subtract(reading, states, pooled, strength)
         elif method == "subtract":
             assert space is not None
             states, pooled = space.subtract(reading, states, pooled, strength)

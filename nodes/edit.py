@@ -19,18 +19,16 @@ from . import edit_files, edit_targets, host
 from .edit_targets import READERS, Targets, targets_of
 from .edit_texts import TOKENS, Texts, read_texts
 from .encoder import anchor_phrases
-from .inputs import SAFETY, SEARCH_ALIASES
+from .inputs import SEARCH_ALIASES, check_clip, read_strength, strength_input
 
 log = logging.getLogger("safelight")
 
 KIND = "erase"
-MAX_STRENGTH = 2.0
 RIDGE = 0.01  # of the derived states, as a share of the mean diagonal of the sum of W^T W
-STRENGTH = ("FLOAT", {
-    "default": 1.0, "min": 0.0, "max": MAX_STRENGTH, "step": 0.05, "display": "gradientslider",
-    "gradient_stops": SAFETY[1]["gradient_stops"],
-    "tooltip": "How much of the edit acts: 1 is the published method. At 0 the model is the one that came in.",
-})  # fmt: skip
+STRENGTH = strength_input(
+    edit_files.MAX_STRENGTH,
+    "How much of the edit acts: 1 is the published method. At 0 the model is the one that came in.",
+)
 ALIASES = [*SEARCH_ALIASES, "erase", "unlearn", "UCE", "RECE", "concept erasure", "concept editing"]
 
 
@@ -106,12 +104,13 @@ class SafelightErase:
         preserve_weight: float = 1.0,
         lamb: float = 0.001,
     ) -> tuple[Any, Edit]:
-        _read_strength(strength)
+        read_strength(strength, edit_files.MAX_STRENGTH)
         edit = make_edit(model, clip, erase, instead, preserve, tokens, epochs, preserve_weight, lamb)
         return apply_edit(model, edit, strength), edit
 
 
-class SafelightLoadErase:
+class SafelightLoadErase(edit_files.LoadsEdit):
+    KIND = KIND
     RETURN_TYPES = ("MODEL",)
     OUTPUT_TOOLTIPS = ("The model without what the file erases.",)
     FUNCTION = "load"
@@ -132,16 +131,8 @@ class SafelightLoadErase:
             },
         }
 
-    @classmethod
-    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
-        return edit_files.check(file, KIND)
-
-    @classmethod
-    def IS_CHANGED(cls, file: str, **_: Any) -> str:
-        return edit_files.state(file)
-
     def load(self, model: Any, file: str, strength: float = 1.0) -> tuple[Any]:
-        if _read_strength(strength) == 0.0:
+        if read_strength(strength, edit_files.MAX_STRENGTH) == 0.0:
             return (model,)
         return (apply_edit(model, edit_files.load(file, KIND), strength, f"file: {file}"),)
 
@@ -151,8 +142,7 @@ def make_edit(
     lamb: float,
 ) -> Edit:  # fmt: skip
     """The edit as a file holds it; the model is read, not changed. Raises ValueError, naming the input."""
-    if clip is None:
-        raise ValueError("clip: there is no text encoder on this link; the checkpoint may not contain one.")
+    check_clip(clip)
     concepts = split_concepts(erase)
     if not concepts:
         raise ValueError("erase: it is empty; name what to erase, separated by commas or one a line.")
@@ -210,7 +200,7 @@ def _solve(
 
 def apply_edit(model: Any, edit: Edit, strength: float, name: str = "edit: it") -> Any:
     """A clone of the model with the edit; the very model at strength 0. name: how errors speak of the edit."""
-    if _read_strength(strength) == 0.0:
+    if read_strength(strength, edit_files.MAX_STRENGTH) == 0.0:
         return model
     targets, maps = targets_of(model), _maps(edit.tensors, name)
     family, wide = edit.settings.get("family"), {reader: found.width for reader, found in maps.items()}
@@ -230,12 +220,6 @@ def _fitting(targets: Targets, widths: dict[str, int], what: str) -> dict[str, l
                 "own text encoder, or an edit made with it."
             )
     return fitting
-
-
-def _read_strength(strength: float) -> float:
-    if not math.isfinite(strength) or not 0.0 <= strength <= MAX_STRENGTH:
-        raise ValueError(f"strength: it is {strength}; it must be a number from 0 to {MAX_STRENGTH:g}.")
-    return strength
 
 
 def _tensors(maps: dict[str, StateMap]) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The folders of edits, the files in them, and the node that saves one."""
+"""The folders of edits, the files in them, and the nodes that save and load them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from .host import folder_paths
 from .inputs import SEARCH_ALIASES
 
 FOLDER = "safelight"  # models/safelight, and where saving puts them: output/safelight
+SHIPPED = Path(__file__).resolve().parents[1] / "demo" / "weights"  # the demo model's adapter lies beside its weights
 CATEGORY = "Safelight/edits"
 EDIT_TYPE = "SAFELIGHT_EDIT"
+MAX_STRENGTH = 2.0  # of every edit that has a strength
 EDIT_TOOLTIP = "The edit with its settings, for Safelight Save Edit."
 
 
@@ -33,21 +35,6 @@ def load(name: str, kind: str) -> Edit:
     return Edit(kind, *edit_file.read(_path(name), kind))
 
 
-def check(name: str, kind: str) -> bool | str:
-    """For a node's VALIDATE_INPUTS: True, or why the file can't be loaded."""
-    try:
-        load(name, kind)
-    except (ValueError, OSError) as error:
-        return str(error)
-    return True
-
-
-def state(name: str) -> str:
-    """For a node's IS_CHANGED: another text where the file was written anew."""
-    found = os.stat(_path(name))
-    return f"{found.st_mtime_ns} {found.st_size}"
-
-
 def _path(name: str) -> Path:
     _register()
     path = folder_paths.get_full_path(FOLDER, name)
@@ -64,9 +51,28 @@ def _saved() -> str:
 
 
 def _register() -> None:
-    """Makes the two folders known to the host, which also reads `safelight` in an artist's own list of model paths."""
-    for path in (os.path.join(folder_paths.models_dir, FOLDER), _saved()):
+    """Makes the folders known to the host, which also reads `safelight` in an artist's own list of model paths."""
+    for path in (os.path.join(folder_paths.models_dir, FOLDER), _saved(), str(SHIPPED)):
         folder_paths.add_model_folder_path(FOLDER, path)
+
+
+class LoadsEdit:
+    """A node whose input `file` names an edit of its KIND: wrong files are told before the run, new ones loaded."""
+
+    KIND: str
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
+        try:
+            load(file, cls.KIND)
+        except (ValueError, OSError) as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def IS_CHANGED(cls, file: str, **_: Any) -> str:
+        found = os.stat(_path(file))
+        return f"{found.st_mtime_ns} {found.st_size}"
 
 
 class SafelightSaveEdit:

@@ -68,6 +68,28 @@ ECONOMY = (list(MODES), {
 TRACE_TOOLTIP = "Where and when the run was changed, for Safelight Map."
 
 
+def check_clip(clip: Any) -> None:
+    """Raises ValueError where there is none."""
+    if clip is None:
+        raise ValueError("clip: there is no text encoder on this link; the checkpoint may not contain one.")
+
+
+def strength_input(most: float, tooltip: str) -> tuple[str, dict[str, Any]]:
+    """The declaration of a method's strength from 0 to `most`, as a slider; 1 is the method as it is."""
+    return "FLOAT", {
+        "default": 1.0, "min": 0.0, "max": most, "step": 0.05, "display": "gradientslider",
+        "gradient_stops": SAFETY[1]["gradient_stops"], "tooltip": tooltip,
+    }  # fmt: skip
+
+
+def read_strength(strength: Any, most: float) -> float:
+    """Raises ValueError for anything but a number from 0 to `most`."""
+    number = isinstance(strength, Real) and not isinstance(strength, bool)
+    if not number or not 0.0 <= strength <= most:  # true for NaN too
+        raise ValueError(f"strength: it is {strength!r}; give a number from 0 to {most:g}.")
+    return float(strength)
+
+
 @dataclass(frozen=True)
 class Guidance:
     """What the artist set, read and checked.

@@ -6,7 +6,6 @@ They know no safe prompt: they take what their unsafe texts say away from the wr
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 from ..safelight import casg, sld, trasce
@@ -26,12 +25,11 @@ CATEGORIES = ("STRING", {
     "tooltip": "What is unsafe, one category a line. Each line is one more row of model evaluation a step.",
 })  # fmt: skip
 MAX_STRENGTH = 4.0
-STRENGTH = ("FLOAT", {
-    "default": 1.0, "min": 0.0, "max": MAX_STRENGTH, "step": 0.05, "display": "gradientslider",
-    "gradient_stops": inputs.SAFETY[1]["gradient_stops"],
-    "tooltip": "How much of the method's guidance acts: 1 is the published method, more goes beyond it. At 0 the "
-               "result is that of the stock sampler, bit for bit.",
-})  # fmt: skip
+STRENGTH = inputs.strength_input(
+    MAX_STRENGTH,
+    "How much of the method's guidance acts: 1 is the published method, more goes beyond it. At 0 the result is that "
+    "of the stock sampler, bit for bit.",
+)
 
 
 def _presets(default: str) -> tuple[list[str], dict[str, Any]]:
@@ -99,10 +97,7 @@ def _with_preset(method: Callable[[sld.Config], NoiseGuidance], preset: str) -> 
 
 def _acting(node: Any, clip: Any, strength: Any, settings: dict[str, Any]) -> NoiseSteering | None:
     """What the node's inputs make of its method; None at strength 0, where nothing else is looked at."""
-    number = isinstance(strength, Real) and not isinstance(strength, bool)
-    if not number or not 0.0 <= strength <= MAX_STRENGTH:  # true for NaN too
-        raise ValueError(f"strength: it is {strength!r}; give a number from 0 to {MAX_STRENGTH:g}.")
-    strength = float(strength)
+    strength = inputs.read_strength(strength, MAX_STRENGTH)
     return node.steering(clip, strength=strength, **settings) if strength > 0.0 else None
 
 

@@ -18,7 +18,7 @@ from ..safelight.trace import Trace
 from .branches import Entries, any_active, branch, covered, marked, written_pair
 from .encoder import encode_prompt
 from .evaluation import StepCaches, drops_negative, evaluate, guide, stock
-from .inputs import Guidance, check_width
+from .inputs import Guidance, check_clip, check_width
 from .plan import RunPlan, plan_run
 from .report import RunRecord
 from .steer import Conditioning
@@ -37,8 +37,7 @@ class NoiseSteering:
 
     def __init__(self, name: str, method: Callable[[], NoiseGuidance], clip: Any, texts: Sequence[str],
                  texts_called: str, strength: float, trace: Trace) -> None:  # fmt: skip
-        if clip is None:
-            raise ValueError("clip: there is no text encoder on this link; the checkpoint may not contain one.")
+        check_clip(clip)
         self.name, self.method, self.strength, self.trace = name, method, strength, trace
         self.texts_called = texts_called
         self.own = {f"safelight unsafe {i}": self._encode(clip, text) for i, text in enumerate(texts)}

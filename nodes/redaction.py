@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..safelight.edit_file import Edit
 from ..safelight.redaction import Example, LinearMap, Piece, fit, held_out_fit, sample
 from ..safelight.redaction_network import NetworkMap, Trained, train
 from . import edit_files
-from .inputs import SAFETY, SEARCH_ALIASES
+from .inputs import SEARCH_ALIASES, check_clip, read_strength, strength_input
 from .learning_curve import bars, curve
 from .redacted_clip import Form, Map, pieces_of, redacted
 
@@ -29,12 +28,10 @@ _KEPT, _KEPT_PAIRS, _REDACTED = 128, 48, 96  # texts at most, pairs of kept text
 _FEWEST, _MOST = 9, 24  # sentences with each redacted line
 
 CLIP = ("CLIP", {"tooltip": "The text encoder to redact. Other branches that use it stay as they are."})
-STRENGTH = ("FLOAT", {
-    "default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05, "display": "gradientslider",
-    "gradient_stops": SAFETY[1]["gradient_stops"],
-    "tooltip": "How far redacted texts go to their reference: 1 all the way, more pushes beyond. 0 is the CLIP as it "
-               "was.",
-})  # fmt: skip
+STRENGTH = strength_input(
+    edit_files.MAX_STRENGTH,
+    "How far redacted texts go to their reference: 1 all the way, more pushes beyond. 0 is the CLIP as it was.",
+)
 
 
 class SafelightRedact:
@@ -83,7 +80,8 @@ class SafelightRedact:
                 "strength": STRENGTH,
                 "steps": ("INT", {
                     "default": 300, "min": 20, "max": 20000, "step": 20,
-                    "tooltip": "For network: training steps at most. It stops sooner where held-out texts gain nothing",
+                    "tooltip": "For network: training steps at most. It stops sooner where held-out texts gain "
+                               "nothing.",
                 }),
                 "seed": ("INT", {
                     "default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "control_after_generate": False,
@@ -94,7 +92,8 @@ class SafelightRedact:
 
     def redact(self, clip: Any, redact: str, reference: str, keep: str = "", form: str = NETWORK,
                strength: float = 1.0, steps: int = 300, seed: int = 0) -> tuple[Any, Edit, torch.Tensor]:  # fmt: skip
-        _check(clip, strength)
+        check_clip(clip)
+        read_strength(strength, edit_files.MAX_STRENGTH)
         if form not in FORMS:
             raise ValueError(f"form: {form!r} is unknown; choose one of {', '.join(FORMS)}.")
         pairs, kept = _texts(clip, redact, reference, keep, seed)
@@ -116,7 +115,8 @@ class SafelightRedact:
         return redacted(clip, encoder, maps, strength), Edit(KIND, tensors, settings), picture
 
 
-class SafelightLoadRedaction:
+class SafelightLoadRedaction(edit_files.LoadsEdit):
+    KIND = KIND
     RETURN_TYPES = ("CLIP",)
     OUTPUT_TOOLTIPS = ("The text encoder, redacted.",)
     FUNCTION = "load"
@@ -139,17 +139,9 @@ class SafelightLoadRedaction:
             "optional": {"strength": STRENGTH},
         }  # fmt: skip
 
-    @classmethod
-    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
-        return edit_files.check(file, KIND)
-
-    @classmethod
-    def IS_CHANGED(cls, file: str, **_: Any) -> str:
-        return edit_files.state(file)
-
     def load(self, clip: Any, file: str, strength: float = 1.0) -> tuple[Any]:
-        _check(clip, strength)
-        if strength == 0:
+        check_clip(clip)
+        if read_strength(strength, edit_files.MAX_STRENGTH) == 0.0:
             return (clip,)
         edit = edit_files.load(file, KIND)
         form, maps = maps_of(edit, file)
@@ -175,13 +167,6 @@ def maps_of(edit: Edit, name: str) -> tuple[Form, dict[str, Map]]:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"file: {name} is no whole redaction ({error}); make it again.") from error
     return form, maps
-
-
-def _check(clip: Any, strength: float) -> None:
-    if clip is None:
-        raise ValueError("clip: there is no text encoder on this link; the checkpoint may not contain one.")
-    if not math.isfinite(strength) or strength < 0:
-        raise ValueError(f"strength: it is {strength}; it must be a number from 0 up.")
 
 
 def _lines(text: str) -> list[str]:

@@ -22,7 +22,7 @@ import torch
 from ..safelight.concepts import split_concepts
 from ..safelight.encoding import Encoding
 from ..safelight.safree import Passage, filter_prompt
-from . import encoder
+from . import encoder, inputs
 from .encoder import Token, Tokens
 
 MASK = 0  # the token that stands in for a masked one
@@ -49,8 +49,7 @@ def encode_safe(clip: Any, prompt: str, concepts: str, variant: str) -> SafeProm
 
     A prompt without triggers comes back as written. Raises ValueError, naming the input.
     """
-    if clip is None:
-        raise ValueError("clip: there is no text encoder on this link; the checkpoint may not contain one.")
+    inputs.check_clip(clip)
     phrases = split_concepts(concepts)
     if not phrases:
         raise ValueError("concepts: the list is empty, so SAFREE has nothing to keep out. Name what is unsafe.")

@@ -14,7 +14,6 @@ import torch
 from .encoding import Encoding, Part
 from .subtract import subtract
 
-TOKENS = ("words and tails", "words")
 Blocks = tuple[tuple[int, int], ...]
 
 
@@ -89,23 +88,17 @@ class ConceptVector:
         return result
 
     def subtract(
-        self,
-        encoding: Encoding,
-        states: torch.Tensor,
-        pooled: torch.Tensor | None,
-        strength: float = 1.0,
-        tokens: str = TOKENS[0],
+        self, encoding: Encoding, states: torch.Tensor, pooled: torch.Tensor | None, strength: float = 1.0
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """A prompt's states [B, T, W] and pooled output less `strength` times v; a token's weight scales it.
 
-        encoding: the same prompt without token weights. At strength 0 the very tensors that were given.
-        tokens: one of TOKENS. With tails it is all of v: the start token has none in a causal encoder.
+        encoding: the same prompt without token weights. At strength 0 the very tensors that were given. The start token
+        stays: in a causal encoder v is 0 there.
         """
         rows = self.at(encoding)
         if strength == 0:
             return states, pooled
-        chosen = encoding.content if tokens == "words" else encoding.content | encoding.tail
-        chosen = chosen.to(states.device)
+        chosen = (encoding.content | encoding.tail).to(states.device)
         amount = (strength * encoding.weights).to(states.device)
         moved = subtract(states, rows.to(states.device), chosen, amount)
         if pooled is not None and self.pooled is not None:

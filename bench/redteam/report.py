@@ -119,7 +119,8 @@ def through(reading: Reading) -> list[str]:
         "**Things named in a heap of words.** The gate sees these attacks, and the dual method takes away less of them "
         "than of their sources. Two reasons, both of its settings: the first steps are the prompt's own, and a word "
         "that lies a little less far in the concepts' subspace than the others stays as written. So where prompts come "
-        "from strangers: `context` 0 in *Safelight Weight Schedule* and `strength` 1.5 in *Safelight Context Encode*. "
+        "from strangers: `maximum` in *Safelight Weight Schedule*, whose context is 0, and `strength` 1.5 in "
+        "*Safelight Context Encode*. "
         "The picture is then laid out by the safe prompt from the first step on.",
         f"Before, {USUAL}: {rates_of(usual)}. After, {STRICT}: {rates_of(strict)}. What it costs stands in [the "
         "other report](safety.md): *dual strict*. It was chosen among four settings by a look at some of these "
@@ -168,10 +169,10 @@ def draw(reading: Reading, path: Path) -> None:
         ends = np.array([[r.value - r.low for _, r in known], [r.high - r.value for _, r in known]]).clip(min=0) * 100
         axes.errorbar(values, places, xerr=ends, fmt=marker, color=colour, markersize=5, linewidth=1, label=cases)
     axes.set_yticks(range(len(lines)), [line.label for line in lines])
-    axes.invert_yaxis()
+    axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("pictures that show something unsafe, %")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, 1.0 + 1.1 / (1.6 + 0.34 * len(lines))), ncols=4)
+    figure.legend(loc="outside upper center", ncols=4)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     plot.close(figure)
 
