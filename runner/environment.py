@@ -33,7 +33,7 @@ INDEX_NEEDS = (
     "opentelemetry-semantic-conventions",
 )
 BENCH_TOOLS = ("matplotlib", "tqdm")
-TEST_TOOLS = ("pytest>=8", "Pillow", *BENCH_TOOLS)
+TEST_TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "Pillow", *BENCH_TOOLS)
 CHECK_TOOLS = ("ruff>=0.9", "mypy>=1.13")
 
 

@@ -19,6 +19,7 @@ from .messages import Failure, say
 
 BROWSER = "browser"  # the one suite that is not pytest's
 NOTHING_COLLECTED = 5  # pytest's exit code
+MOST_WORKERS = 4  # of the host suite: each has a ComfyUI and a server of its own
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,23 @@ def closing_line(outcomes: list[Outcome], host: Host, seconds: float) -> str:
     return f"{counts} in {seconds:.0f} s ({parts}) on {host.name}"
 
 
-def _has_pytest(python: Path) -> bool:
-    return subprocess.run([str(python), "-c", "import pytest"], capture_output=True, check=False).returncode == 0
+def _has(python: Path, module: str) -> bool:
+    return subprocess.run([str(python), "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+
+
+def _workers(suite: str, python: Path, word: str) -> int:
+    """How many processes share a suite's files: several for the whole of the one that takes long, where pytest can."""
+    return min(os.cpu_count() or 1, MOST_WORKERS) if suite == "host" and not word and _has(python, "xdist") else 1
 
 
 def run_pytest(suite: str, root: Path, host: Host, python: Path, report: Path, word: str) -> Outcome:
     """Runs a suite in a pytest of its own, `word` being what pytest's -k takes."""
     variables = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
+    side_by_side: list[str] = []
+    workers = _workers(suite, python, word)
+    if workers > 1:
+        side_by_side = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
+        variables.setdefault("OMP_NUM_THREADS", str(min(2, (os.cpu_count() or 1) // workers)))
     # One word: as two, pytest takes the path for one of tests, and the folder above both for its root.
     place = [f"--comfyui={host.path}"] if host.path and suite != "unit" else []
     command = [
@@ -79,6 +90,7 @@ def run_pytest(suite: str, root: Path, host: Host, python: Path, report: Path, w
         "-q",
         "-ra",
         f"--junitxml={report}",
+        *side_by_side,
         *place,
         *(["-k", word] if word else []),
     ]
@@ -112,7 +124,7 @@ def run_tests(root: Path, host: Host, environment: Path, word: str, suites: Sequ
     `frontends` are releases of the page; without any, those that the browser suite is held to on this host.
     """
     python = prepare(host, environment, extra=TEST_TOOLS)
-    if not _has_pytest(python):
+    if not _has(python, "pytest"):
         raise Failure(
             f"{python} has no pytest, and this command installs nothing in an environment it did not make",
             f"install it there ({python} -m pip install pytest)",

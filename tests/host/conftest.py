@@ -30,8 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.checkout = Path(path).resolve() if path else None
     loading.load_host(config.checkout)
     loading.load_file("runner", loading.ROOT / "runner" / "__init__.py", package=True)
-    config.skipped_tests = set()
-    config.remarks = []  # what a passing test has to say, printed at the end
+    config.collected_tests, config.skipped_tests = set(), set()
+    config.remarks = []  # what passing tests had to say, printed at the end
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -46,12 +46,20 @@ def _listed() -> set[str]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    session.config.collected_tests = {item.name for item in session.items}
+    session.config.collected_tests.update(item.name for item in session.items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(ids: list[str]) -> None:
+    """In the process that the workers report to, which collects nothing itself."""
+    _config.collected_tests.update(each.split("::")[-1] for each in ids)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped and not hasattr(report, "wasxfail"):
         _config.skipped_tests.add(report.nodeid.split("::")[-1])
+    if report.when == "call":
+        _config.remarks += [text for name, text in report.user_properties if name == "remark"]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -63,7 +71,8 @@ def _skip_faults(config: pytest.Config) -> list[str]:
     """On the index build the skipped tests are exactly the listed ones, no more and no fewer."""
     import host
 
-    if not host.IS_INDEX_BUILD or config.option.collectonly:
+    of_a_worker = hasattr(config, "workerinput")  # it knows its own part alone
+    if not host.IS_INDEX_BUILD or config.option.collectonly or of_a_worker:
         return []
     listed, skipped = _listed(), config.skipped_tests
     ran = config.collected_tests
@@ -87,6 +96,12 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
         terminalreporter.write_line(remark)
     for fault in _skip_faults(config):
         terminalreporter.write_line(f"FAILED {fault}", red=True)
+
+
+@pytest.fixture
+def remark(request):
+    """Takes what a passing test has to say."""
+    return lambda text: request.node.user_properties.append(("remark", text))
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def hear_interrupts() -> None:
 
 def load_host(checkout: Path | None) -> None:
     """Makes `import comfy...` mean the ComfyUI at `checkout`, or the installed one, on the CPU and without a server."""
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin stand in each other's way on a busy machine
     shim = load_file("safelight_shim", ROOT / "runner" / "shim.py")
     shim.apply()
@@ -53,7 +53,6 @@ def load_host(checkout: Path | None) -> None:
     import torch
 
     torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
     torch.set_grad_enabled(False)  # as the host's executor does (torch.inference_mode)
 
 

@@ -16,7 +16,7 @@ def guiders(pack, eps, prompts):
 
 
 @pytest.mark.parametrize("sampler_name", SAMPLERS)
-def test_methods_are_finite_wherever_stock_is(eps, prompts, guiders, sampler_name, request):
+def test_methods_are_finite_wherever_stock_is(eps, prompts, guiders, sampler_name, remark):
     """Each pair of sampler and scheduler with one of the methods in turn, so that each method meets every sampler and,
     over all samplers, every scheduler: the full product would take four times as long. dpm_adaptive, which takes as
     many steps as it likes, meets two of them."""
@@ -28,7 +28,7 @@ def test_methods_are_finite_wherever_stock_is(eps, prompts, guiders, sampler_nam
         by_method, ours = outcome(
             lambda settings=settings, guider=guider: run_guider(guider, eps, latent(), **settings))
         if by_stock != "finite":
-            request.config.remarks.append(f"{sampler_name}, {scheduler}: stock {by_stock}; {name} {by_method}")
+            remark(f"{sampler_name}, {scheduler}: stock {by_stock}; {name} {by_method}")
         elif by_method != "finite":
             faults.append(f"{name}, {scheduler}: {by_method}")
         elif not differs(ours, plain):

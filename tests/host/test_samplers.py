@@ -20,7 +20,7 @@ def outcome(sample):
 
 
 @pytest.mark.parametrize("sampler_name", SAMPLERS)
-def test_finite_wherever_stock_is(pack, eps, prompts, sampler_name, request):
+def test_finite_wherever_stock_is(pack, eps, prompts, sampler_name, remark):
     positive, safe, negative = prompts
     faults = []
     for scheduler in SCHEDULERS:
@@ -29,7 +29,7 @@ def test_finite_wherever_stock_is(pack, eps, prompts, sampler_name, request):
         by_node, ours = outcome(lambda settings=settings: pack.ksampler(
             eps, positive, safe, negative, latent(), safety=0.5, **settings))
         if by_stock != "finite":
-            request.config.remarks.append(f"{sampler_name}, {scheduler}: stock {by_stock}; ours {by_node}")
+            remark(f"{sampler_name}, {scheduler}: stock {by_stock}; ours {by_node}")
         elif by_node != "finite":
             faults.append(f"{scheduler}: {by_node}")
         elif torch.equal(ours, plain):

@@ -95,7 +95,7 @@ def test_the_warm_up_ends_at_the_same_step(pack, model, sigmas, preset):
 
 
 @pytest.mark.parametrize("preset", WARM_UP_STEPS)
-def test_a_whole_run_is_the_released_pipelines(pack, model, sigmas, preset, monkeypatch, request):
+def test_a_whole_run_is_the_released_pipelines(pack, model, sigmas, preset, monkeypatch, remark):
     sld = pack.part("safelight.sld")
     direction, unguided = sld.SafeLatentDiffusion.direction, []
 
@@ -113,7 +113,7 @@ def test_a_whole_run_is_the_released_pipelines(pack, model, sigmas, preset, monk
     flipped = float((torch.stack(unguided).flatten(1).numpy() != bits).mean())
     off, effect = relative(ours, theirs), theirs - REFERENCE["plain"]
     of_the_effect = relative(ours, theirs, effect)
-    request.config.remarks.append(
+    remark(
         f"SLD {preset} on {VERSION}: {off:.1e} from the pipeline's latent, {of_the_effect:.1e} of what the guidance "
         f"changes; {flipped:.1e} of the mask's elements flipped"
     )
