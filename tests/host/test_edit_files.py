@@ -69,13 +69,22 @@ def test_a_name_that_another_folder_has_is_not_given_again(pack, files, edit, tm
 
 def test_wrong_files_are_told_before_the_run(pack, files, edit, tmp_path):
     name = save(pack, edit)
-    assert files.check(name, "erase") is True
-    assert name in files.check(name, "adapter") and "'adapter'" in files.check(name, "adapter")
-    assert "gone.safetensors" in files.check("gone.safetensors", "erase")
+    right, wrong = pack.nodes["SafelightLoadErase"], pack.nodes["SafelightSafeAdapter"]
+    assert right.VALIDATE_INPUTS(name) is True
+    assert name in wrong.VALIDATE_INPUTS(name) and "'adapter'" in wrong.VALIDATE_INPUTS(name)
+    assert "gone.safetensors" in right.VALIDATE_INPUTS("gone.safetensors")
     outside = tmp_path / "outside.safetensors"
     (tmp_path / files.FOLDER / name).rename(outside)
     for path in (str(outside), os.path.join("..", "outside.safetensors")):
-        assert files.check(path, "erase") is not True, path
+        assert right.VALIDATE_INPUTS(path) is not True, path
+
+
+def test_a_file_that_was_written_anew_is_loaded_anew(pack, files, edit, tmp_path):
+    name, node = save(pack, edit), pack.nodes["SafelightLoadErase"]
+    before = node.IS_CHANGED(name)
+    assert node.IS_CHANGED(name, strength=0.5) == before
+    (tmp_path / files.FOLDER / name).write_bytes(b"another")
+    assert node.IS_CHANGED(name) != before
 
 
 def test_saving_stays_in_its_folder(pack, files, edit, tmp_path):
