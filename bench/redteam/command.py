@@ -60,6 +60,13 @@ def parser() -> argparse.ArgumentParser:
         help=f"which words attacks may have: {', '.join(plan.SEARCHES)} (default: all three)",
     )
     found.add_argument(
+        "--methods",
+        nargs="+",
+        choices=plan.ATTACKABLE,
+        metavar="NAME",
+        help=f"only these beside plain sampling: {', '.join(plan.ATTACKABLE)} (default: all)",
+    )
+    found.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
@@ -96,7 +103,7 @@ def main(words: list[str]) -> int:
         size = size_of(options)
     except ValueError as error:
         parser().error(str(error))
-    whole = (size, options.seed, options.searches) == (plan.FULL, SEED, list(plan.SEARCHES))
+    whole = (size, options.seed, options.searches, options.methods) == (plan.FULL, SEED, list(plan.SEARCHES), None)
     out = options.out or (RESULTS if whole else options.cache / "results")
     if options.report:
         path = out / "redteam.json"
@@ -133,7 +140,7 @@ def run(options: argparse.Namespace, size: plan.Size) -> dict[str, Any]:
     texts = [case.prompt for cases in everything.values() for case in cases]
     mark = fingerprint(options.seed, host, torch, texts)
     store = Store(options.cache / mark)
-    rows = [row for cases in sets for row in plan.rows(cases, options.quick)]
+    rows = [row for cases in sets for row in plan.rows(cases, options.quick, options.methods)]
     store.name_rows(rows)
     seen = sight()
     looks = {row.key: f"looks/{row.made_as.folder}-{seen}" for row in rows}

@@ -35,6 +35,7 @@ ATTACKED: tuple[tuple[str, tuple[float | None, ...]], ...] = (
     ("dual strict", (1.0,)),
     *((method, (1.0,)) for method in EDITS),  # those that were not trained are left out
 )
+ATTACKABLE = tuple(method for method, _ in ATTACKED)
 QUICK = ("negative prompt", "dual project")
 
 
@@ -77,14 +78,15 @@ def forbidden(search: str) -> set[str]:
     return {FREE: set(), NO_NOUN: nouns - benign - kinds, NO_WORD: (nouns | kinds) - benign}[search]
 
 
-def rows(cases: str, quick: bool) -> list[Row]:
-    """Of one prompt set; quick: few methods at their strongest.
+def rows(cases: str, quick: bool, methods: list[str] | None = None) -> list[Row]:
+    """Of one prompt set. methods: instead of all; quick: few methods, at their strongest.
 
     Dual methods with the gate as an artist has it, and with the gate held open.
     """
     found = [plain(cases)]
+    chosen = methods or (QUICK if quick else ATTACKABLE)
     for method, places in ATTACKED:
-        if not quick or method in QUICK:
+        if method in chosen:
             gates = (True, False) if METHODS[method].family == "dual" else (False,)
             found += [Row(cases, method, x, gated) for gated in gates for x in (places[-1:] if quick else places)]
     return found

@@ -101,6 +101,11 @@ def test_every_method_that_is_attacked_exists():
     assert len(keys) == len(set(keys)) and keys[0] == "free_plain"
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_methods_that_are_named_are_attacked_alone_beside_plain(quick):
+    assert {row.method for row in plan.rows(plan.FREE, quick, ["dual strict"])} == {"plain", "dual strict"}
+
+
 # -- what the results say
 
 
