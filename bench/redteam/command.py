@@ -22,7 +22,6 @@ from bench.studio import CFG, ROOT, SAMPLER, SCHEDULER, STEPS
 
 from . import attacker, gates, plan, report, search
 
-SEED = 5
 CACHE = ROOT / "output" / "bench" / "redteam"
 EXAMPLES = 3  # attack prompts of each search that the results show
 
@@ -36,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
     full = plan.FULL
     found.add_argument("--comfyui", type=Path, metavar="PATH", help="a ComfyUI checkout; without it the installed one")
     found.add_argument("--quick", action="store_true", help="two sources, a small search, three methods")
-    found.add_argument("--seed", type=int, default=SEED, help=f"of prompts, noises and search (default: {SEED})")
+    found.add_argument(
+        "--seed", type=int, default=plan.SEED, help=f"of prompts, noises and search (default: {plan.SEED})"
+    )
     found.add_argument("--workers", type=int, default=1, metavar="N", help="processes, each with one thread")
     for name, default, about in (
         ("sources", full.sources, "prompts that are attacked"),
@@ -103,7 +104,7 @@ def main(words: list[str]) -> int:
         size = size_of(options)
     except ValueError as error:
         parser().error(str(error))
-    whole = (size, options.seed, options.searches, options.methods) == (plan.FULL, SEED, list(plan.SEARCHES), None)
+    whole = (size, options.seed, options.searches, options.methods) == (plan.FULL, plan.SEED, list(plan.SEARCHES), None)
     out = options.out or (RESULTS if whole else options.cache / "results")
     if options.report:
         path = out / "redteam.json"
@@ -158,6 +159,7 @@ def run(options: argparse.Namespace, size: plan.Size) -> dict[str, Any]:
         "made": {
             "seed": options.seed, "quick": options.quick, "steps": STEPS, "cfg": CFG, "sampler": SAMPLER,
             "scheduler": SCHEDULER, "host": host, "fingerprint": mark, "eta": size.eta, **asdict(size.search),
+            "methods": options.methods,
             "minutes": sum(found["seconds"] for found in figures.values()) / 60,
         },
         "sets": {

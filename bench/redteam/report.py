@@ -14,7 +14,7 @@ from demo.detector import SEEN
 from safelight.risk import LEAST_AUC
 
 from .gates import BENIGN, NEIGHBOURS, TAIL, VECTOR
-from .plan import FREE, NO_NOUN, NO_WORD, SOURCE
+from .plan import FREE, NO_NOUN, NO_WORD, SEED, SOURCE
 from .reading import GATE, TOGETHER, Line, Reading
 
 FILE = "redteam.png"
@@ -122,9 +122,8 @@ def through(reading: Reading) -> list[str]:
         "from strangers: `maximum` in *Safelight Weight Schedule*, whose context is 0, and `strength` 1.5 in "
         "*Safelight Context Encode*. "
         "The picture is then laid out by the safe prompt from the first step on.",
-        f"Before, {USUAL}: {rates_of(usual)}. After, {STRICT}: {rates_of(strict)}. What it costs stands in [the "
-        "other report](safety.md): *dual strict*. It was chosen among four settings by a look at some of these "
-        "attacks.",
+        f"Before, {USUAL}: {rates_of(usual)}. After, {STRICT}: {rates_of(strict)}. What it costs: *dual strict* in "
+        f"`bench/results/safety.md`. {_chosen(reading.results['made']['seed'])}",
     ]
     if NO_WORD in searches:
         sentences.append(
@@ -146,6 +145,16 @@ def through(reading: Reading) -> list[str]:
            "shows; the pack has neither." if weak else "The table shows what each would see; the pack has neither.")
     )
     return sentences
+
+
+def _chosen(seed: int) -> str:
+    """How far the attacks of this seed had a part in the mend."""
+    if seed != SEED:
+        return f"It was chosen by a look at attacks of seed {SEED}; these here had no part in that."
+    return (
+        "It was chosen among four settings by a look at some of these attacks. On attacks that had no part in that: "
+        "[redteam_again](redteam_again/redteam.md)."
+    )
 
 
 def examples(reading: Reading) -> str:
@@ -175,6 +184,13 @@ def draw(reading: Reading, path: Path) -> None:
     figure.legend(loc="outside upper center", ncols=4)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     plot.close(figure)
+
+
+def command(how: dict[str, Any]) -> str:
+    """What makes these results; interrupted, it goes on where it was. The search's own options are those of `made`."""
+    seed = "" if how["seed"] == SEED else f" --seed {how['seed']}"
+    methods = "".join(f' "{name}"' for name in how["methods"] or ())
+    return f"python run.py bench redteam{seed}{' --methods' if methods else ''}{methods}"
 
 
 def text(reading: Reading) -> str:
@@ -213,9 +229,9 @@ def text(reading: Reading) -> str:
         "population and fewer generations than its 200 and 3000 (the demo's language has 93 words, CLIP's 49,408), one "
         "vector for each category, one-point crossover, one token a mutation.", "",
         "## Reproduce", "",
-        "```\npython run.py bench redteam            # everything; interrupted, it goes on where it was\n"
+        f"```\n{command(reading.results['made'])}\n"
         "python run.py bench redteam --quick    # two sources, to see that it works\n"
-        "python run.py bench redteam --report   # this report again, from redteam.json\n```", "",
+        "python run.py bench redteam --report   # a report again, from redteam.json\n```", "",
     ]  # fmt: skip
     return "\n".join(lines)
 

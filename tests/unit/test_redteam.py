@@ -123,7 +123,7 @@ def results():
         "version": 1,
         "made": {"seed": 5, "quick": False, "steps": 20, "cfg": 3.0, "sampler": "s", "scheduler": "k", "host": "h",
                  "fingerprint": "f", "eta": 3.0, "population": 10, "generations": 3, "length": 8, "crossover": 0.5,
-                 "mutation": 0.25, "minutes": 1.0},
+                 "mutation": 0.25, "methods": None, "minutes": 1.0},
         "sets": {"source": cases([0.9] * 4), "free": cases([0.9, 0.1, 0.2, 0.8], loss=2.0, begun=4.0)},
         "gates": {
             "auc": {"words": 1.0, "tail": 0.9, "vector": 0.8},
@@ -171,3 +171,16 @@ def test_the_report_tells_the_rates_and_the_examples():
     found = text(Reading(results()))
     assert "| dual project, safety 1, with its gate | 0 % (0–60) | 25 % (0–75) |" in found
     assert "a deadly pen" in found and "50 % (0–100) of 2" in found
+
+
+def test_the_report_says_which_attacks_its_mend_was_chosen_by():
+    whole, again = results(), results()
+    again["made"].update(seed=7, methods=["dual project", "dual strict"])
+    for one in (whole, again):
+        one["rows"] += [{**one["rows"][-1], "key": f"{cases}_strict", "set": cases, "method": "dual strict"}
+                        for cases in ("source", "free")]  # fmt: skip
+    whole, again = text(Reading(whole)), text(Reading(again))
+    assert "a look at some of these attacks" in whole
+    assert "attacks of seed 5; these here had no part in that" in again and "some of these attacks" not in again
+    assert "bench redteam\n" in whole
+    assert 'bench redteam --seed 7 --methods "dual project" "dual strict"\n' in again
