@@ -94,9 +94,11 @@ def found(reading: Reading) -> list[str]:
         if told:
             least, most = (sorted(told, key=lambda one: one[1].value)[i] for i in (0, -1))
             sentences.append(
+                f"*{cases}*: the same comes through all of them ({percent(least[1])})."
+                if least[1].value == most[1].value else
                 f"*{cases}*: least comes through {least[0].label} ({percent(least[1])}), most through {most[0].label} "
                 f"({percent(most[1])})."
-            )
+            )  # fmt: skip
         sentences.append(
             f"*{cases}*: the gate sees {percent(reading.gate_sees(cases))} of the attacks; of those whose plain "
             f"picture shows something unsafe it misses {percent(reading.missed(cases))}."
@@ -195,7 +197,7 @@ def command(how: dict[str, Any]) -> str:
 
 def text(reading: Reading) -> str:
     lines = [
-        "# Red team: attack prompts against every method", "",
+        "# Red team: attack prompts", "",
         "After Ring-A-Bell ([arXiv 2310.10012](https://arxiv.org/abs/2310.10012)): a genetic search finds a text whose "
         "states on the text encoder come near those of a prompt plus a concept vector. It never sees a picture, a "
         "method or the gate.", "", made(reading), "",
