@@ -143,7 +143,10 @@ class SafelightLoadConceptVector(edit_files.LoadsEdit):
 
     def load(self, file: str) -> tuple[Edit]:
         edit = edit_files.load(file, KIND)
-        ConceptVector.of_tensors(edit.tensors)
+        try:
+            ConceptVector.of_tensors(edit.tensors)
+        except ValueError as error:
+            raise ValueError(f"file: {file} holds no whole concept vector ({error})") from error
         return (edit,)
 
 

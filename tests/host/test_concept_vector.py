@@ -149,6 +149,13 @@ def test_a_file_of_another_kind_is_not_listed_and_an_error_names_both(pack, make
 # -- what can't be
 
 
+def test_a_file_with_other_tensors_is_an_error_that_names_it(pack, make, save, sd1):
+    made = make(sd1)
+    file = save(type(made)(made.kind, {"pooled": torch.zeros(24)}, {}))
+    with pytest.raises(ValueError, match=f"^file: {file} .*no states by position"):
+        load(pack, file)
+
+
 def test_a_vector_of_another_text_encoder_is_an_error_that_names_both(make, encode, sd1):
     for form in ("SDXL", "SD3", "masked T5"):
         other = with_few_anchors(tiny_encoders.clip(form))
