@@ -28,11 +28,11 @@ class Methods:
 
     def negative(self, prompts: list[str]) -> Any:
         """The stock guider with the concepts as the negative prompt."""
-        return _stock(self.studio.model, self._positive(prompts), self.studio.encode(self.concepts))
+        return _guider(self.studio.model, self._positive(prompts), self.studio.encode(self.concepts))
 
     def edited(self, prompts: list[str], model: Any, clip: Any) -> Any:
         """The stock guider with an edited model or text encoder."""
-        return _stock(model, self._positive(prompts, clip), self.studio.encode("", clip))
+        return _guider(model, self._positive(prompts, clip), self.studio.encode("", clip))
 
     def noise(self, prompts: list[str], node: str, strength: float, **settings: Any) -> Any:
         """node: "SLD", "CASG" or "TraSCE"; strength 1 is the published method."""
@@ -53,13 +53,12 @@ class Methods:
         windows: dict[tuple[int, bool], list[int]] = {}
         for i, steering in enumerate(found):
             windows.setdefault((steering.prompt.t, bool(steering.prompt.words)), []).append(i)
-        steer = sys.modules["safelight_pack.nodes.steer"]
         guiders = []
         for places in windows.values():
             first = found[places[0]]
             first.prompt = replace(first.prompt, conditioning=together([found[i].prompt.conditioning for i in places]))
             positive = self._positive([prompts[i] for i in places])
-            guiders.append((places, steer.guider_of(self.studio.model, positive, self.studio.negative, CFG, first)))
+            guiders.append((places, _guider(self.studio.model, positive, self.studio.negative, first)))
         return guiders
 
     def latents(self, guider: Any, numbers: list[int], start: Any = None) -> tuple[Any, int]:
@@ -86,10 +85,6 @@ class Methods:
         return together([self.studio.encode(prompt, clip) for prompt in prompts])
 
 
-def _stock(model: Any, positive: list[Any], negative: list[Any]) -> Any:
-    from comfy.samplers import CFGGuider
-
-    guider = CFGGuider(model)
-    guider.set_conds(positive, negative)
-    guider.set_cfg(CFG)
-    return guider
+def _guider(model: Any, positive: list[Any], negative: list[Any], steering: Any = None) -> Any:
+    """The stock guider where there is no steering."""
+    return sys.modules["safelight_pack.nodes.steer"].guider_of(model, positive, negative, CFG, steering)
