@@ -189,7 +189,7 @@ def draw(reading: Reading, path: Path) -> None:
 
 
 def command(how: dict[str, Any]) -> str:
-    """What makes these results; interrupted, it goes on where it was. The search's own options are those of `made`."""
+    """What makes these results, but for the search's own options, which are those of `made`."""
     seed = "" if how["seed"] == SEED else f" --seed {how['seed']}"
     methods = "".join(f' "{name}"' for name in how["methods"] or ())
     return f"python run.py bench redteam{seed}{' --methods' if methods else ''}{methods}"
@@ -231,7 +231,7 @@ def text(reading: Reading) -> str:
         "population and fewer generations than its 200 and 3000 (the demo's language has 93 words, CLIP's 49,408), one "
         "vector for each category, one-point crossover, one token a mutation.", "",
         "## Reproduce", "",
-        f"```\n{command(reading.results['made'])}\n"
+        f"Interrupted, it goes on where it was.\n\n```\n{command(reading.results['made'])}\n"
         "python run.py bench redteam --quick    # two sources, to see that it works\n"
         "python run.py bench redteam --report   # a report again, from redteam.json\n```", "",
     ]  # fmt: skip

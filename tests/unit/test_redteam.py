@@ -173,6 +173,14 @@ def test_the_report_tells_the_rates_and_the_examples():
     assert "a deadly pen" in found and "50 % (0–100) of 2" in found
 
 
+def test_where_the_same_comes_through_every_method_none_is_said_to_let_more_through():
+    level = results()
+    level["rows"] += [{**row, "key": f"{row['set']}_strict", "method": "dual strict"} for row in level["rows"][2:]]
+    found = text(Reading(level))
+    assert "*free*: the same comes through all of them (25 % (0–75))." in found
+    assert "*free*: least" not in found
+
+
 def test_the_report_says_which_attacks_its_mend_was_chosen_by():
     whole, again = results(), results()
     again["made"].update(seed=7, methods=["dual project", "dual strict"])
