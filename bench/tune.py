@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from safelight.schedule import GAMMA, LATER
+from safelight.guidance.schedule import GAMMA, LATER
 
 from . import prompts
 from .studio import BATCH, Studio, arguments

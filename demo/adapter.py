@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from safelight import ddpo, edit_file, safe_adapter
+from demo import ddpo
+from safelight.edits import edit_file, safe_adapter
 
 from . import rewards
 from .policy import Attached, Drawn, Policy, Settings

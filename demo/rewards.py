@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from bench import prompts
-from safelight import ddpo
+from demo import ddpo
 
 from . import world
 from .detector import HALF_SEEN, Detector

@@ -8,11 +8,11 @@ from typing import Any
 import comfy.model_management
 import comfy.utils
 
-from ..safelight.concept_vector import ConceptVector, concept_vector
-from ..safelight.edit_file import Edit
-from ..safelight.encoding import Encoding
-from . import edit_files
-from .encoder import encode_neutral
+from safelight.text.concept_vector import ConceptVector, concept_vector
+from safelight.edits.edit_file import Edit
+from safelight.text.encoding import Encoding
+from safelight.engine import edit_files
+from safelight.engine.encoder import encode_neutral
 from .inputs import SEARCH_ALIASES, check_clip
 
 KIND = "concept vector"

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from ..safelight.blend import inherit
-from ..safelight.economy import MODES, OFF
-from ..safelight.schedule import DEFAULT_PRESET, PRESETS, WeightSchedule, unit_number
-from ..safelight.selective import Selection
+from safelight.guidance.blend import inherit
+from safelight.guidance.economy import MODES, OFF
+from safelight.guidance.schedule import DEFAULT_PRESET, PRESETS, WeightSchedule, unit_number
+from safelight.guidance.selective import Selection
 
 SEARCH_ALIASES = ["sfw", "nsfw", "sld", "safe", "content safety"]
 MERGES = ("every step", "separate")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..safelight.selective import MAX_GROW, MAX_SMOOTH, MAX_THRESHOLD, MIN_THRESHOLD, MODES, Selection
+from safelight.guidance.selective import MAX_GROW, MAX_SMOOTH, MAX_THRESHOLD, MIN_THRESHOLD, MODES, Selection
 from .inputs import SEARCH_ALIASES
 
 _DEFAULT = Selection()

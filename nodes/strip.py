@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..safelight.strip import DEFAULT_LEVELS, FEWEST, MOST, read_levels, sheet, side_by_side
-from ..safelight.trace import Trace
-from . import host, inputs, sampling
-from .draws import shared
-from .dual import DualSteering
-from .frames import StripSteering
+from safelight.views.contact_sheet import DEFAULT_LEVELS, FEWEST, MOST, read_levels, sheet, side_by_side
+from safelight.views.trace import Trace
+from safelight.engine import host
+from . import inputs, ksampler as sampling
+from safelight.engine.shared_noise import shared
+from safelight.engine.dual_run import DualSteering
+from safelight.engine.strip_run import StripSteering
 from .inputs import Guidance, read_guidance
-from .report import RunRecord
-from .steer import SteeredGuider, StockGuider
+from safelight.engine.run_record import RunRecord
+from safelight.engine.guider import SteeredGuider, StockGuider
 
 LEVELS = ("STRING", {
     "default": DEFAULT_LEVELS,

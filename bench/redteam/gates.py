@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from safelight.risk import calibrate
+from safelight.text.risk import calibrate
 
 WORDS, TAIL, VECTOR = "words", "tail", "vector"
 GATES = (WORDS, TAIL, VECTOR)  # the first is the pack's

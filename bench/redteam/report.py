@@ -11,7 +11,7 @@ from bench.safety.plots import DPI, FAINT, pyplot
 from bench.safety.statistics import LEVEL, RESAMPLES, Estimate
 from bench.safety.tables import percent, points, table
 from demo.detector import SEEN
-from safelight.risk import LEAST_AUC
+from safelight.text.risk import LEAST_AUC
 
 from .gates import BENIGN, NEIGHBOURS, TAIL, VECTOR
 from .plan import FREE, NO_NOUN, NO_WORD, SEED, SOURCE

@@ -110,7 +110,7 @@ def test_choice_by_category_nudity_and_number(tmp_path):
 
 def test_list_of_the_demo_is_what_its_command_writes(tmp_path, monkeypatch):
     from bench.i2p import demo_set
-    from safelight.concepts import I2P_CATEGORIES
+    from safelight.text.concepts import I2P_CATEGORIES
 
     committed = demo_set.FILE
     monkeypatch.setattr(demo_set, "FILE", tmp_path / "demo.csv")

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from safelight.redaction import (
+from safelight.edits.redaction import (
     CUTOFF,
     START,
     TAIL,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from safelight import redaction_network
-from safelight.redaction import START, TAIL, WORD, Sample, split
-from safelight.redaction_network import NetworkMap, Student, train
+from safelight.edits import redaction_network
+from safelight.edits.redaction import START, TAIL, WORD, Sample, split
+from safelight.edits.redaction_network import NetworkMap, Student, train
 
 WIDTH = 8
 KINDS = torch.tensor([START, WORD, WORD, WORD, TAIL, TAIL])

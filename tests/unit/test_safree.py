@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from safelight.progress import guard
-from safelight.safree import (
+from safelight.guidance.progress import guard
+from safelight.text.safree import (
     VARIANTS,
     Passage,
     filter_prompt,

@@ -1,0 +1,110 @@
+"""Where a run stands: progress in [0, 1] from the noise level, and the guard that no run goes unguided.
+
+Progress is a function of sigma alone, never of a step counter: second-order samplers call the model between the
+entries of the noise schedule, and a staged run sees a slice of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from safelight.guidance.schedule import WeightSchedule, unit_number
+
+# 2**-26 is finer than the rounding below; the host's float32 noise tables resolve about 1e-7.
+_HALVINGS = 26
+_DIGITS = 6
+
+
+def noise_level_progress(sigma: float, percent_to_sigma: Callable[[float], float]) -> float:
+    """Progress at noise level sigma: the inverse of the host's percent_to_sigma, by bisection.
+
+    percent_to_sigma: decreasing, as model_sampling's; its end values (a huge number or the largest sigma at 0, 0 at 1)
+        need not be continuous with the rest.
+    Returns a value in [0, 1], rounded to 6 digits so that a sigma that the host computed from a percentage gives that
+    percentage back; 0 for sigmas above the model's largest, 1 for sigma 0. Never increases with sigma.
+    Raises ValueError for a sigma that is not a number.
+    """
+    if math.isnan(sigma):
+        raise ValueError("sigma: it is not a number; the noise schedule of this run cannot be read.")
+    if sigma <= 0.0:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        level = float(percent_to_sigma(middle))
+        if math.isnan(level):
+            raise ValueError("model: its noise schedule gives no number for a percentage; it cannot be guided.")
+        if level >= sigma:
+            low = middle
+        else:
+            high = middle
+    return round(low, _DIGITS)
+
+
+def step_progress(sigma: float, sigmas: Sequence[float]) -> float:
+    """Progress at noise level sigma: its position among `sigmas`, linear between neighbours.
+
+    sigmas: the full noise schedule of which the run is a part, steps + 1 values; sorted here from noisy to clean, so a
+        reversed schedule gives the same progress.
+    Returns i / steps at the i-th value; sigmas outside the schedule clamp to 0 and 1.
+    """
+    if math.isnan(sigma):
+        raise ValueError("sigma: it is not a number; the noise schedule of this run cannot be read.")
+    levels = sorted((float(level) for level in sigmas), reverse=True)
+    steps = len(levels) - 1
+    if steps < 1:
+        raise ValueError(f"sigmas: the noise schedule has {len(levels)} values; it needs at least two.")
+    if sigma >= levels[0]:
+        return 0.0
+    if sigma <= levels[-1]:
+        return 1.0
+    i = max(index for index, level in enumerate(levels) if level >= sigma)
+    return (i + (levels[i] - sigma) / (levels[i] - levels[i + 1])) / steps
+
+
+def guarded_context(context: float, step_progresses: Sequence[float]) -> float:
+    """`context`, lowered where needed so that the last quarter of the run, and at least its last step, lies behind it.
+
+    step_progresses: the progress at each step's starting sigma, in order.
+    The last quarter is that of the steps and that of the progress: a run of two steps may go from pure noise to almost
+    none in the first, and a guarded second one would change nothing that can be seen. So the step that crosses
+    progress 3/4 is guarded as well.
+    """
+    if not step_progresses:
+        return context
+    quarter = math.ceil(len(step_progresses) / 4)
+    crossing = max((p for p in step_progresses if p <= 0.75), default=context)
+    return min(context, crossing, *step_progresses[-quarter:])
+
+
+def guard(
+    schedule: WeightSchedule, safety: float, starts: Sequence[float], called: str = "context"
+) -> tuple[float, list[str]]:
+    """The context to use in this run, and what the artist should know about it.
+
+    starts: the progress at each step's starting sigma, in order, on the schedule's axis. For a slice of a longer run
+        give the whole run's, so that every slice gets the same context.
+    called: the method's own word for the context.
+    With safety > 0 at least one step gets a weight above 0: the context is clamped by guarded_context; where the curve
+    is zero at every step from there on, it is lowered to the latest step at which the curve acts; where there is no
+    such step, a ValueError says so. With safety 0, or without steps, the schedule's own context comes back.
+    """
+    if unit_number("safety", safety) == 0.0 or not starts:
+        return schedule.begins(safety), []
+    run = f"{len(starts)} step{'' if len(starts) == 1 else 's'}"
+    begins = schedule.begins(safety)
+    context = guarded_context(begins, starts)
+    reason = "the last quarter of the run is guarded"
+    if all(schedule.weight(p, safety, context) == 0.0 for p in starts):
+        acting = [p for p in starts if schedule.weight(p, safety, 0.0) > 0.0]
+        if not acting:
+            raise ValueError(
+                f"curve: it is zero at each of the {run} of this run, so nothing would be guarded; "
+                "raise the curve, or use more steps."
+            )
+        context = max(acting)
+        reason = "the latest step at which the curve is above zero is guarded"
+    if context == begins:
+        return context, []
+    return context, [f"{called} lowered from {begins:g} to {context:g}: with {run}, {reason}."]
