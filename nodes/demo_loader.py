@@ -29,7 +29,3 @@ class SafelightDemoLoader:
         from ..demo.loader import load
 
         return load()
-
-
-NODE_CLASS_MAPPINGS = {"SafelightDemoLoader": SafelightDemoLoader}
-NODE_DISPLAY_NAME_MAPPINGS = {"SafelightDemoLoader": "Safelight Demo Model"}

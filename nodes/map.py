@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from safelight.engine import host
 from safelight.views import heat_map
 from safelight.views.trace import Trace
-from safelight.engine import host
+
 from . import inputs
 
 log = logging.getLogger("safelight")
@@ -46,28 +47,8 @@ class SafelightMap:
 
     def draw(self, trace: Trace, image: torch.Tensor) -> dict[str, Any]:
         mask = heat_map.heat(trace, *image.shape[:3])
-        glowing, when, note = heat_map.heat_map(mask, image), heat_map.strip(trace), about(trace)
+        glowing, when, note = heat_map.heat_map(mask, image), heat_map.strip(trace), heat_map.about(trace)
         if note:
             log.info("Safelight: %s", note)
         shown = host.PreviewImage().save_images(heat_map.sheet(glowing, when))["ui"]["images"]
         return {"ui": {"images": shown, "safelight_note": [note]}, "result": (glowing, when, mask, note)}
-
-
-def about(trace: Trace) -> str:
-    """What an artist should know about the map of this trace."""
-    if not trace.calls:
-        return ("the trace holds no guided run, so the map stays dark: safety or strength is 0, the gate is closed, or "
-                "the sampler has not run.")  # fmt: skip
-    if trace.estimated:
-        return ("only one of the two prompts was evaluated at each step, so the map is an estimate: of where one took "
-                "over from the other. With a safety or strength below 1 it is measured at every step.")  # fmt: skip
-    if trace.cells() is None and any(call.sizes is None for call in trace.calls):
-        return ("the safe prompt stood alone for the whole run, so there is nothing to compare with and the map stays "
-                "dark. Use a schedule with a context, or a safety below 1.")  # fmt: skip
-    if trace.cells() is None:
-        return "safety changed nothing in this run, so the map stays dark."
-    return ""
-
-
-NODE_CLASS_MAPPINGS = {"SafelightMap": SafelightMap}
-NODE_DISPLAY_NAME_MAPPINGS = {"SafelightMap": "Safelight Map"}

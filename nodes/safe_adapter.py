@@ -2,89 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from safelight.edits import safe_adapter
-from safelight.edits.edit_file import Edit
+from safelight.checks import strength_number
 from safelight.engine import edit_files
+from safelight.engine.adapted_model import KIND, adapted
+
 from . import inputs
+from .load_edit import LoadsEdit
 
-KIND = "adapter"
-_NETWORK = "diffusion_model."
-
-
-class Adapted:
-    """A projection's forward with the adapter's addition. It holds no weights of the model."""
-
-    def __init__(self, forward: Callable[..., Any], projection: safe_adapter.Projection, tail: int, chunk: int,
-                 strength: float) -> None:  # fmt: skip
-        self._forward, self._strength = forward, strength
-        self._stored = self._used = projection
-        self._tail, self._chunk = tail, chunk
-
-    def __call__(self, states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        projected = self._forward(states, *args, **kwargs)
-        if (self._used.own.device, self._used.own.dtype) != (states.device, states.dtype):
-            self._used = self._stored.to(states)
-        added = self._used.delta(states, self._tail, self._chunk)
-        return projected + (self._strength * added).to(projected.dtype)
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
 
 
-def adapted(model: Any, edit: Edit, name: str, strength: float) -> Any:
-    """A clone of the MODEL with the adapter on it. name: of the file, for errors."""
-    settings = edit.settings
-    tail, chunk = (settings.get(key, default) for key, default in (("tail", safe_adapter.TAIL),
-                                                                   ("chunk", safe_adapter.CHUNK)))  # fmt: skip
-    try:
-        if any(not isinstance(number, int) or number < 1 for number in (tail, chunk)):
-            raise ValueError(f"its tail is {tail!r} tokens of {chunk!r}.")
-        projections = safe_adapter.projections(edit.tensors)
-    except ValueError as error:
-        raise ValueError(f"file: {name} holds no whole Safe Adapter: {error}") from error
-    _check_fit(model, projections, name, settings)
-    patched = model.clone()
-    for layer, projection in projections.items():
-        place = f"{_NETWORK}{layer}.forward"
-        forward = patched.get_model_object(place)
-        patched.add_object_patch(place, Adapted(forward, projection, tail, chunk, strength))
-    return patched
-
-
-def _check_fit(
-    model: Any, projections: dict[str, safe_adapter.Projection], name: str, settings: dict[str, Any]
-) -> None:
-    """Raises ValueError, naming file and model, unless the file has an addition for every projection of the model."""
-    found = {
-        layer: (module.in_features, module.out_features)
-        for layer, module in model.model.diffusion_model.named_modules()
-        if layer.endswith(safe_adapter.ENDINGS) and hasattr(module, "in_features")
-    }
-    expected = {layer: projection.widths for layer, projection in projections.items()}
-    if found == expected:
-        return
-    family = type(getattr(model.model, "model_config", model.model)).__name__
-    made_for = f"{name} was made for {settings.get('model', 'another model')} ({_counted(expected)})"
-    if not found:
-        raise ValueError(f"model: {family} has no cross-attentions that read the text through key and value "
-                         f"projections (attn2.to_k, attn2.to_v); {made_for}. Choose a model of that kind.")  # fmt: skip
-    raise ValueError(f"model: {family} has {_counted(found)}; {made_for}. Choose the file that was made for this "
-                     "model, or the model that the file was made for.")  # fmt: skip
-
-
-def _counted(widths: dict[str, tuple[int, int]]) -> str:
-    texts = " and ".join(str(width) for width in sorted({inner for inner, _ in widths.values()}))
-    return f"{len(widths)} projections of texts that are {texts} wide"
-
-
-class SafelightSafeAdapter(edit_files.LoadsEdit):
+class SafelightSafeAdapter(LoadsEdit):
     KIND = KIND
     RETURN_TYPES = ("MODEL",)
     OUTPUT_TOOLTIPS = ("The model with the adapter; the one that was given stays as it is.",)
     FUNCTION = "apply"
-    CATEGORY = edit_files.CATEGORY
+    CATEGORY = inputs.EDITS
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "ForceForget", "ShieldDiff", "concept erasure", "adapter"]
     DESCRIPTION = (
         "Puts a trained Safe Adapter on a model, after ForceForget (arXiv 2606.14351): in every cross-attention the "
@@ -97,22 +33,21 @@ class SafelightSafeAdapter(edit_files.LoadsEdit):
         return {
             "required": {
                 "model": inputs.MODEL,
-                "file": (edit_files.files(KIND), {
-                    "tooltip": "A Safe Adapter in models/safelight or output/safelight, trained for this model.",
-                }),
+                "file": (
+                    edit_files.files(KIND),
+                    {
+                        "tooltip": "A Safe Adapter in models/safelight or output/safelight, trained for this model.",
+                    },
+                ),
                 "strength": inputs.strength_input(
                     edit_files.MAX_STRENGTH,
                     "How much of the adapter acts: 1 as trained, more goes beyond it. At 0 the model is the one that "
                     "was given.",
                 ),
             },
-        }  # fmt: skip
+        }
 
-    def apply(self, model: Any, file: str, strength: float = 1.0) -> tuple[Any]:
-        if inputs.read_strength(strength, edit_files.MAX_STRENGTH) == 0.0:
+    def apply(self, model: ModelPatcher, file: str, strength: float = 1.0) -> tuple[Any]:
+        if strength_number(strength, edit_files.MAX_STRENGTH) == 0.0:
             return (model,)
         return (adapted(model, edit_files.load(file, KIND), file, float(strength)),)
-
-
-NODE_CLASS_MAPPINGS = {"SafelightSafeAdapter": SafelightSafeAdapter}
-NODE_DISPLAY_NAME_MAPPINGS = {"SafelightSafeAdapter": "Safelight Safe Adapter"}

@@ -26,7 +26,7 @@ POOLED = "pooled"  # the key of the pooled output; blocks of token states are ca
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChunkStates:
     """A chunk of a text in one block of its encoder. tokens: S ids; kinds: [S]; states: [S, W]."""
 
     tokens: tuple[Hashable, ...]
@@ -47,7 +47,7 @@ class Sample:
 Example = Mapping[str, Sample]  # a text, by block
 
 
-def targets(piece: Piece, reference: Piece) -> torch.Tensor:
+def targets(piece: ChunkStates, reference: ChunkStates) -> torch.Tensor:
     """What the states of a redacted text are to become, [S, W], given those of its reference.
 
     Words that both texts begin with, and those that both end with, answer to each other one by one. All words between
@@ -75,7 +75,7 @@ def targets(piece: Piece, reference: Piece) -> torch.Tensor:
     return result
 
 
-def sample(piece: Piece, reference: Piece | None = None) -> Sample:
+def sample(piece: ChunkStates, reference: ChunkStates | None = None) -> Sample:
     """A text to keep, or one to redact where a reference is given; its words, and TAIL_SAMPLES of its tail."""
     tail = _places(piece, TAIL)
     if len(tail) > TAIL_SAMPLES:
@@ -85,7 +85,7 @@ def sample(piece: Piece, reference: Piece | None = None) -> Sample:
     return Sample(piece.states[chosen].float(), after[chosen].float(), piece.kinds[chosen], reference is not None)
 
 
-def _places(piece: Piece, kind: int) -> list[int]:
+def _places(piece: ChunkStates, kind: int) -> list[int]:
     return [i for i, each in enumerate(piece.kinds.tolist()) if each == kind]
 
 

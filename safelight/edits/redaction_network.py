@@ -27,7 +27,11 @@ from torch import nn
 from safelight.edits.redaction import HELD_OUT, POOLED, START, TAIL, WORD, Example, Sample, is_redacted, split
 
 HIDDEN, ATTENTION = 512, 64  # at most; less in narrow encoders
-BATCH, EVERY, PATIENCE = 32, 20, 10  # texts of a step; steps between looks at the held-out texts; looks without gain
+BATCH, EVERY, PATIENCE = (
+    32,
+    20,
+    10,
+)  # texts of a step; steps between evaluations; evaluations without gain
 LEARNING_RATE, DECAY = 2e-3, 1e-4
 WEIGHT = 1.0  # of redacting against keeping
 BLEND = 0.8  # the largest part of a kept word that a redacted word is blended with
@@ -101,10 +105,10 @@ class NetworkMap:
 
 
 @dataclass(frozen=True)
-class Look:
+class EvalPoint:
     """Losses after so many steps, each mean squared distances as parts of that from redacted texts to references.
 
-    train: of the batches since the last look, both terms together; keep, redact: of the held-out texts.
+    train: of the batches since the last evaluation, both terms together; keep, redact: of the held-out texts.
     """
 
     step: int
@@ -115,10 +119,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Trained:
-    """The students after the look at which the held-out texts' loss was least. best: its place in `looks`."""
+    """The students after the evaluation with the least held-out loss. best: its place in `eval_points`."""
 
     maps: dict[str, NetworkMap]
-    looks: tuple[Look, ...]
+    eval_points: tuple[EvalPoint, ...]
     best: int
 
 
@@ -159,15 +163,21 @@ def train(
         return _train(texts, others, steps, weight, blend, progress)
 
 
-def _train(texts: dict[str, _Texts], others: dict[str, _Texts], steps: int, weight: float, blend: float,
-           progress: Callable[[int], Any]) -> Trained:  # fmt: skip
+def _train(
+    texts: dict[str, _Texts],
+    others: dict[str, _Texts],
+    steps: int,
+    weight: float,
+    blend: float,
+    progress: Callable[[int], Any],
+) -> Trained:
     students = {key: _student(each) for key, each in texts.items()}
     units = {key: _unit(each) for key, each in texts.items()}
     parameters = [p for student in students.values() for p in student.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=DECAY)
     groups = [next(iter(texts.values())).redacted == kind for kind in (True, False)]
     groups = [group.nonzero().flatten() for group in groups]
-    looks = [Look(0, 0.0, *_losses(students, others, units))]
+    eval_points = [EvalPoint(0, 0.0, *_losses(students, others, units))]
     best, kept = 0, copy.deepcopy(students)
     running = 0.0
     for step in range(1, steps + 1):
@@ -188,17 +198,17 @@ def _train(texts: dict[str, _Texts], others: dict[str, _Texts], steps: int, weig
         optimizer.step()
         running += float(loss.detach())
         if step % EVERY == 0 or step == steps:
-            since = step - looks[-1].step
-            looks.append(Look(step, running / since, *_losses(students, others, units)))
+            since = step - eval_points[-1].step
+            eval_points.append(EvalPoint(step, running / since, *_losses(students, others, units)))
             running = 0.0
-            if _score(looks[-1], weight) < _score(looks[best], weight):
-                best, kept = len(looks) - 1, copy.deepcopy(students)
-            elif len(looks) - 1 - best >= PATIENCE:
+            if _score(eval_points[-1], weight) < _score(eval_points[best], weight):
+                best, kept = len(eval_points) - 1, copy.deepcopy(students)
+            elif len(eval_points) - 1 - best >= PATIENCE:
                 break
-    return Trained({key: NetworkMap(student.eval()) for key, student in kept.items()}, tuple(looks), best)
+    return Trained({key: NetworkMap(student.eval()) for key, student in kept.items()}, tuple(eval_points), best)
 
 
-def _score(look: Look, weight: float) -> float:
+def _score(look: EvalPoint, weight: float) -> float:
     return look.keep + weight * look.redact
 
 

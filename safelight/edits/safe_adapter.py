@@ -84,7 +84,10 @@ def projections(parameters: Mapping[str, torch.Tensor]) -> dict[str, Projection]
             raise ValueError(f"{layer or name}: no Safe Adapter has {', '.join(sorted(parts))} there.")
         one = Projection(**parts)
         fits = all(part.ndim == 2 for part in parts.values()) and (
-            one.down.shape[1], one.up.shape[0], one.up.shape[1]) == (*one.widths, one.down.shape[0])  # fmt: skip
+            one.down.shape[1],
+            one.up.shape[0],
+            one.up.shape[1],
+        ) == (*one.widths, one.down.shape[0])
         if not fits:
             shapes = ", ".join(f"{part} {list(parts[part].shape)}" for part in _PARTS)
             raise ValueError(f"{layer}: its parts do not fit together ({shapes}).")

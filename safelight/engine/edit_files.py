@@ -1,4 +1,4 @@
-"""The folders of edits, the files in them, and the nodes that save and load them."""
+"""The folders of edits, and the files in them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,22 @@ from typing import Any
 from safelight.edits import edit_file
 from safelight.edits.edit_file import Edit
 from safelight.engine.host import folder_paths
-from nodes.inputs import SEARCH_ALIASES
 
 FOLDER = "safelight"  # models/safelight, and where saving puts them: output/safelight
-SHIPPED = Path(__file__).resolve().parents[1] / "demo" / "weights"  # the demo model's adapter lies beside its weights
-CATEGORY = "Safelight/edits"
+SHIPPED = Path(__file__).resolve().parents[2] / "demo" / "weights"  # the demo model's adapter lies beside its weights
 EDIT_TYPE = "SAFELIGHT_EDIT"
 MAX_STRENGTH = 2.0  # of every edit that has a strength
-EDIT_TOOLTIP = "The edit with its settings, for Safelight Save Edit."
 
 
 def files(kind: str) -> list[str]:
     """The names of all files of this kind in the folders, for a choice. Other files are passed over."""
     _register()
-    found = []
+    names = []
     for name in folder_paths.get_filename_list(FOLDER):
         path = folder_paths.get_full_path(FOLDER, name) if name.endswith(".safetensors") else None
         if path is not None and edit_file.kind_of(path) == kind:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def load(name: str, kind: str) -> Edit:
@@ -56,62 +53,21 @@ def _register() -> None:
         folder_paths.add_model_folder_path(FOLDER, path)
 
 
-class LoadsEdit:
-    """A node whose input `file` names an edit of its KIND: wrong files are told before the run, new ones loaded."""
-
-    KIND: str
-
-    @classmethod
-    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
-        try:
-            load(file, cls.KIND)
-        except (ValueError, OSError) as error:
-            return str(error)
-        return True
-
-    @classmethod
-    def IS_CHANGED(cls, file: str, **_: Any) -> str:
-        found = os.stat(_path(file))
-        return f"{found.st_mtime_ns} {found.st_size}"
+def file_state(name: str) -> str:
+    """Changes when the file of this name does."""
+    state = os.stat(_path(name))
+    return f"{state.st_mtime_ns} {state.st_size}"
 
 
-class SafelightSaveEdit:
-    RETURN_TYPES = ("STRING",)
-    RETURN_NAMES = ("file",)
-    OUTPUT_TOOLTIPS = ("The file's name, as the nodes that load edits list it.",)
-    OUTPUT_NODE = True
-    FUNCTION = "save"
-    CATEGORY = CATEGORY
-    SEARCH_ALIASES = [*SEARCH_ALIASES, "save erase", "save redaction", "save concept vector"]
-    DESCRIPTION = (
-        "Saves an edit as a small safetensors file with its settings, in output/safelight. The nodes that load edits "
-        "list it there, and in models/safelight."
-    )
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "edit": (EDIT_TYPE, {"tooltip": "From the node that made the edit."}),
-                "filename_prefix": ("STRING", {
-                    "default": "edit",
-                    "tooltip": "How the file's name begins; a counter follows. A folder may stand before it.",
-                }),
-            },
-        }  # fmt: skip
-
-    def save(self, edit: Edit, filename_prefix: str = "edit") -> dict[str, Any]:
-        if not isinstance(edit, Edit):
-            raise ValueError(f"edit: it is no edit ({type(edit).__name__}); connect the node that makes one.")
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, _saved())
-        _register()
-        while folder_paths.get_full_path(FOLDER, os.path.join(subfolder, f"{name}_{counter:05}_.safetensors")):
-            counter += 1  # a file of this name may have been moved to another of the folders
-        file = f"{name}_{counter:05}_.safetensors"
-        edit_file.write(os.path.join(folder, file), edit.kind, edit.tensors, edit.settings)
-        shown = {"filename": file, "subfolder": os.path.join(FOLDER, subfolder), "type": "output"}
-        return {"ui": {"safelight_files": [shown]}, "result": (os.path.join(subfolder, file),)}
-
-
-NODE_CLASS_MAPPINGS = {"SafelightSaveEdit": SafelightSaveEdit}
-NODE_DISPLAY_NAME_MAPPINGS = {"SafelightSaveEdit": "Safelight Save Edit"}
+def save(edit: Any, filename_prefix: str) -> tuple[str, dict[str, str]]:
+    """Writes the edit in the output folder: its name, as the loading nodes list it, and its place for the page."""
+    if not isinstance(edit, Edit):
+        raise ValueError(f"edit: expected an edit, got {type(edit).__name__}. Connect the node that makes one.")
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, _saved())
+    _register()
+    while folder_paths.get_full_path(FOLDER, os.path.join(subfolder, f"{name}_{counter:05}_.safetensors")):
+        counter += 1  # a file of this name may have been moved to another of the folders
+    file = f"{name}_{counter:05}_.safetensors"
+    edit_file.write(os.path.join(folder, file), edit.kind, edit.tensors, edit.settings)
+    place = {"filename": file, "subfolder": os.path.join(FOLDER, subfolder), "type": "output"}
+    return os.path.join(subfolder, file), place

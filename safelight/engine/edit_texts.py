@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from safelight.text.encoding import Encoding
 from safelight.edits.uce import gram
 from safelight.engine.encoder import encode_neutral
+from safelight.text.encoding import Encoding
 
 TOKENS = ("last", "all")
 # A state is the same in two texts where it differs by less than this share (in causal encoders texts that begin alike

@@ -11,136 +11,34 @@ import comfy.model_management
 import comfy.utils
 import torch
 
+from safelight.checks import strength_number
 from safelight.edits import rece, uce
-from safelight.text.concepts import DEFAULT_CONCEPTS, split_concepts
 from safelight.edits.edit_file import Edit
 from safelight.edits.uce import StateMap
 from safelight.engine import edit_files, edit_targets, host
+from safelight.engine.concept_spaces import anchor_phrases
 from safelight.engine.edit_targets import READERS, Targets, targets_of
 from safelight.engine.edit_texts import TOKENS, Texts, read_texts
-from safelight.engine.encoder import anchor_phrases
-from nodes.inputs import SEARCH_ALIASES, check_clip, read_strength, strength_input
+from safelight.engine.encoder import check_clip
+from safelight.text.concepts import split_concepts
 
 log = logging.getLogger("safelight")
 
 KIND = "erase"
 RIDGE = 0.01  # of the derived states, as a share of the mean diagonal of the sum of W^T W
-STRENGTH = strength_input(
-    edit_files.MAX_STRENGTH,
-    "How much of the edit acts: 1 is the published method. At 0 the model is the one that came in.",
-)
-ALIASES = [*SEARCH_ALIASES, "erase", "unlearn", "UCE", "RECE", "concept erasure", "concept editing"]
-
-
-class SafelightErase:
-    RETURN_TYPES = ("MODEL", edit_files.EDIT_TYPE)
-    RETURN_NAMES = ("MODEL", "edit")
-    OUTPUT_TOOLTIPS = (
-        "The model without the concepts. The one that came in, and its other branches, stay as they are.",
-        edit_files.EDIT_TOOLTIP,
-    )
-    FUNCTION = "erase"
-    CATEGORY = edit_files.CATEGORY
-    SEARCH_ALIASES = ALIASES
-    DESCRIPTION = (
-        "Erases concepts from a model in seconds, without training: the weights that read the text are solved anew, so "
-        "that the concepts' words read as something else (Unified Concept Editing, and RECE's rounds on top). A "
-        "neighbour of Safelight, to compare with: unlike Safelight it changes harmless pictures too."
-    )
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "model": ("MODEL", {"tooltip": "The model to erase from, with its LoRAs, if any, already applied."}),
-                "clip": ("CLIP", {"tooltip": "The model's own text encoder."}),
-                "erase": ("STRING", {
-                    "default": DEFAULT_CONCEPTS, "multiline": True,
-                    "tooltip": "What to erase, separated by commas or one a line.",
-                }),
-            },
-            "optional": {
-                "instead": ("STRING", {
-                    "default": "", "multiline": True,
-                    "tooltip": "What the concepts read as from now on. Empty: as no text at all.",
-                }),
-                "preserve": ("STRING", {
-                    "default": "", "multiline": True,
-                    "tooltip": "Texts that must read as before, one a line. Empty: Safelight's own harmless phrases.",
-                }),
-                "tokens": (list(TOKENS), {
-                    "default": TOKENS[0],
-                    "tooltip": "last: each concept's last word, as UCE does. all: all tokens of its text, as RECE "
-                               "does: erases more, and harms more.",
-                }),
-                "epochs": ("INT", {
-                    "default": 0, "min": 0, "max": 10,
-                    "tooltip": "RECE's rounds: how often to erase what could still call the concepts up. 0 is UCE "
-                               "alone.",
-                }),
-                "strength": STRENGTH,
-                "preserve_weight": ("FLOAT", {
-                    "default": 1.0, "min": 0.0, "max": 100.0, "step": 0.01, "advanced": True,
-                    "tooltip": "How much all that is preserved weighs beside all that is erased.",
-                }),
-                "lamb": ("FLOAT", {
-                    "default": 0.001, "min": 0.00001, "max": 10.0, "step": 0.00001, "round": 0.00001, "advanced": True,
-                    "tooltip": "How firmly everything else is held where it is, beside the size of the erased words' "
-                               "states. More erases less.",
-                }),
-            },
-        }  # fmt: skip
-
-    def erase(
-        self,
-        model: Any,
-        clip: Any,
-        erase: str = DEFAULT_CONCEPTS,
-        instead: str = "",
-        preserve: str = "",
-        tokens: str = TOKENS[0],
-        epochs: int = 0,
-        strength: float = 1.0,
-        preserve_weight: float = 1.0,
-        lamb: float = 0.001,
-    ) -> tuple[Any, Edit]:
-        read_strength(strength, edit_files.MAX_STRENGTH)
-        edit = make_edit(model, clip, erase, instead, preserve, tokens, epochs, preserve_weight, lamb)
-        return apply_edit(model, edit, strength), edit
-
-
-class SafelightLoadErase(edit_files.LoadsEdit):
-    KIND = KIND
-    RETURN_TYPES = ("MODEL",)
-    OUTPUT_TOOLTIPS = ("The model without what the file erases.",)
-    FUNCTION = "load"
-    CATEGORY = edit_files.CATEGORY
-    SEARCH_ALIASES = [*ALIASES, "load erase"]
-    DESCRIPTION = (
-        "Applies an edit that Safelight Erase made and Safelight Save Edit saved. It fits every model of the same "
-        "family that was made for the same text encoder."
-    )
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "model": ("MODEL", {"tooltip": "The model to erase from, with its LoRAs, if any, already applied."}),
-                "file": (edit_files.files(KIND), {"tooltip": "From output/safelight or models/safelight."}),
-                "strength": STRENGTH,
-            },
-        }
-
-    def load(self, model: Any, file: str, strength: float = 1.0) -> tuple[Any]:
-        if read_strength(strength, edit_files.MAX_STRENGTH) == 0.0:
-            return (model,)
-        return (apply_edit(model, edit_files.load(file, KIND), strength, f"file: {file}"),)
 
 
 def make_edit(
-    model: Any, clip: Any, erase: str, instead: str, preserve: str, tokens: str, epochs: int, preserve_weight: float,
+    model: Any,
+    clip: Any,
+    erase: str,
+    instead: str,
+    preserve: str,
+    tokens: str,
+    epochs: int,
+    preserve_weight: float,
     lamb: float,
-) -> Edit:  # fmt: skip
+) -> Edit:
     """The edit as a file holds it; the model is read, not changed. Raises ValueError, naming the input."""
     check_clip(clip)
     concepts = split_concepts(erase)
@@ -168,9 +66,16 @@ def make_edit(
     for reader, found in texts.items():
         maps[reader] = _solve(model, found, fitting[reader], epochs, preserve_weight, lamb, told).compact()
     settings = {
-        "method": "RECE" if epochs else "UCE", "family": targets.family, "erase": concepts, "instead": instead,
-        "preserve": preserve, "tokens": tokens, "epochs": epochs, "preserve_weight": preserve_weight, "lamb": lamb,
-    }  # fmt: skip
+        "method": "RECE" if epochs else "UCE",
+        "family": targets.family,
+        "erase": concepts,
+        "instead": instead,
+        "preserve": preserve,
+        "tokens": tokens,
+        "epochs": epochs,
+        "preserve_weight": preserve_weight,
+        "lamb": lamb,
+    }
     log.info("Safelight: %d concepts erased in %.1f s.", len(concepts), time.perf_counter() - started)
     return Edit(KIND, _tensors(maps), settings)
 
@@ -200,7 +105,7 @@ def _solve(
 
 def apply_edit(model: Any, edit: Edit, strength: float, name: str = "edit: it") -> Any:
     """A clone of the model with the edit; the very model at strength 0. name: how errors speak of the edit."""
-    if read_strength(strength, edit_files.MAX_STRENGTH) == 0.0:
+    if strength_number(strength, edit_files.MAX_STRENGTH) == 0.0:
         return model
     targets, maps = targets_of(model), _maps(edit.tensors, name)
     family, wide = edit.settings.get("family"), {reader: found.width for reader, found in maps.items()}
@@ -245,10 +150,3 @@ def _maps(tensors: dict[str, torch.Tensor], name: str) -> dict[str, StateMap]:
     if sum(1 if found.down is None else 2 for found in maps.values()) != len(tensors) or "text" not in maps:
         raise ValueError(f"{name} holds no erasing edit ({', '.join(sorted(tensors)) or 'nothing'}).")
     return maps
-
-
-NODE_CLASS_MAPPINGS = {"SafelightErase": SafelightErase, "SafelightLoadErase": SafelightLoadErase}
-NODE_DISPLAY_NAME_MAPPINGS = {
-    "SafelightErase": "Safelight Erase",
-    "SafelightLoadErase": "Safelight Load Erase",
-}

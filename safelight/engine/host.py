@@ -48,8 +48,8 @@ HAS_WRAPPERS = patcher_extension is not None and hasattr(patcher_extension, "Wra
 _DOWNSCALE_KEYS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 
-def asked_levels(sampler: Any, sigmas: Sequence[float]) -> list[float]:
-    """The noise levels of the run `sigmas` at which a sampler calls the model when a step begins, in order.
+def step_call_sigmas(sampler: Any, sigmas: Sequence[float]) -> list[float]:
+    """The sigmas of the run `sigmas` at which a step begins, one model call each, in order.
 
     dpm_adaptive and dpm_fast go to the last level above 0 in steps of their own, and stop there. Those of dpm_fast are
     known: even in log sigma, with up to three calls each (DPM-Solver-fast, arXiv 2206.00927, section 3.4).

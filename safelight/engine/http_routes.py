@@ -16,10 +16,10 @@ import comfy.model_sampling
 import comfy.samplers
 import torch
 
+from safelight.engine import host
+from safelight.engine.ksampler import cut_short, stock_sampler, whole_run
 from safelight.guidance.progress import noise_level_progress, step_progress
 from safelight.guidance.schedule import AXES
-from safelight.engine import host
-from nodes.ksampler import cut_short, stock_sampler, whole_run
 
 NOISE_LEVEL, STEPS = AXES
 ROUTE = "/safelight/steps"
@@ -36,12 +36,19 @@ def stand_in_model() -> Any:
 
 
 @lru_cache(maxsize=64)
-def steps_of(steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0, start_at_step: int = 0,
-             end_at_step: int = 10000, return_with_leftover_noise: str = "disable") -> dict[str, Any]:  # fmt: skip
+def steps_of(
+    steps: int,
+    sampler_name: str,
+    scheduler: str,
+    denoise: float = 1.0,
+    start_at_step: int = 0,
+    end_at_step: int = 10000,
+    return_with_leftover_noise: str = "disable",
+) -> dict[str, Any]:
     """The steps of a run with these inputs of SafelightKSampler or SafelightKSamplerAdvanced.
 
     Returns {"progress": {axis: [progress in [0, 1] at the start of each step of the whole run]},
-    "guarded": {axis: [what safelight.progress.guard counts in place of them]},
+    "guarded": {axis: [what safelight.guidance.progress.clamp_start counts in place of them]},
     "from", "to": the steps that this run does, the second not included}.
     Raises ValueError for inputs that the nodes would not take.
     """
@@ -71,7 +78,7 @@ def steps_of(steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0
 
     return {
         "progress": progress(levels[:-1]),
-        "guarded": progress(host.asked_levels(sampler, levels)),
+        "guarded": progress(host.step_call_sigmas(sampler, levels)),
         "from": min(max(first, start_at_step), len(levels) - 1),
         "to": min(end_at_step, len(levels) - 1),
     }
@@ -82,10 +89,14 @@ def answer(query: Mapping[str, str]) -> dict[str, Any]:
     if "steps" not in query or "scheduler" not in query:
         raise ValueError("steps, scheduler: both are needed.")
     return steps_of(
-        int(query["steps"]), query.get("sampler_name", "euler"), query["scheduler"], float(query.get("denoise", 1.0)),
-        int(query.get("start_at_step", 0)), int(query.get("end_at_step", 10000)),
+        int(query["steps"]),
+        query.get("sampler_name", "euler"),
+        query["scheduler"],
+        float(query.get("denoise", 1.0)),
+        int(query.get("start_at_step", 0)),
+        int(query.get("end_at_step", 10000)),
         query.get("return_with_leftover_noise", "disable"),
-    )  # fmt: skip
+    )
 
 
 def serve() -> None:

@@ -1,8 +1,8 @@
-"""SafelightRedact and SafelightLoadRedaction: a CLIP that gives redacted texts the conditioning of a reference."""
+"""Redaction: a text encoder is taught to give certain texts the conditioning of a reference."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management
@@ -10,14 +10,13 @@ import comfy.utils
 import numpy as np
 import torch
 
-from safelight.text.anchors import BENIGN
 from safelight.edits.edit_file import Edit
-from safelight.edits.redaction import Example, LinearMap, Piece, fit, held_out_fit, sample
+from safelight.edits.redaction import ChunkStates, Example, LinearMap, fit, held_out_fit, sample
 from safelight.edits.redaction_network import NetworkMap, Trained, train
 from safelight.engine import edit_files
-from nodes.inputs import SEARCH_ALIASES, check_clip, read_strength, strength_input
+from safelight.engine.redacted_clip import EncoderLayout, Map, chunks_of
+from safelight.text.anchors import BENIGN
 from safelight.views.learning_curve import bars, curve
-from safelight.engine.redacted_clip import Form, Map, pieces_of, redacted
 
 KIND = "redaction"
 RIDGE, NETWORK = "ridge", "network"
@@ -27,135 +26,57 @@ _SENTENCES = ("{thing} and {other}", "{other} and {thing}", "{thing} with {other
 _KEPT, _KEPT_PAIRS, _REDACTED = 128, 48, 96  # texts at most, pairs of kept texts, redacted texts of all lines together
 _FEWEST, _MOST = 9, 24  # sentences with each redacted line
 
-CLIP = ("CLIP", {"tooltip": "The text encoder to redact. Other branches that use it stay as they are."})
-STRENGTH = strength_input(
-    edit_files.MAX_STRENGTH,
-    "How far redacted texts go to their reference: 1 all the way, more pushes beyond. 0 is the CLIP as it was.",
-)
+
+def make_redaction(
+    clip: Any, redact: str, reference: str, keep: str, form: str, steps: int, seed: int
+) -> tuple[EncoderLayout, dict[str, Map], Edit, torch.Tensor]:
+    """The encoder's layout, a map for each of its blocks, the edit that saves them, and a picture of the fit.
+
+    Raises ValueError, naming the input.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form: unknown form {form!r}. Choose one of {', '.join(FORMS)}.")
+    pairs, kept = _texts(clip, redact, reference, keep, seed)
+    rounds = 2 * len(pairs) + len(kept)
+    bar = comfy.utils.ProgressBar(rounds + (steps if form == NETWORK else 1))
+    layout, examples = _examples(clip, pairs, kept, lambda: _advance(bar))
+    maps: dict[str, Map]
+    if form == RIDGE:
+        kept_fit, redacted_fit = held_out_fit(examples)
+        picture, maps, training = bars(kept_fit, redacted_fit), {**fit(examples)}, {}
+    else:
+        trained = train(examples, steps, seed, progress=lambda step: _advance(bar))
+        picture, maps, training = curve(trained), {**trained.maps}, _record(trained)
+    bar.update_absolute(bar.total)
+    settings = {
+        "form": form,
+        "encoder": layout.record(),
+        "redact": redact,
+        "reference": reference,
+        "keep": keep,
+        "seed": seed,
+        **training,
+    }
+    tensors = {f"{key}/{name}": tensor for key, each in maps.items() for name, tensor in each.tensors().items()}
+    return layout, maps, Edit(KIND, tensors, settings), picture
 
 
-class SafelightRedact:
-    RETURN_TYPES = ("CLIP", edit_files.EDIT_TYPE, "IMAGE")
-    RETURN_NAMES = ("CLIP", "edit", "fit")
-    OUTPUT_TOOLTIPS = (
-        "The text encoder, redacted: for CLIP Text Encode and every other node that takes a CLIP.",
-        edit_files.EDIT_TOOLTIP,
-        "How well texts that took no part in the fit are redacted and kept; for network the learning curve.",
-    )
-    FUNCTION = "redact"
-    CATEGORY = edit_files.CATEGORY
-    SEARCH_ALIASES = [*SEARCH_ALIASES, "redaction", "distil", "erase concept", "unlearn"]
-    DESCRIPTION = (
-        "Teaches the text encoder to read certain things as something else, and every other text as before. The model "
-        "that draws stays as it is. After \"Data Redaction from Conditional Generative Models\"; how tokens answer to "
-        "each other, the loss and the student are our choices."
-    )  # fmt: skip
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "clip": CLIP,
-                "redact": ("STRING", {
-                    "default": "a weapon", "multiline": True,
-                    "tooltip": "What is to be read as something else: a thing or a whole prompt, one a line.",
-                }),
-                "reference": ("STRING", {
-                    "default": "a flower", "multiline": True,
-                    "tooltip": "What to read instead: one line for all, or as many lines as redact has. An empty line: "
-                               "the prompt without the thing.",
-                }),
-            },
-            "optional": {
-                "keep": ("STRING", {
-                    "default": "", "multiline": True,
-                    "tooltip": "Texts that must stay as they are, one a line, ten or more. Empty: everyday phrases "
-                               "that come with Safelight.",
-                }),
-                "form": (list(FORMS), {
-                    "default": NETWORK,
-                    "tooltip": "ridge: a linear map, solved in seconds. network: a small network, trained in a minute "
-                               "or so.",
-                }),
-                "strength": STRENGTH,
-                "steps": ("INT", {
-                    "default": 300, "min": 20, "max": 20000, "step": 20,
-                    "tooltip": "For network: training steps at most. It stops sooner where held-out texts gain "
-                               "nothing.",
-                }),
-                "seed": ("INT", {
-                    "default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "control_after_generate": False,
-                    "tooltip": "Which sentences the things stand in, and for network its start and its order of texts.",
-                }),
-            },
-        }  # fmt: skip
-
-    def redact(self, clip: Any, redact: str, reference: str, keep: str = "", form: str = NETWORK,
-               strength: float = 1.0, steps: int = 300, seed: int = 0) -> tuple[Any, Edit, torch.Tensor]:  # fmt: skip
-        check_clip(clip)
-        read_strength(strength, edit_files.MAX_STRENGTH)
-        if form not in FORMS:
-            raise ValueError(f"form: {form!r} is unknown; choose one of {', '.join(FORMS)}.")
-        pairs, kept = _texts(clip, redact, reference, keep, seed)
-        rounds = 2 * len(pairs) + len(kept)
-        bar = comfy.utils.ProgressBar(rounds + (steps if form == NETWORK else 1))
-        encoder, examples = _examples(clip, pairs, kept, lambda: _advance(bar))
-        if form == RIDGE:
-            kept_fit, redacted_fit = held_out_fit(examples)
-            picture = bars(kept_fit, redacted_fit)
-            maps: Mapping[str, Map] = fit(examples)
-            told: dict[str, Any] = {}
-        else:
-            trained = train(examples, steps, seed, progress=lambda step: _advance(bar))
-            picture, maps, told = curve(trained), trained.maps, _record(trained)
-        bar.update_absolute(bar.total)
-        settings = {"form": form, "encoder": encoder.record(), "redact": redact, "reference": reference, "keep": keep,
-                    "seed": seed, **told}  # fmt: skip
-        tensors = {f"{key}/{name}": tensor for key, each in maps.items() for name, tensor in each.tensors().items()}
-        return redacted(clip, encoder, maps, strength), Edit(KIND, tensors, settings), picture
+def load_redaction(clip: Any, file: str) -> tuple[EncoderLayout, dict[str, Map]]:
+    """The redaction in a file, for this CLIP. Raises ValueError, naming the file, where it is another encoder's."""
+    layout, maps = maps_of(edit_files.load(file, KIND), file)
+    clip_layout, _ = chunks_of(clip, "")
+    if clip_layout != layout:
+        raise ValueError(
+            f"file: expected a redaction of this clip's kind of text encoder ({clip_layout}), got one of another in "
+            f"{file} ({layout}). Link the clip that it was made on, or make it again."
+        )
+    return layout, maps
 
 
-class SafelightLoadRedaction(edit_files.LoadsEdit):
-    KIND = KIND
-    RETURN_TYPES = ("CLIP",)
-    OUTPUT_TOOLTIPS = ("The text encoder, redacted.",)
-    FUNCTION = "load"
-    CATEGORY = edit_files.CATEGORY
-    SEARCH_ALIASES = [*SEARCH_ALIASES, "redaction", "erase concept", "unlearn"]
-    DESCRIPTION = (
-        "Applies a redaction from a file to a text encoder of the kind that it was made on. Several in a row work one "
-        "after the other."
-    )
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "clip": CLIP,
-                "file": (edit_files.files(KIND), {
-                    "tooltip": "A redaction in models/safelight or output/safelight, from Safelight Save Edit.",
-                }),
-            },
-            "optional": {"strength": STRENGTH},
-        }  # fmt: skip
-
-    def load(self, clip: Any, file: str, strength: float = 1.0) -> tuple[Any]:
-        check_clip(clip)
-        if read_strength(strength, edit_files.MAX_STRENGTH) == 0.0:
-            return (clip,)
-        edit = edit_files.load(file, KIND)
-        form, maps = maps_of(edit, file)
-        found, _ = pieces_of(clip, "")
-        if found != form:
-            raise ValueError(f"file: {file} is a redaction of another kind of text encoder ({form}) than this clip "
-                             f"({found}); link the clip that it was made on, or make it again.")  # fmt: skip
-        return (redacted(clip, form, maps, strength),)
-
-
-def maps_of(edit: Edit, name: str) -> tuple[Form, dict[str, Map]]:
+def maps_of(edit: Edit, name: str) -> tuple[EncoderLayout, dict[str, Map]]:
     """The text encoder's form and every block's map. Raises ValueError, naming the file, where they can't be read."""
     try:
-        form = Form.of_record(edit.settings["encoder"])
+        form = EncoderLayout.of_record(edit.settings["encoder"])
         parts: dict[str, dict[str, torch.Tensor]] = {}
         for key, tensor in edit.tensors.items():
             block, _, inner = key.partition("/")
@@ -184,8 +105,10 @@ def _texts(clip: Any, redact: str, reference: str, keep: str, seed: int) -> tupl
     if not any(things):
         raise ValueError("redact: it is empty; write what is to be read as something else, one thing or prompt a line.")
     if len(instead) not in (1, len(things)):
-        raise ValueError(f"reference: it has {len(instead)} lines, and redact {len(things)}; write one line for all, "
-                         "or one for each.")  # fmt: skip
+        raise ValueError(
+            f"reference: it has {len(instead)} lines, and redact {len(things)}; write one line for all, "
+            "or one for each."
+        )
     instead = instead * (len(things) if len(instead) == 1 else 1)
     lines = [(thing, other) for thing, other in zip(things, instead, strict=True) if thing]
     if any(thing == other for thing, other in lines):
@@ -202,26 +125,29 @@ def _texts(clip: Any, redact: str, reference: str, keep: str, seed: int) -> tupl
         for i in range(each):
             beside = kept[rng.integers(len(kept))]
             form = _SENTENCES[i % len(_SENTENCES)]
-            pairs.append((form.format(thing=thing, other=beside),
-                          form.format(thing=other, other=beside) if other else beside))  # fmt: skip
+            pairs.append(
+                (form.format(thing=thing, other=beside), form.format(thing=other, other=beside) if other else beside)
+            )
     both = [f"{kept[a]} and {kept[b]}" for a, b in rng.integers(len(kept), size=(_KEPT_PAIRS, 2)) if a != b]
     chosen = rng.permutation(len(kept))[:_KEPT]
     return pairs, list(dict.fromkeys([*(kept[i] for i in chosen), *both]))
 
 
-def _examples(clip: Any, pairs: Sequence[tuple[str, str]], kept: Sequence[str],
-              advance: Any) -> tuple[Form, list[Example]]:  # fmt: skip
+def _examples(
+    clip: Any, pairs: Sequence[tuple[str, str]], kept: Sequence[str], advance: Any
+) -> tuple[EncoderLayout, list[Example]]:
     """The text encoder's form, and what its states of the texts are and should become."""
-    form: Form | None = None
+    form: EncoderLayout | None = None
 
-    def read(text: str) -> dict[str, Piece]:
+    def read(text: str) -> dict[str, ChunkStates]:
         nonlocal form
         advance()
-        own, pieces = pieces_of(clip, text)
+        own, pieces = chunks_of(clip, text)
         form = form or own
         if own != form:
-            raise ValueError(f"clip: this text encoder gives texts of several forms ({form}; {own}), so they can't be "
-                             "redacted.")  # fmt: skip
+            raise ValueError(
+                f"clip: this text encoder gives texts of several forms ({form}; {own}), so they can't be redacted."
+            )
         return pieces
 
     examples: list[Example] = []
@@ -240,13 +166,10 @@ def _advance(bar: Any) -> None:
 
 
 def _record(trained: Trained) -> dict[str, Any]:
-    best = trained.looks[trained.best]
-    return {"steps": trained.looks[-1].step, "best_step": best.step, "held_out_keep": round(best.keep, 6),
-            "held_out_redact": round(best.redact, 6)}  # fmt: skip
-
-
-NODE_CLASS_MAPPINGS = {"SafelightRedact": SafelightRedact, "SafelightLoadRedaction": SafelightLoadRedaction}
-NODE_DISPLAY_NAME_MAPPINGS = {
-    "SafelightRedact": "Safelight Redact",
-    "SafelightLoadRedaction": "Safelight Load Redaction",
-}
+    best = trained.eval_points[trained.best]
+    return {
+        "steps": trained.eval_points[-1].step,
+        "best_step": best.step,
+        "held_out_keep": round(best.keep, 6),
+        "held_out_redact": round(best.redact, 6),
+    }

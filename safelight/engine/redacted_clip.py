@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 import torch
 
+from safelight.edits.redaction import POOLED, START, TAIL, WORD, ChunkStates
+from safelight.engine.encoder import encode_tokens
+from safelight.engine.token_layout import encoder_named, layout_of, read_tokens, unweighted
 from safelight.text.encoding import Part
-from safelight.edits.redaction import POOLED, START, TAIL, WORD, Piece
-from safelight.engine.encoder import encode_tokens, encoder_named, layout_of, read_tokens, unweighted
 
 ENCODE = "encode_token_weights"
 
@@ -27,7 +28,7 @@ class Map(Protocol):
 
 
 @dataclass(frozen=True)
-class Form:
+class EncoderLayout:
     """What kind of text encoder it is. blocks: the widths that lie side by side, for every part of the token states."""
 
     encoders: tuple[str, ...]
@@ -48,7 +49,7 @@ class Form:
         return {"encoders": list(self.encoders), "blocks": [list(part) for part in self.blocks], "pooled": self.pooled}
 
     @classmethod
-    def of_record(cls, known: Any) -> Form:
+    def of_record(cls, known: Any) -> EncoderLayout:
         """Raises TypeError, KeyError or ValueError for anything but a record."""
         blocks = tuple(tuple(int(width) for width in part) for part in known["blocks"])
         return cls(tuple(str(name) for name in known["encoders"]), blocks, int(known["pooled"]))
@@ -64,10 +65,10 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Reading:
+class TokenLayout:
     """Where which chunks of a text lie in the token states [B, T, W]."""
 
-    form: Form
+    form: EncoderLayout
     parts: tuple[Part, ...]
     chunks: tuple[tuple[tuple[Chunk, ...], ...], ...]  # by part, by block
 
@@ -78,17 +79,17 @@ class Reading:
                 for chunk in chunks:
                     yield f"{p}.{b}", chunk, slice(start, stop)
 
-    def pieces(self, states: torch.Tensor, pooled: torch.Tensor | None) -> dict[str, Piece]:
+    def pieces(self, states: torch.Tensor, pooled: torch.Tensor | None) -> dict[str, ChunkStates]:
         """The first chunk of every block, and the pooled output as a text of one word."""
-        found: dict[str, Piece] = {}
+        found: dict[str, ChunkStates] = {}
         for key, chunk, columns in self.blocks():
-            found.setdefault(key, Piece(chunk.tokens, chunk.kinds, states[0, chunk.rows, columns].float().cpu()))
+            found.setdefault(key, ChunkStates(chunk.tokens, chunk.kinds, states[0, chunk.rows, columns].float().cpu()))
         if pooled is not None:
-            found[POOLED] = Piece(("",), torch.tensor([WORD]), pooled[:1].float().cpu())
+            found[POOLED] = ChunkStates(("",), torch.tensor([WORD]), pooled[:1].float().cpu())
         return found
 
 
-def read(model: Any, tokens: Any, states: torch.Tensor, pooled: torch.Tensor | None) -> Reading:
+def read(model: Any, tokens: Any, states: torch.Tensor, pooled: torch.Tensor | None) -> TokenLayout:
     """model: the text encoder; tokens: as the host gives them to it; states [B, T, W] and pooled [B, D]: its answer.
 
     Raises ValueError where the states are no plain list of token states.
@@ -109,8 +110,8 @@ def read(model: Any, tokens: Any, states: torch.Tensor, pooled: torch.Tensor | N
         parts = [Part(0, length, ((0, width),))]
         chunks = [((Chunk(slice(0, length), tuple(range(length)), torch.full((length,), WORD)),),)]
     widths = tuple(tuple(stop - start for start, stop in part.blocks) for part in parts)
-    form = Form(tuple(sorted(tokens)), widths, 0 if pooled is None else pooled.shape[-1])
-    return Reading(form, tuple(parts), tuple(chunks))
+    form = EncoderLayout(tuple(sorted(tokens)), widths, 0 if pooled is None else pooled.shape[-1])
+    return TokenLayout(form, tuple(parts), tuple(chunks))
 
 
 def _special_tokens(clip: Any, name: str) -> dict[int, int]:
@@ -133,22 +134,24 @@ def _chunks(chunks: list[Any], special: dict[int, int], skip: int, part: Part) -
     return tuple(found)
 
 
-def pieces_of(clip: Any, text: str) -> tuple[Form, dict[str, Piece]]:
+def chunks_of(clip: Any, text: str) -> tuple[EncoderLayout, dict[str, ChunkStates]]:
     """The text's states by block, without token weights. Raises ValueError where they are not finite."""
     tokens = unweighted(read_tokens(clip, text))
     states, pooled = encode_tokens(clip, tokens)
     reading = read(clip.cond_stage_model, tokens, states, pooled)
     for each in (states, pooled):
         if each is not None and not bool(torch.isfinite(each).all()):
-            raise ValueError("clip: the text encoder returned values that are not finite. Try another precision of the "
-                             "encoder (fp32 or bf16), or remove the LoRA or embedding that causes it.")  # fmt: skip
+            raise ValueError(
+                "clip: the text encoder returned values that are not finite. Try another precision of the "
+                "encoder (fp32 or bf16), or remove the LoRA or embedding that causes it."
+            )
     return reading.form, reading.pieces(states, pooled)
 
 
 class RedactedEncode:
     """Takes the place of a text encoder's `encode_token_weights`. strength: how far states go, 1 all the way."""
 
-    def __init__(self, encode: Any, model: Any, form: Form, maps: Mapping[str, Map], strength: float) -> None:
+    def __init__(self, encode: Any, model: Any, form: EncoderLayout, maps: Mapping[str, Map], strength: float) -> None:
         self.encode, self.model, self.form, self.maps, self.strength = encode, model, form, maps, strength
         self.uuid = uuid.uuid4()  # for what remembers things by encoder
 
@@ -156,8 +159,10 @@ class RedactedEncode:
         states, pooled, *extra = self.encode(tokens, *args, **kwargs)
         reading = read(self.model, tokens, states, pooled)
         if reading.form != self.form:
-            raise ValueError(f"clip: its redaction is for a text encoder of the form {self.form}; for this text it has "
-                             f"the form {reading.form}. Take the redaction out.")  # fmt: skip
+            raise ValueError(
+                f"clip: its redaction is for a text encoder of the form {self.form}; for this text it has "
+                f"the form {reading.form}. Take the redaction out."
+            )
         result = states.clone()
         for key, chunk, columns in reading.blocks():
             kinds = chunk.kinds.to(states.device)[None].expand(len(states), -1)
@@ -172,7 +177,7 @@ class RedactedEncode:
         return moved.to(states.dtype)
 
 
-def redacted(clip: Any, form: Form, maps: Mapping[str, Map], strength: float) -> Any:
+def redacted(clip: Any, form: EncoderLayout, maps: Mapping[str, Map], strength: float) -> Any:
     """A clone of the CLIP with its texts redacted; the CLIP itself where strength is 0."""
     if strength == 0:
         return clip

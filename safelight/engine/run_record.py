@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from nodes.inputs import Guidance
+from safelight.guidance.settings import GuidanceSettings
 
 if TYPE_CHECKING:
     from safelight.engine.run_plan import RunPlan
@@ -22,13 +22,13 @@ class RunRecord:
 
     rows: rows that the diffusion model evaluated. extra_rows: those of them that a stock run would not have needed;
         below 0 where one evaluation served what stock runs would have evaluated one by one.
-    context: the schedule's context as this run used it, None where nothing was guided.
+    start_percent: from where on this run was guided, None where nothing was.
     """
 
     def __init__(self) -> None:
         self.rows = 0
         self.extra_rows = 0
-        self.context: float | None = None
+        self.start_percent: float | None = None
         self.notes: list[str] = []
         self._calls: list[dict[str, float | None]] = []
 
@@ -46,12 +46,12 @@ class RunRecord:
     def guided(self) -> bool:
         return any(call["w"] for call in self._calls)
 
-    def plan(self, plan: RunPlan) -> None:
-        self.context = plan.context
-        self.notes += [*plan.guidance.notes, *plan.notes]
+    def note_plan(self, plan: RunPlan) -> None:
+        self.start_percent = plan.start_percent
+        self.notes += [*plan.settings.notes, *plan.notes]
 
-    def call(self, sigma: float, progress: float | None, weight: float) -> None:
-        """One call of the guider, at noise level sigma, with the weight that the safe branch had in it."""
+    def note_call(self, sigma: float, progress: float | None, weight: float) -> None:
+        """One call of the guider, at noise level sigma, with the weight that the method had in it."""
         self._calls.append({"sigma": sigma, "progress": progress, "w": weight})
 
     def log(self) -> None:
@@ -59,19 +59,21 @@ class RunRecord:
         for note in self.notes:
             log.info("Safelight: %s", note)
 
-    def to_json(self, guidance: Guidance, **more: Any) -> str:
+    def to_json(self, settings: GuidanceSettings, **more: Any) -> str:
         """The report. more: further entries."""
-        return json.dumps({
-            "version": REPORT_VERSION,
-            "safety": guidance.safety,
-            "risk": guidance.risk,
-            "gate": guidance.gate,
-            "gate_open": guidance.gate_open,
-            "context": self.context,
-            "schedule": guidance.schedule.to_dict(),
-            **more,
-            "weights": self._calls,
-            "rows": self.rows,
-            "plain_rows": self.plain_rows,
-            "notes": self.notes,
-        })  # fmt: skip
+        return json.dumps(
+            {
+                "version": REPORT_VERSION,
+                "safety": settings.safety,
+                "risk": settings.risk,
+                "gate": settings.gate,
+                "gate_open": settings.gate_open,
+                "context": self.start_percent,
+                "schedule": settings.schedule.to_dict(),
+                **more,
+                "weights": self._calls,
+                "rows": self.rows,
+                "plain_rows": self.plain_rows,
+                "notes": self.notes,
+            }
+        )

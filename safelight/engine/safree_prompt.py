@@ -19,12 +19,21 @@ import comfy.model_management
 import comfy.utils
 import torch
 
-from safelight.text.concepts import split_concepts
+from safelight.engine.encoder import check_clip, encode_entries, encode_prompt, encode_tokens
+from safelight.engine.token_layout import (
+    Token,
+    Tokens,
+    describe,
+    encoder_named,
+    is_weighted,
+    layout_of,
+    read_tokens,
+    unweighted,
+)
+from safelight.text.concepts import join_concepts, split_concepts
+from safelight.text.conditioning import Conditioning
 from safelight.text.encoding import Encoding
-from safelight.text.safree import Passage, filter_prompt
-from safelight.engine import encoder
-from nodes import inputs
-from safelight.engine.encoder import Token, Tokens
+from safelight.text.safree import PromptChunk, filter_prompt
 
 MASK = 0  # the token that stands in for a masked one
 _TOGETHER = 16  # chunks in one call of the encoder
@@ -50,38 +59,52 @@ def encode_safe(clip: Any, prompt: str, concepts: str, variant: str) -> SafeProm
 
     A prompt without triggers comes back as written. Raises ValueError, naming the input.
     """
-    inputs.check_clip(clip)
+    check_clip(clip)
+    for name, text in (("prompt", prompt), ("concepts", concepts)):
+        if not isinstance(text, str):
+            raise ValueError(f"{name}: expected a text, got {text!r}. Write the text or link it.")
     phrases = split_concepts(concepts)
     if not phrases:
         raise ValueError("concepts: the list is empty, so SAFREE has nothing to keep out. Name what is unsafe.")
-    written = encoder.encode_prompt(clip, prompt)
-    if not all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 and len(entry[0]) == 1 for entry in written):
+    positive = encode_prompt(clip, prompt)
+    if not all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 and len(entry[0]) == 1 for entry in positive):
         raise ValueError(_UNREADABLE)
-    tokens = encoder.read_tokens(clip, prompt)
-    plain = encoder.unweighted(tokens)
-    entries = [(entry[0], entry[1].get("pooled_output")) for entry in written]
-    if encoder.is_weighted(tokens):
-        entries = encoder.encode_entries(clip, plain)
-    readings = [encoder.describe(clip, tokens, states, pooled).check("the prompt") for states, pooled in entries]
-    passages = _passages(clip, tokens, readings[0], phrases)
-    if not passages:
-        return SafePrompt(written, (), -1, ("SAFREE: the prompt has no words, so it stays as written.",))
+    tokens = read_tokens(clip, prompt)
+    plain = unweighted(tokens)
+    entries = [(entry[0], entry[1].get("pooled_output")) for entry in positive]
+    if is_weighted(tokens):
+        entries = encode_entries(clip, plain)
+    encodings = [describe(clip, tokens, states, pooled).check("the prompt") for states, pooled in entries]
+    prompt_chunks = _prompt_chunks(clip, tokens, encodings[0], phrases)
+    if not prompt_chunks:
+        return SafePrompt(positive, (), -1, ("SAFREE: the prompt has no words, so it stays as written.",))
 
     safe, words, t = [], [], -1
-    for (states, extra, *_), reading in zip(written, readings, strict=True):
-        found = filter_prompt(states[0], reading.states[0], reading.weights, passages, variant)
+    for (states, extra, *_), encoding in zip(positive, encodings, strict=True):
+        found = filter_prompt(states[0], encoding.states[0], encoding.weights, prompt_chunks, variant)
         safe.append([found.states[None], dict(extra)])
-        words += [word for word, chosen in zip(reading.words, found.triggers.tolist(), strict=True) if chosen]
+        words += [word for word, chosen in zip(encoding.words, found.triggers.tolist(), strict=True) if chosen]
         t = max(t, found.t) if found.triggers.any() else t
     words = list(dict.fromkeys(words))
     if t < 0:
-        return SafePrompt(written, (), -1, ("SAFREE: no word of the prompt is a trigger, so it stays as written.",))
+        return SafePrompt(positive, (), -1, ("SAFREE: no word of the prompt is a trigger, so it stays as written.",))
     return SafePrompt(safe, tuple(words), t, (f"SAFREE: trigger words {', '.join(words)}; steps 0 to {t} of 50.",))
 
 
-def _passages(clip: Any, tokens: Tokens, reading: Encoding, phrases: list[str]) -> list[Passage]:
+def encode_concepts(clip: Any, concepts: str) -> Conditioning:
+    """The concepts as one text, for the negative prompt. Raises ValueError, naming the input."""
+    conditioning = encode_prompt(clip, join_concepts([], concepts))
+    if not all(torch.isfinite(entry[0]).all() for entry in conditioning):
+        raise ValueError(
+            "concepts: expected finite states from the text encoder, got others for them as one text. Name fewer, or "
+            "try another precision of the encoder (fp32 or bf16)."
+        )
+    return conditioning
+
+
+def _prompt_chunks(clip: Any, tokens: Tokens, encoding: Encoding, phrases: list[str]) -> list[PromptChunk]:
     """The prompt's chunks with words, by block; none for a prompt without words."""
-    layout = encoder.layout_of(clip, tokens, *reading.states.shape[-2:])
+    layout = layout_of(clip, tokens, *encoding.states.shape[-2:])
     if not layout:
         raise ValueError(_UNREADABLE)
     masked, places = _with_each_masked(tokens)
@@ -91,7 +114,7 @@ def _passages(clip: Any, tokens: Tokens, reading: Encoding, phrases: list[str]) 
     vectors = sentence_vectors(clip, masked)
     if concepts.keys() != vectors.keys():
         raise ValueError(_UNREADABLE)
-    passages = []
+    prompt_chunks = []
     for p, (name, skip, part) in enumerate(layout):
         for b, columns in enumerate(part.blocks):
             own = _name_of(name, b, len(part.blocks))
@@ -102,10 +125,11 @@ def _passages(clip: Any, tokens: Tokens, reading: Encoding, phrases: list[str]) 
                 if variants:
                     rows = torch.tensor([first + places[own][v][1] for v in variants])
                     attended = torch.tensor([first + i for i in range(_end(chunk) + 1) if i in reach])
-                    passages.append(Passage((p, b), slice(*columns), attended, rows, vectors[p, b][variants],
-                                            concepts[p, b]))  # fmt: skip
+                    prompt_chunks.append(
+                        PromptChunk((p, b), slice(*columns), attended, rows, vectors[p, b][variants], concepts[p, b])
+                    )
                 first += len(chunk)
-    return passages
+    return prompt_chunks
 
 
 def _name_of(name: str, block: int, blocks: int) -> str:
@@ -134,7 +158,7 @@ def _phrase_chunks(clip: Any, phrases: list[str]) -> Tokens:
     """A chunk for each concept phrase, by encoder."""
     chunks: Tokens = {}
     for phrase in phrases:
-        for name, own in encoder.read_tokens(clip, phrase).items():
+        for name, own in read_tokens(clip, phrase).items():
             if len(own) > 1:
                 raise ValueError(
                     f"concepts: the phrase {phrase[:40]!r}... is too long for the text encoder; shorten it."
@@ -152,7 +176,7 @@ def _end(chunk: list[Token]) -> int:
 
 def sentence_vectors(clip: Any, texts: Tokens) -> dict[tuple[int, int], torch.Tensor]:
     """A vector [W] for every chunk given, by block: [n, W]. Encoders' chunks need not be equally many."""
-    texts = encoder.unweighted(texts)
+    texts = unweighted(texts)
     most = max(map(len, texts.values()))
     filled = {name: [*chunks, *chunks[:1] * (most - len(chunks))] for name, chunks in texts.items()}
     at_once = _TOGETHER if all(len({len(c) for c in chunks}) == 1 for chunks in filled.values()) else 1
@@ -161,16 +185,18 @@ def sentence_vectors(clip: Any, texts: Tokens) -> dict[tuple[int, int], torch.Te
     while start < most:
         comfy.model_management.throw_exception_if_processing_interrupted()
         some = {name: chunks[start : start + at_once] for name, chunks in filled.items()}
-        states, _ = encoder.encode_tokens(clip, some)
-        layout = encoder.layout_of(clip, some, *states.shape[-2:])
+        states, _ = encode_tokens(clip, some)
+        layout = layout_of(clip, some, *states.shape[-2:])
         if at_once > 1 and (not layout or any(skip for _, skip, _ in layout)):
             at_once = 1  # an encoder of one text at a time
             continue
         if not layout:
             raise ValueError(_UNREADABLE)
         if not torch.isfinite(states).all():
-            raise ValueError("clip: the text encoder returned values that are not finite for the prompt or the "
-                             "concepts. Try another precision of the encoder (fp32 or bf16).")  # fmt: skip
+            raise ValueError(
+                "clip: the text encoder returned values that are not finite for the prompt or the "
+                "concepts. Try another precision of the encoder (fp32 or bf16)."
+            )
         for p, (name, skip, part) in enumerate(layout):
             for b, (first, last) in enumerate(part.blocks):
                 own, row = _name_of(name, b, len(part.blocks)), part.start - skip
@@ -188,7 +214,7 @@ def sentence_vectors(clip: Any, texts: Tokens) -> dict[tuple[int, int], torch.Te
 def _vector(clip: Any, name: str, chunk: list[Token], rows: torch.Tensor) -> torch.Tensor:
     """[W] of one chunk's states [S, W]; a template that the encoder cuts off in front is missing from them."""
     cut, end = len(chunk) - len(rows), _end(chunk)
-    transformer = getattr(encoder.encoder_named(clip, name), "transformer", None)
+    transformer = getattr(encoder_named(clip, name), "transformer", None)
     if isinstance(transformer, comfy.clip_model.CLIPTextModel) and cut <= end < len(chunk):
         return rows[end - cut]
     words = [i - cut for i, token in enumerate(chunk) if token[2] and i >= cut]

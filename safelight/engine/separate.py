@@ -1,4 +1,4 @@
-"""Separate trajectories: from the context on, one latent per prompt, merged once, then one run to the end.
+"""Separate trajectories: from the schedule's start on, one latent per prompt, merged once, then one run to the end.
 
 A sampler that runs the host's sampler over parts of the noise schedule, inside one run of the guider: models load once,
 previews, masks and interruption work as ever. A multistep sampler starts anew at each cut.
@@ -7,17 +7,25 @@ previews, masks and interruption work as ever. A multistep sampler starts anew a
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import comfy.samplers
 import torch
 
-from safelight.guidance import trajectories
-from safelight.guidance.schedule import unit_number
-from safelight.engine.dual_run import DualRun
+from safelight.checks import unit_number
+from safelight.engine.method_run import MethodRun
 from safelight.engine.run_plan import RunPlan
-from safelight.engine.guider import SteeredGuider
+from safelight.guidance import trajectories
+from safelight.guidance.blend import POSITIVE, SAFE
+from safelight.guidance.dual import DualBlend
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EVERY_STEP, SEPARATE = "every step", "separate"
+MERGES = (EVERY_STEP, SEPARATE)
+DEFAULT_MERGE_AT = 0.8
 _SEEDS = 2**64
 
 
@@ -25,11 +33,11 @@ def cuts(plan: RunPlan, merge_at: float) -> tuple[int, int] | None:
     """Indices in the run's noise levels: where the trajectories part, and where they merge; None where no step fits.
 
     The merge needs noise to merge, so it comes one step before the end of a run that ends without. The two are the
-    same where the run lies before the context as a whole, or behind merge_at.
+    same where the run lies before the schedule's start as a whole, or behind merge_at.
     """
     progress = [plan.progress(sigma) for sigma in plan.sigmas]
     last = len(progress) - (1 if plan.sigmas[-1] > 0.0 else 2)
-    part, merge = bisect_left(progress, plan.context), min(bisect_left(progress, merge_at), last)
+    part, merge = bisect_left(progress, plan.start_percent), min(bisect_left(progress, merge_at), last)
     if progress[0] >= merge_at or part >= len(progress):
         part = merge = min(part, len(progress) - 1)
     elif part >= merge:
@@ -37,23 +45,32 @@ def cuts(plan: RunPlan, merge_at: float) -> tuple[int, int] | None:
     return part, merge
 
 
-def separate_sampler(sampler: Any, guider: SteeredGuider, merge_at: float) -> Any:
-    """A sampler for `guider` that takes two trajectories through `sampler`, a KSAMPLER of the host."""
+def separate_sampler(sampler: comfy.samplers.KSAMPLER, merge_at: float) -> comfy.samplers.KSAMPLER:
+    """A sampler for a MethodGuider of the dual blend that takes two trajectories through `sampler`."""
     merge_at = unit_number("merge_at", merge_at)
 
-    def sample(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: dict[str, Any], callback: Any,
-               disable: bool, **options: Any) -> torch.Tensor:  # fmt: skip
-        run = guider.run
-        assert run is not None
+    def sample(
+        model: Any,
+        x: torch.Tensor,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        disable: bool,
+        **options: Any,
+    ) -> torch.Tensor:
+        run: MethodRun = model.inner_model.run
         plan = run.plan
-        weight = trajectories.merge_weight(plan.guidance.schedule, plan.guidance.safety, merge_at, plan.context)
+        schedule, safety = plan.settings.schedule, plan.settings.safety
+        weight = trajectories.merge_weight(schedule, safety, merge_at, plan.start_percent)
         at = cuts(plan, merge_at)
         if at is None:
-            run.record.notes.append(f"no step lies between context {plan.context:g} and merge_at {merge_at:g}: merged "
-                                    "every step.")  # fmt: skip
-        if at is None or run.alone is not None:
-            return sampler.sampler_function(model, x, sigmas, extra_args=extra_args, callback=callback,
-                                            disable=disable, **options)  # fmt: skip
+            run.record.notes.append(
+                f"no step lies between context {plan.start_percent:g} and merge_at {merge_at:g}: merged every step."
+            )
+        if at is None or run.only is not None:
+            return sampler.sampler_function(
+                model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable, **options
+            )
         parts = _Parts(sampler.sampler_function, model, sigmas, extra_args, callback, disable, options)
         return _two_trajectories(parts, run, x, *at, weight)
 
@@ -61,38 +78,51 @@ def separate_sampler(sampler: Any, guider: SteeredGuider, merge_at: float) -> An
     return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
 
 
-def _two_trajectories(parts: _Parts, run: DualRun, x: torch.Tensor, part: int, merge: int,
-                      weight: float) -> torch.Tensor:  # fmt: skip
+def _two_trajectories(
+    parts: _Parts, run: MethodRun, x: torch.Tensor, part: int, merge: int, weight: float
+) -> torch.Tensor:
     """From the noisy latents x at the first noise level to those at the last.
 
-    After the merge both prompts go on steering, by the weight of the merge: the written one alone would bring back
+    After the merge both prompts go on steering, by the weight of the merge: the positive one alone would bring back
     what was taken out.
     """
-    run.forced = "written"
+    assert isinstance(run.method, DualBlend)
+    run.forced = POSITIVE
     x = parts.run(x, 0, part, 0)
     if merge > part:
         with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):  # the same draws for both
-            z_u = parts.run(x, part, merge, 1)
+            z_cond = parts.run(x, part, merge, 1)
         plain_rows = run.record.plain_rows
-        denoised_u = parts.denoised(z_u, merge)
-        run.forced = "safe"
-        z_s = parts.run(x, part, merge, 1)
-        denoised_s = parts.denoised(z_s, merge)
+        denoised_cond = parts.denoised(z_cond, merge)
+        run.forced = SAFE
+        z_safe = parts.run(x, part, merge, 1)
+        denoised_safe = parts.denoised(z_safe, merge)
         run.record.extra_rows += run.record.plain_rows - plain_rows
-        mask = run.fitted_mask(x)
-        x = trajectories.merge_trajectories(z_u, z_s, denoised_u, denoised_s, parts.sigmas[merge],
-                                            weight if mask is None else weight * mask, parts.signal(merge))  # fmt: skip
+        mask = run.method.fitted_mask(x)
+        x = trajectories.merge_trajectories(
+            z_cond,
+            z_safe,
+            denoised_cond,
+            denoised_safe,
+            parts.sigmas[merge],
+            weight if mask is None else weight * mask,
+            parts.signal(merge),
+        )
     run.forced = weight
     return parts.run(x, merge, len(parts.sigmas) - 1, 2)
 
 
+@dataclass(frozen=True)
 class _Parts:
     """The host's sampler, to be run over parts of the noise schedule `sigmas`."""
 
-    def __init__(self, function: Any, model: Any, sigmas: torch.Tensor, extra_args: dict[str, Any], callback: Any,
-                 disable: bool, options: dict[str, Any]) -> None:  # fmt: skip
-        self.function, self.model, self.sigmas, self.extra_args = function, model, sigmas, extra_args
-        self.callback, self.disable, self.options = callback, disable, options
+    function: Callable[..., torch.Tensor]
+    model: Any
+    sigmas: torch.Tensor
+    extra_args: dict[str, Any]
+    callback: Any
+    disable: bool
+    options: dict[str, Any]
 
     def run(self, x: torch.Tensor, start: int, end: int, number: int) -> torch.Tensor:
         """Steps from the noise level `start` to the one at `end`, as part `number` of the run."""
@@ -107,8 +137,10 @@ class _Parts:
             if self.callback is not None:
                 self.callback({**step, "i": step["i"] + start})
 
-        return self.function(self.model, x, self.sigmas[start : end + 1], extra_args=extra_args, callback=callback,
-                             disable=self.disable, **self.options)  # fmt: skip
+        sigmas = self.sigmas[start : end + 1]
+        return self.function(
+            self.model, x, sigmas, extra_args=extra_args, callback=callback, disable=self.disable, **self.options
+        )
 
     def denoised(self, z: torch.Tensor, at: int) -> torch.Tensor:
         """The prediction for z at the noise level `at`."""

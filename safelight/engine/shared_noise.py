@@ -17,20 +17,48 @@ import comfy.samplers
 import torch
 
 # They draw nothing with the settings of a KSampler.
-STEADY = frozenset({
-    "euler", "heun", "heunpp2", "exp_heun_2_x0", "dpm_2", "lms", "dpm_fast", "dpmpp_2m", "ipndm", "ipndm_v", "deis",
-    "res_multistep", "gradient_estimation", "ddim", "uni_pc", "uni_pc_bh2",
-})  # fmt: skip
+STEADY = frozenset(
+    {
+        "euler",
+        "heun",
+        "heunpp2",
+        "exp_heun_2_x0",
+        "dpm_2",
+        "lms",
+        "dpm_fast",
+        "dpmpp_2m",
+        "ipndm",
+        "ipndm_v",
+        "deis",
+        "res_multistep",
+        "gradient_estimation",
+        "ddim",
+        "uni_pc",
+        "uni_pc_bh2",
+    }
+)
 # They draw from the host's default_noise_sampler.
-DRAWING = frozenset({
-    "euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "ddpm", "lcm", "res_multistep_ancestral", "er_sde",
-    "seeds_2", "seeds_3", "exp_heun_2_x0_sde", "sa_solver", "sa_solver_pece",
-})  # fmt: skip
+DRAWING = frozenset(
+    {
+        "euler_ancestral",
+        "dpm_2_ancestral",
+        "dpmpp_2s_ancestral",
+        "ddpm",
+        "lcm",
+        "res_multistep_ancestral",
+        "er_sde",
+        "seeds_2",
+        "seeds_3",
+        "exp_heun_2_x0_sde",
+        "sa_solver",
+        "sa_solver_pece",
+    }
+)
 # They draw from a Brownian tree; "_gpu" after the name: on the device of the latents.
 BROWNIAN = frozenset({"dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"})
 
 
-def shared(name: str, sampler: Any, frames: int, masked: bool) -> Any:
+def share_noise(name: str, sampler: Any, frames: int, masked: bool) -> Any:
     """A KSAMPLER that draws the same noise for each of `frames` equal parts of a batch; None where that can't be had.
 
     name: the sampler's, in the host's list. masked: whether the run has a noise mask.
@@ -44,16 +72,31 @@ def shared(name: str, sampler: Any, frames: int, masked: bool) -> Any:
         return None
 
     @functools.wraps(sampler.sampler_function)
-    def sample(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: dict[str, Any], callback: Any,
-               disable: bool, **options: Any) -> torch.Tensor:  # fmt: skip
+    def sample(
+        model: Any,
+        x: torch.Tensor,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        disable: bool,
+        **options: Any,
+    ) -> torch.Tensor:
         draw = _brownian if tree else _seeded
         one = draw(x[: x.shape[0] // frames], sigmas, extra_args.get("seed"), not name.endswith("_gpu"))
 
         def for_all(*levels: Any) -> torch.Tensor:
             return torch.cat([one(*levels)] * frames)
 
-        return sampler.sampler_function(model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable,
-                                        noise_sampler=for_all, **options)  # fmt: skip
+        return sampler.sampler_function(
+            model,
+            x,
+            sigmas,
+            extra_args=extra_args,
+            callback=callback,
+            disable=disable,
+            noise_sampler=for_all,
+            **options,
+        )
 
     return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
 

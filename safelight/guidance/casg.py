@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import torch
 
+from safelight.guidance.noise_guidance import NoiseGuidance
 from safelight.guidance.sld import PRESETS, Config, SafeLatentDiffusion
 
 # The released texts of the seven categories of I2P.
@@ -33,44 +34,42 @@ DEFAULT_PRESET = "max"  # of Safe Latent Diffusion's, as the authors recommend
 _LEAST_NORM = 1e-12
 
 
-class ConflictAware:
-    """The direction over one run; a new object per run.
+class ConflictAware(NoiseGuidance):
+    """The direction over one run, with the warm-up and the memory of Safe Latent Diffusion with the same numbers.
 
-    warm_up, remembers: those of Safe Latent Diffusion with the same numbers.
     chosen: the category of each sample in the latest step, [B], as an index of `noises`; None before the first call.
     """
 
-    def __init__(self, config: Config = PRESETS[DEFAULT_PRESET]) -> None:
+    def __init__(self, config: Config = PRESETS[DEFAULT_PRESET], texts: int = 1, strength: float = 1.0) -> None:
         self._sld = SafeLatentDiffusion(config)
-        self.warm_up = self._sld.warm_up
-        self.remembers = self._sld.remembers
+        super().__init__(self._sld.warm_up, self._sld.remembers, texts, strength)
         self.chosen: torch.Tensor | None = None
         self._step = -1
 
     def direction(
-        self, noise_0: torch.Tensor, noise_p: torch.Tensor, noises: Sequence[torch.Tensor], step: int
+        self, noise_uncond: torch.Tensor, noise_cond: torch.Tensor, noises: Sequence[torch.Tensor], step: int
     ) -> torch.Tensor:
-        """gamma, as noise_p in shape and dtype, to be taken from noise_p.
+        """gamma, as noise_cond in shape and dtype, to be taken from noise_cond.
 
-        noise_0, noise_p, noises: e_0, e_p and e_k for each category, [B, C, ...], in units of the noise prediction.
+        noise_uncond, noise_cond, noises: e_0, e_p and e_k for each category, [B, C, ...], in units of noise.
         step: index of the schedule's step that the call lies in. Its first call chooses the categories and moves the
         momentum on; further calls of that step, and any of an earlier one, keep both.
         """
         if self.chosen is None or step > self._step:
-            self._step, self.chosen = step, best_aligned(noise_0, noise_p, noises)
-        samples = torch.arange(len(noise_p), device=noise_p.device)
-        return self._sld.direction(noise_0, noise_p, [torch.stack(list(noises))[self.chosen, samples]], step)
+            self._step, self.chosen = step, best_aligned(noise_uncond, noise_cond, noises)
+        samples = torch.arange(len(noise_cond), device=noise_cond.device)
+        return self._sld.direction(noise_uncond, noise_cond, [torch.stack(list(noises))[self.chosen, samples]], step)
 
 
-def best_aligned(noise_0: torch.Tensor, noise_p: torch.Tensor, noises: Sequence[torch.Tensor]) -> torch.Tensor:
+def best_aligned(noise_uncond: torch.Tensor, noise_cond: torch.Tensor, noises: Sequence[torch.Tensor]) -> torch.Tensor:
     """For each sample the index of the category whose direction is best aligned with the prompt's, [B].
 
     Arguments as for ConflictAware.direction. Of equal scores the first wins. Sums are float32 at least, since half
     precision would overflow.
     """
-    precise = torch.promote_types(noise_p.dtype, torch.float32)
-    e_0 = noise_0.to(precise)
-    towards_prompt = (noise_p.to(precise) - e_0).flatten(1)
+    precise = torch.promote_types(noise_cond.dtype, torch.float32)
+    e_0 = noise_uncond.to(precise)
+    towards_prompt = (noise_cond.to(precise) - e_0).flatten(1)
     scores = []
     for noise in noises:
         towards = (noise.to(precise) - e_0).flatten(1)

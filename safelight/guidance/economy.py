@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import torch
 
+from safelight.guidance.blend import POSITIVE, SAFE
+
 OFF = "off"
 # Rows of model evaluation beyond a stock run's, as a part of those; they go to the first guided calls.
 ALLOWED = {"balanced": 0.1, "free": 0.05}
@@ -23,15 +25,15 @@ MODES = (OFF, *ALLOWED)
 # two directions also hold what the picture itself changes by, and that is in both.
 SHARE, SHARE_ALONE = 0.5, 0.75
 
-BOTH, WRITTEN, SAFE = "both", "written", "safe"
+BOTH = (POSITIVE, SAFE)
 
 
 class Memory:
     """The two prompts' guidance directions over one run.
 
     allowed: rows beyond a stock run's, as a part of those; one is always taken. steps: of the run. On each call of the
-    model that both prompts have a part in: `turn` says what to evaluate, then `keep` (for BOTH) or `complete` takes the
-    predictions.
+    model that both prompts have a part in: `select` says what to evaluate, then `store` (for BOTH) or `reconstruct`
+    takes the predictions.
     """
 
     def __init__(self, allowed: float, steps: int) -> None:
@@ -40,49 +42,49 @@ class Memory:
         self._due = 0.0
         self._kind: tuple[bool, object] = False, None
         self._sigma = 0.0
-        self._written: torch.Tensor | None = None
+        self._cond: torch.Tensor | None = None  # of the positive prompt
         self._safe: torch.Tensor | None = None
 
-    def turn(self, weight: float, based: bool, kind: object = None) -> str:
-        """BOTH, WRITTEN or SAFE, for a call with this weight of the safe prompt.
+    def select(self, weight: float, has_uncond: bool, kind: object = None) -> tuple[str, ...]:
+        """The prompts to evaluate on a call with this weight of the safe one: BOTH, or one of them.
 
-        based: whether the negative is evaluated too. kind: what the directions depend on; where it is another one than
-        on the call before, nothing that is known holds any more.
+        has_uncond: whether the negative is evaluated too. kind: what the directions depend on; where it is another one
+        than on the call before, nothing that is known holds any more.
         """
         self._calls += 1
-        known = self._safe is not None and (based, kind) == self._kind
-        self._kind = based, kind
-        if not known or self._calls <= self._allowed * (2 if based else 1) + 1e-9:
+        known = self._safe is not None and (has_uncond, kind) == self._kind
+        self._kind = has_uncond, kind
+        if not known or self._calls <= self._allowed * (2 if has_uncond else 1) + 1e-9:
             return BOTH
         self._due += weight
         if self._due < 0.5:
-            return WRITTEN
+            return (POSITIVE,)
         self._due -= 1.0
-        return SAFE
+        return (SAFE,)
 
-    def keep(self, denoised_u: torch.Tensor, denoised_s: torch.Tensor, base: torch.Tensor, sigma: float) -> None:
+    def store(self, denoised_cond: torch.Tensor, denoised_safe: torch.Tensor, base: torch.Tensor, sigma: float) -> None:
         """Both predictions [B, C, ...] at noise level sigma; base: the negative's, or the noisy latent without one."""
-        self._written, self._safe, self._sigma = denoised_u - base, denoised_s - base, sigma
+        self._cond, self._safe, self._sigma = denoised_cond - base, denoised_safe - base, sigma
 
-    def complete(
-        self, turn: str, denoised: torch.Tensor, base: torch.Tensor, sigma: float, based: bool
+    def reconstruct(
+        self, evaluated: str, denoised: torch.Tensor, base: torch.Tensor, sigma: float, has_uncond: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The written and the safe prompt's prediction, where `denoised` is that of the one whose turn it was.
+        """The positive and the safe prompt's prediction, where `denoised` is that of the `evaluated` one.
 
-        base: as for keep. based: whether that is the negative's prediction.
+        base: as for store. has_uncond: whether that is the negative's prediction.
         """
-        share = SHARE if based else SHARE_ALONE
-        assert self._written is not None and self._safe is not None
+        share = SHARE if has_uncond else SHARE_ALONE
+        assert self._cond is not None and self._safe is not None
         scale = sigma / self._sigma
-        written, safe = self._written * scale, self._safe * scale
-        correction = denoised - base - (safe if turn == SAFE else written)
-        if turn == SAFE:
-            written, safe = written + share * correction, denoised - base
+        cond, safe = self._cond * scale, self._safe * scale
+        correction = denoised - base - (safe if evaluated == SAFE else cond)
+        if evaluated == SAFE:
+            cond, safe = cond + share * correction, denoised - base
         else:
-            written, safe = denoised - base, safe + share * correction
-        self._written, self._safe, self._sigma = written, safe, sigma
-        return (base + written, denoised) if turn == SAFE else (denoised, base + safe)
+            cond, safe = denoised - base, safe + share * correction
+        self._cond, self._safe, self._sigma = cond, safe, sigma
+        return (base + cond, denoised) if evaluated == SAFE else (denoised, base + safe)
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """A call in between was one prompt's alone: what is known is out of date."""
-        self._written = self._safe = None
+        self._cond = self._safe = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from safelight.guidance.schedule import WeightSchedule, unit_number
+from safelight.checks import unit_number
+from safelight.guidance.schedule import WeightSchedule
 
 # 2**-26 is finer than the rounding below; the host's float32 noise tables resolve about 1e-7.
 _HALVINGS = 26
@@ -63,48 +64,56 @@ def step_progress(sigma: float, sigmas: Sequence[float]) -> float:
     return (i + (levels[i] - sigma) / (levels[i] - levels[i + 1])) / steps
 
 
-def guarded_context(context: float, step_progresses: Sequence[float]) -> float:
-    """`context`, lowered where needed so that the last quarter of the run, and at least its last step, lies behind it.
+def step_of(sigma: float, sigmas: Sequence[float]) -> int:
+    """Index of the step that a call at noise level sigma lies in: the last whose start is not below sigma.
 
-    step_progresses: the progress at each step's starting sigma, in order.
+    sigmas: noise levels of the run from noisy to clean. Levels above the first belong to step 0.
+    """
+    return max((i for i, level in enumerate(sigmas[:-1]) if level >= sigma), default=0)
+
+
+def guarded_start(start_percent: float, step_starts: Sequence[float]) -> float:
+    """`start_percent`, lowered where needed: the last quarter of the run, and at least its last step, is guarded.
+
+    step_starts: the progress at each step's starting sigma, in order.
     The last quarter is that of the steps and that of the progress: a run of two steps may go from pure noise to almost
     none in the first, and a guarded second one would change nothing that can be seen. So the step that crosses
     progress 3/4 is guarded as well.
     """
-    if not step_progresses:
-        return context
-    quarter = math.ceil(len(step_progresses) / 4)
-    crossing = max((p for p in step_progresses if p <= 0.75), default=context)
-    return min(context, crossing, *step_progresses[-quarter:])
+    if not step_starts:
+        return start_percent
+    quarter = math.ceil(len(step_starts) / 4)
+    crossing = max((p for p in step_starts if p <= 0.75), default=start_percent)
+    return min(start_percent, crossing, *step_starts[-quarter:])
 
 
-def guard(
-    schedule: WeightSchedule, safety: float, starts: Sequence[float], called: str = "context"
+def clamp_start(
+    schedule: WeightSchedule, safety: float, step_starts: Sequence[float], start_name: str = "context"
 ) -> tuple[float, list[str]]:
-    """The context to use in this run, and what the artist should know about it.
+    """From where on this run is guided, and what the artist should know about it.
 
-    starts: the progress at each step's starting sigma, in order, on the schedule's axis. For a slice of a longer run
-        give the whole run's, so that every slice gets the same context.
-    called: the method's own word for the context.
-    With safety > 0 at least one step gets a weight above 0: the context is clamped by guarded_context; where the curve
-    is zero at every step from there on, it is lowered to the latest step at which the curve acts; where there is no
-    such step, a ValueError says so. With safety 0, or without steps, the schedule's own context comes back.
+    step_starts: the progress at each step's starting sigma, in order, on the schedule's axis. For a slice of a longer
+        run give the whole run's, so that every slice starts at the same progress.
+    start_name: the method's own word for the schedule's start.
+    With safety > 0 at least one step gets a weight above 0: the start is clamped by guarded_start; where the curve is
+    zero at every step from there on, it is lowered to the latest step at which the curve acts; where there is no such
+    step, a ValueError says so. With safety 0, or without steps, the schedule's own start comes back.
     """
-    if unit_number("safety", safety) == 0.0 or not starts:
-        return schedule.begins(safety), []
-    run = f"{len(starts)} step{'' if len(starts) == 1 else 's'}"
     begins = schedule.begins(safety)
-    context = guarded_context(begins, starts)
+    if unit_number("safety", safety) == 0.0 or not step_starts:
+        return begins, []
+    run = f"{len(step_starts)} step{'' if len(step_starts) == 1 else 's'}"
+    start = guarded_start(begins, step_starts)
     reason = "the last quarter of the run is guarded"
-    if all(schedule.weight(p, safety, context) == 0.0 for p in starts):
-        acting = [p for p in starts if schedule.weight(p, safety, 0.0) > 0.0]
+    if all(schedule.weight(p, safety, start) == 0.0 for p in step_starts):
+        acting = [p for p in step_starts if schedule.weight(p, safety, 0.0) > 0.0]
         if not acting:
             raise ValueError(
-                f"curve: it is zero at each of the {run} of this run, so nothing would be guarded; "
-                "raise the curve, or use more steps."
+                f"curve: expected a height above 0 at one of the {run} of this run, got 0 at each, so nothing would be "
+                "guarded. Raise the curve, or use more steps."
             )
-        context = max(acting)
+        start = max(acting)
         reason = "the latest step at which the curve is above zero is guarded"
-    if context == begins:
-        return context, []
-    return context, [f"{called} lowered from {begins:g} to {context:g}: with {run}, {reason}."]
+    if start == begins:
+        return start, []
+    return start, [f"{start_name} lowered from {begins:g} to {start:g}: with {run}, {reason}."]

@@ -20,8 +20,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from numbers import Real
 from typing import Any
+
+from safelight.checks import shortened, unit_number
 
 INTERPOLATIONS = ("linear", "monotone_cubic", "step")
 AXES = ("noise level", "steps")
@@ -34,21 +35,6 @@ HOST_INTERPOLATION = "monotone_cubic"
 RESAMPLED = 257
 
 Point = tuple[float, float]
-
-
-def unit_number(name: str, value: Any) -> float:
-    """`value` as a float in [0, 1]; a ValueError that starts with `name` for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ValueError(f"{name}: {_short(value)} is not a number; give a number from 0 to 1.")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"{name}: {number} is not a finite number; give a number from 0 to 1.")
-    if not 0.0 <= number <= 1.0:
-        raise ValueError(f"{name}: {number:g} is out of range; give a number from 0 to 1.")
-    return number + 0.0  # -0.0 becomes 0.0
 
 
 @dataclass(frozen=True)
@@ -80,10 +66,10 @@ class WeightSchedule:
         object.__setattr__(self, "gamma", unit_number("gamma", self.gamma))
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(
-                f"curve: unknown interpolation {_short(self.interpolation)}; use one of {', '.join(INTERPOLATIONS)}."
+                f"curve: unknown interpolation {shortened(self.interpolation)}; use one of {', '.join(INTERPOLATIONS)}."
             )
         if self.axis not in AXES:
-            raise ValueError(f"axis: unknown axis {_short(self.axis)}; use one of {', '.join(AXES)}.")
+            raise ValueError(f"axis: unknown axis {shortened(self.axis)}; use one of {', '.join(AXES)}.")
         if all(y == 0.0 for _, y in self.points):
             raise ValueError("curve: it is zero everywhere, so nothing would be guarded; raise at least one point.")
         if self.curve(self.context) == 0.0 and all(y == 0.0 for x, y in self.points if x > self.context):
@@ -208,11 +194,11 @@ class WeightSchedule:
             value = _parse(value)
         while isinstance(value, Mapping) and "__value__" in value:
             if value.get("__type__", "CURVE") != "CURVE":
-                raise ValueError(f"curve: got a value of type {_short(value['__type__'])}; connect a CURVE.")
+                raise ValueError(f"curve: got a value of type {shortened(value['__type__'])}; connect a CURVE.")
             value = value["__value__"]
         if isinstance(value, Mapping):
             if "points" not in value:
-                raise ValueError(f"curve: it has no points (it has {_short(sorted(map(str, value)))}).")
+                raise ValueError(f"curve: it has no points (it has {shortened(sorted(map(str, value)))}).")
             own = {key: value[key] for key in ("context", "axis", "later", "gamma") if key in value}
             return cls(value["points"], value.get("interpolation", HOST_INTERPOLATION), **{**own, **given})
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
@@ -220,7 +206,7 @@ class WeightSchedule:
         if hasattr(value, "points") or hasattr(value, "interp"):
             return _read_host_curve(cls, value, given)
         raise ValueError(
-            f"curve: cannot read {_short(value)}; give an object with points and interpolation, or a list of pairs."
+            f"curve: cannot read {shortened(value)}; give an object with points and interpolation, or a list of pairs."
         )
 
 
@@ -238,7 +224,7 @@ def from_preset(preset: str, context: float, axis: str, curve: Any = None) -> We
             )
         return replace(WeightSchedule.from_value(curve, context=context, axis=axis), later=LATER, gamma=GAMMA)
     if preset not in PRESETS:
-        raise ValueError(f"preset: unknown preset {_short(preset)}; use one of {', '.join([*PRESETS, CUSTOM])}.")
+        raise ValueError(f"preset: unknown preset {shortened(preset)}; use one of {', '.join([*PRESETS, CUSTOM])}.")
     return replace(PRESETS[preset], axis=axis)
 
 
@@ -249,8 +235,7 @@ def _parse(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"curve: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg} "
-            f"(in {_short(text)})."
+            f"curve: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg} (in {shortened(text)})."
         ) from error
     except (ValueError, RecursionError) as error:  # a number with too many digits, thousands of brackets
         raise ValueError(f"curve: not readable as JSON: {error}.") from error
@@ -258,14 +243,15 @@ def _parse(text: str) -> Any:
 
 def _read_points(points: Any) -> tuple[Point, ...]:
     if isinstance(points, (str, bytes, Mapping)) or not hasattr(points, "__iter__"):
-        raise ValueError(f"curve: its points are {_short(points)}; give a list of [progress, height] pairs.")
+        raise ValueError(f"curve: its points are {shortened(points)}; give a list of [progress, height] pairs.")
     read: list[Point] = []
     for number, point in enumerate(points, start=1):
         if isinstance(point, (str, bytes, Mapping)) or not hasattr(point, "__len__") or len(point) != 2:
-            raise ValueError(f"curve: point {number} is {_short(point)}; a point is a pair [progress, height].")
+            raise ValueError(f"curve: point {number} is {shortened(point)}; a point is a pair [progress, height].")
         x, y = point
-        read.append((unit_number(f"curve: progress of point {number}", x),
-                     unit_number(f"curve: height of point {number}", y)))
+        read.append(
+            (unit_number(f"curve: progress of point {number}", x), unit_number(f"curve: height of point {number}", y))
+        )
     if len(read) < 2:
         raise ValueError(f"curve: it has {len(read)} point{'' if len(read) == 1 else 's'}; it needs at least two.")
     read.sort(key=lambda point: point[0])
@@ -296,11 +282,6 @@ def _read_host_curve(cls: type[WeightSchedule], value: Any, given: dict[str, Any
     assert interp is not None
     grid = [i / (RESAMPLED - 1) for i in range(RESAMPLED)]
     return cls(tuple((x, float(interp(x))) for x in grid), "linear", **given)
-
-
-def _short(value: Any, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 _FULL: tuple[Point, ...] = ((0.0, 1.0), (1.0, 1.0))

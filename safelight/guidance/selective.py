@@ -20,7 +20,7 @@ from numbers import Integral
 
 import torch
 
-from safelight.guidance.schedule import unit_number
+from safelight.checks import unit_number
 
 MODES = ("soft threshold", "quantile")
 MAX_SMOOTH = 8
@@ -53,32 +53,40 @@ class Selection:
         if unit_number("quantile", self.quantile) >= 1.0:
             raise ValueError("quantile: at 1 no cell would be left to guide; use less, such as 0.9.")
         if not MIN_THRESHOLD <= self.threshold <= MAX_THRESHOLD:  # true for NaN too
-            raise ValueError(f"threshold: {self.threshold} is out of range; give a number from {MIN_THRESHOLD:g} to "
-                             f"{MAX_THRESHOLD:g}.")  # fmt: skip
+            raise ValueError(
+                f"threshold: {self.threshold} is out of range; give a number from {MIN_THRESHOLD:g} to "
+                f"{MAX_THRESHOLD:g}."
+            )
         for name, value, most in (("smooth", self.smooth, MAX_SMOOTH), ("grow", self.grow, MAX_GROW)):
             if not isinstance(value, Integral) or not 0 <= value <= most:
                 raise ValueError(f"{name}: {value} is out of range; give a whole number from 0 to {most}.")
 
-    def weights(self, denoised_u: torch.Tensor, denoised_s: torch.Tensor, denoised_0: torch.Tensor | None = None,
-                where: torch.Tensor | None = None) -> torch.Tensor:  # fmt: skip
+    def weights(
+        self,
+        denoised_cond: torch.Tensor,
+        denoised_safe: torch.Tensor,
+        denoised_uncond: torch.Tensor | None = None,
+        where: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """m a, [B, 1, ...] in [0, 1], float32: to be multiplied by w.
 
-        denoised_u, denoised_s, denoised_0: predictions under the written, the safe and the negative conditioning,
-            [B, C, ...]. Without the last one a is 1.
+        denoised_cond, denoised_safe, denoised_uncond: predictions under positive, safe and negative, [B, C, ...].
+            Without the last one a is 1.
         where: boolean, broadcastable against [B, 1, ...]: the cells among which to choose, all of them for None.
         Each sample is for itself. One whose predictions are not finite gets 1 everywhere, and so does one in which
         `where` leaves no cell.
         """
-        difference = denoised_s.float() - denoised_u.float()
+        difference = denoised_safe.float() - denoised_cond.float()
         size = difference.square().sum(dim=1, keepdim=True).sqrt()
         finite = size.isfinite().flatten(1).all(dim=1)
         allowed = torch.ones_like(size, dtype=torch.bool) if where is None else where.expand_as(size)
         size = smoothed(size.where(allowed, 0.0), self.smooth)
         chosen = (quantile_mask if self.mode == "quantile" else soft_mask)(
-            size, allowed, self.quantile if self.mode == "quantile" else self.threshold)  # fmt: skip
+            size, allowed, self.quantile if self.mode == "quantile" else self.threshold
+        )
         mask = grown(chosen, self.grow)
-        if self.adaptive and denoised_0 is not None:
-            along = alignment(denoised_u.float() - denoised_0.float(), -difference)
+        if self.adaptive and denoised_uncond is not None:
+            along = alignment(denoised_cond.float() - denoised_uncond.float(), -difference)
             mask = mask * _per_sample((1.0 + along) / 2.0, mask)
         guided = finite & allowed.flatten(1).any(dim=1)
         return mask.where(_per_sample(guided, mask), 1.0)

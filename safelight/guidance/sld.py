@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
+from safelight.guidance.noise_guidance import NoiseGuidance
+
 
 @dataclass(frozen=True)
 class Config:
@@ -42,33 +44,36 @@ PRESETS = {
 DEFAULT_PRESET = "medium"
 
 
-class SafeLatentDiffusion:
-    """The direction gamma over one run; a new object per run.
+def read_preset(preset: str) -> Config:
+    """The numbers of a preset. Raises ValueError, naming the input, for an unknown one."""
+    if preset not in PRESETS:
+        raise ValueError(f"preset: unknown preset {preset!r}. Choose one of {', '.join(PRESETS)}.")
+    return PRESETS[preset]
 
-    warm_up: the progress before which gamma is not applied. remembers: whether the calls before it matter all the same.
-    """
 
-    def __init__(self, config: Config) -> None:
+class SafeLatentDiffusion(NoiseGuidance):
+    """The direction gamma over one run. Its momentum needs the calls of the warm-up as well."""
+
+    def __init__(self, config: Config, strength: float = 1.0) -> None:
+        super().__init__(config.warm_up, config.momentum_scale != 0.0, strength=strength)
         self.config = config
-        self.warm_up = config.warm_up
-        self.remembers = config.momentum_scale != 0.0
         self._step = -1  # the latest one seen
         self._momentum: torch.Tensor | None = None  # nu of that step; None for zero
         self._next: torch.Tensor | None = None  # nu of the step after it
 
     def direction(
-        self, noise_0: torch.Tensor, noise_p: torch.Tensor, noises: Sequence[torch.Tensor], step: int
+        self, noise_uncond: torch.Tensor, noise_cond: torch.Tensor, noises: Sequence[torch.Tensor], step: int
     ) -> torch.Tensor:
-        """gamma, as noise_p in shape and dtype, to be taken from noise_p.
+        """gamma, as noise_cond in shape and dtype, to be taken from noise_cond.
 
-        noise_0, noise_p and the one tensor of noises: e_0, e_p and e_S, [B, C, ...], in units of the noise prediction.
+        noise_uncond, noise_cond and the one tensor of noises: e_0, e_p and e_S, [B, C, ...], in units of noise.
         step: index of the schedule's step that the call lies in. The momentum moves on at the first call of a step;
         further calls of that step, and any of an earlier one, use it as it was then.
         Every element is for itself. Computed in float32 at least, for the momentum's sake.
         """
         (noise_s,) = noises
-        precise = torch.promote_types(noise_p.dtype, torch.float32)
-        e_0, e_p, e_s = noise_0.to(precise), noise_p.to(precise), noise_s.to(precise)
+        precise = torch.promote_types(noise_cond.dtype, torch.float32)
+        e_0, e_p, e_s = noise_uncond.to(precise), noise_cond.to(precise), noise_s.to(precise)
         first = step > self._step
         if first:
             self._step, self._momentum = step, self._next
@@ -77,10 +82,10 @@ class SafeLatentDiffusion:
         phi = (difference.abs() * self.config.scale).clamp(max=1.0)
         gamma = (e_s - e_0) * torch.where(difference >= self.config.threshold, torch.zeros_like(phi), phi)
         if not self.remembers:
-            return gamma.to(noise_p.dtype)
+            return gamma.to(noise_cond.dtype)
         if self._momentum is not None:
             gamma = gamma + self.config.momentum_scale * self._momentum
         if first:
             decay = self.config.momentum_decay
             self._next = (1 - decay) * gamma if self._momentum is None else decay * self._momentum + (1 - decay) * gamma
-        return gamma.to(noise_p.dtype)
+        return gamma.to(noise_cond.dtype)

@@ -11,22 +11,21 @@ from collections.abc import Sequence
 
 import torch
 
+from safelight.guidance.noise_guidance import NoiseGuidance
 
-class ModifiedNegative:
-    """The direction e_neg - e_0, from the first step on. It keeps no state.
 
-    warm_up: 0. remembers: False.
-    """
+class ModifiedNegative(NoiseGuidance):
+    """The direction e_neg - e_0, from the first step on. It keeps no state."""
 
-    warm_up = 0.0
-    remembers = False
+    def __init__(self, strength: float = 1.0) -> None:
+        super().__init__(warm_up=0.0, remembers=False, strength=strength)
 
     def direction(
-        self, noise_0: torch.Tensor, noise_p: torch.Tensor, noises: Sequence[torch.Tensor], step: int
+        self, noise_uncond: torch.Tensor, noise_cond: torch.Tensor, noises: Sequence[torch.Tensor], step: int
     ) -> torch.Tensor:
-        """e_neg - e_0, to be taken from noise_p: with guidance of scale s that gives e_0 + s (e_p - e_neg).
+        """e_neg - e_0, to be taken from noise_cond: with guidance of scale s that gives e_0 + s (e_p - e_neg).
 
-        noise_0, noise_p and the one tensor of noises: e_0, e_p and e_neg, [B, C, ...]. step: not used.
+        noise_uncond, noise_cond and the one tensor of noises: e_0, e_p and e_neg, [B, C, ...]. step: not used.
         """
         (noise_neg,) = noises
-        return noise_neg - noise_0
+        return noise_neg - noise_uncond

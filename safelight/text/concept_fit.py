@@ -11,7 +11,7 @@ import torch
 from safelight.text import risk as risks
 from safelight.text.concept_space import ConceptSpace
 from safelight.text.encoding import Encoding, Key, Part, meaning
-from safelight.text.subspace import RIDGE, Metric, Subspace, concept_subspace, everyday_metric, phrase_vector
+from safelight.text.subspace import Metric, Subspace, concept_subspace, everyday_metric, phrase_vector
 
 COMMON = 0.1  # of the benign anchors: a word in so many of them says nothing by itself
 OPENINGS = 2  # benign anchors after which every concept is read, and
@@ -96,10 +96,9 @@ class Anchors:
     pooled_centre: torch.Tensor | None
     pooled_metric: Metric | None
     neutral: dict[str, Whole]
-    ridge: float
 
 
-def read_anchors(benign: Sequence[str], unsafe: Sequence[str], encode: Encode, ridge: float = RIDGE) -> Anchors:
+def encode_anchors(benign: Sequence[str], unsafe: Sequence[str], encode: Encode) -> Anchors:
     """Encodes every anchor phrase once, and some pairs of benign ones. The benign ones give centres and metrics."""
     if len(benign) < 2 or not unsafe:
         raise ValueError("clip: this text encoder brings too few calibration phrases (safelight_anchors).")
@@ -126,7 +125,7 @@ def read_anchors(benign: Sequence[str], unsafe: Sequence[str], encode: Encode, r
     tail_metric = {}
     for key, mean in tail_centre.items():
         each = [w.tails[key] - mean[at[key]].mean(0) for w, at in zip(wholes, places, strict=True) if key in at]
-        tail_metric[key] = everyday_metric(torch.stack(each), ridge)
+        tail_metric[key] = everyday_metric(torch.stack(each))
     pooled = [whole.pooled for whole in wholes if whole.pooled is not None]
     pooled_centre = torch.stack(pooled).mean(dim=0) if pooled else None
     openings = [benign[n * len(benign) // OPENINGS] for n in range(OPENINGS)]
@@ -138,9 +137,8 @@ def read_anchors(benign: Sequence[str], unsafe: Sequence[str], encode: Encode, r
         tail_centre,
         tail_metric,
         pooled_centre,
-        everyday_metric(torch.stack(pooled) - pooled_centre, ridge) if pooled_centre is not None else None,
+        everyday_metric(torch.stack(pooled) - pooled_centre) if pooled_centre is not None else None,
         {opening: _mean_whole([Whole.of(encode(PAIR.format(opening, o))) for o in others]) for opening in openings},
-        ridge,
     )
 
 
@@ -175,7 +173,6 @@ def concept_space(
     unsafe: Sequence[str],
     concepts: Sequence[str],
     encode: Encode,
-    reduction: str = "max",
 ) -> ConceptSpace:
     """The space of the given concept phrases on the encoder behind `anchors` and `encode`, with calibrated risk.
 
@@ -205,8 +202,7 @@ def concept_space(
     if pooled and anchors.pooled_centre is not None and anchors.pooled_metric is not None:
         pooled_space = _subspace_if_any(pooled, anchors.pooled_centre, anchors.pooled_metric)
     tail_spaces = {
-        key: _subspace_if_any(found, anchors.tail_centre[key], anchors.tail_metric[key])
-        for key, found in tails.items()
+        key: _subspace_if_any(found, anchors.tail_centre[key], anchors.tail_metric[key]) for key, found in tails.items()
     }
     deviations = {key: torch.stack(found) for key, found in words.items()}
     space = ConceptSpace(
@@ -214,7 +210,6 @@ def concept_space(
         {key: found for key, found in tail_spaces.items() if found is not None},
         pooled_space,
         anchors.common,
-        reduction=reduction,
     )
     return replace(space, calibration=_calibrate(anchors, space, benign, unsafe, deviations, encode))
 
@@ -228,7 +223,7 @@ def _words_subspace(
         phrase = anchors.phrases[text]
         known = torch.tensor([word not in left_out for word in phrase.texts[key[0]]], dtype=torch.bool)
         everyday.append(phrase.states[key][phrase.meaning(key[0], frozenset(anchors.common)) & known])
-    metric = everyday_metric(torch.cat(everyday) - anchors.centre[key], anchors.ridge)
+    metric = everyday_metric(torch.cat(everyday) - anchors.centre[key])
     return concept_subspace(deviations, anchors.centre[key], metric)
 
 
@@ -267,7 +262,7 @@ def _calibrate(
                 found.append(own[key].share(state - centre)[None])
             shares.append(torch.cat(found))
         chosen = words.meaning(part, common)
-        return risks.prompt_score(torch.stack(shares).amax(dim=0)[chosen], space.reduction)
+        return risks.prompt_score(torch.stack(shares).amax(dim=0)[chosen])
 
     return tuple(
         risks.calibrate([score(t, part, True) for t in benign], [score(t, part, False) for t in unsafe])

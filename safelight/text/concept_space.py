@@ -14,10 +14,9 @@ import torch
 
 from safelight.text import risk as risks
 from safelight.text.encoding import Encoding, Key, meaning
-from safelight.text.subspace import SHARE_THRESHOLD, Subspace, phrase_vector, project, trigger_tokens
+from safelight.text.subspace import SHARE_THRESHOLD, Subspace, project
 from safelight.text.subtract import subtract
 
-RULES = ("follow", "share", "keep")
 REMOVALS = ("whole", "part")
 # In a prompt that is risky as a whole, a word whose own risk is this is taken for a trigger too.
 TRIGGER_RISK = 0.1
@@ -35,7 +34,6 @@ class ConceptSpace:
     pooled: Subspace | None
     common: dict[str, dict[Key, torch.Tensor]]
     calibration: tuple[risks.Calibration, ...] = ()
-    reduction: str = "max"
 
     # -- reading a prompt ---------------------------------------------------------------------------------------------
 
@@ -69,7 +67,7 @@ class ConceptSpace:
         """One score for every part: the highest over the rows."""
         shares = self.shares(encoding)
         return [
-            max(risks.prompt_score(row[part.start : part.stop][chosen], self.reduction) for row in shares)
+            max(risks.prompt_score(row[part.start : part.stop][chosen]) for row in shares)
             for p, part in enumerate(encoding.parts)
             for chosen in [self.meaning(encoding, p)]
         ]
@@ -87,51 +85,24 @@ class ConceptSpace:
         """The share that has this risk: from it on, a word of this part is a trigger.
 
         At 0.5 a prompt has a trigger where its own risk passes 0.5. SHARE_THRESHOLD where the anchors could not be told
-        apart, or where risk goes by all words together.
+        apart.
         """
-        calibrated = self.reduction == "max" and bool(self.calibration) and self.calibration[part].can_tell
+        calibrated = bool(self.calibration) and self.calibration[part].can_tell
         return self.calibration[part].score(risk) if calibrated else SHARE_THRESHOLD
 
-    def triggers(
-        self, encoding: Encoding, trigger: str = "share", threshold: float | None = None, risk: float = 0.0
-    ) -> torch.Tensor:
+    def triggers(self, encoding: Encoding, risk: float = 0.0) -> torch.Tensor:
         """Boolean [B, T]: the words with a meaning that call up an unsafe concept, in any block of their part.
 
-        threshold: for "share", in place of each part's own. risk: the whole prompt's; where it is 0.5 or more, words
-        count from TRIGGER_RISK on. A word of several tokens is one as a whole.
+        risk: the whole prompt's; where it is 0.5 or more, words count from TRIGGER_RISK on. A word of several tokens is
+        one as a whole.
         """
         least_risk = TRIGGER_RISK if risk >= risks.DECISION else risks.DECISION
         shares = self.shares(encoding)
         result = torch.zeros_like(shares, dtype=torch.bool)
         for p, part in enumerate(encoding.parts):
             rows = slice(part.start, part.stop)
-            if trigger == "share" or encoding.without is None:
-                least = self.threshold(p, least_risk) if threshold is None else threshold
-                result[:, rows] = trigger_tokens(shares[:, rows], threshold=least)
-            else:
-                result[:, rows] = self._missed(encoding, p, trigger)
-            result[:, rows] &= self.meaning(encoding, p)
+            result[:, rows] = (shares[:, rows] > self.threshold(p, least_risk)) & self.meaning(encoding, p)
         return encoding.whole_words(result)
-
-    def _missed(self, encoding: Encoding, p: int, trigger: str) -> torch.Tensor:
-        """Boolean [T of the part]: the tokens without which their chunk lies further from the concepts."""
-        assert encoding.without is not None
-        part, without = encoding.parts[p], encoding.without[p]
-        result = torch.zeros(part.stop - part.start, dtype=torch.bool)
-        common = frozenset(self.common)
-        masks = [meaning(c, words, common) for c, words in zip(without.content, without.words, strict=True)]
-        counted = [n for n, mask in enumerate(masks) if mask.any()]
-        chunks = encoding.chunk[part.start + without.places]
-        for b, (start, stop) in enumerate(part.blocks):
-            space = self.words[(p, b)]
-            for chunk in chunks.unique():
-                own = [n for n in counted if chunks[n] == chunk]
-                if own:
-                    vectors = [phrase_vector(without.states[n, :, start:stop].cpu(), masks[n]) for n in own]
-                    distances = space.distance(torch.stack(vectors) - space.centre)
-                    found = trigger_tokens(distances, trigger, distances=distances)
-                    result[without.places[own][found]] = True
-        return result
 
     # -- changing it --------------------------------------------------------------------------------------------------
 
@@ -142,10 +113,6 @@ class ConceptSpace:
         pooled: torch.Tensor | None,
         strength: float = 1.0,
         risk: float = 1.0,
-        trigger: str = "share",
-        threshold: float | None = None,
-        common: str = "follow",
-        tail: str = "follow",
         removal: str = "whole",
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """A prompt's states [B, T, W] and pooled output without what its trigger words call up.
@@ -154,20 +121,19 @@ class ConceptSpace:
             taken away where risk >= 0.5 (fail closed).
         removal: what a trigger word loses. "part": what lies in the subspace. "whole": all that sets it apart from
             everyday words; concepts that name kinds span what a kind shares, and the rest still draws the thing.
-        common, tail: what happens to common words and tails. "follow": projected in every chunk where a word is;
-            "share": those with more than SHARE_THRESHOLD of their own deviation in the subspace; "keep": left alone.
+        Common words and tails are projected in every chunk where a word is.
         Returns new states, new pooled output, and which tokens changed, boolean [B, T]. The pooled output is projected
         where any word is.
         """
-        triggers = self.triggers(encoding, trigger, threshold, risk)
+        triggers = self.triggers(encoding, risk)
         chosen = triggers.clone()
         if risk >= risks.DECISION:
             for part in encoding.parts:
                 here = chosen[:, part.start : part.stop]
                 here |= ~here.any(dim=1, keepdim=True) & encoding.content[part.start : part.stop]
         plain = torch.cat([self.meaning(encoding, p) for p in range(len(encoding.parts))])
-        chosen = chosen | self._rest(encoding, chosen, encoding.content & ~plain, common)
-        chosen = chosen | self._rest(encoding, chosen & encoding.content, encoding.tail, tail)
+        chosen = chosen | _along(encoding, chosen, encoding.content & ~plain)
+        chosen = chosen | _along(encoding, chosen & encoding.content, encoding.tail)
         amount = (strength * encoding.weights).to(states.device)
         result = states.clone()
         for key, rows, columns in encoding.blocks():
@@ -185,17 +151,6 @@ class ConceptSpace:
             moved = pooled.float() - strength * space.unsafe_part(pooled.float() - space.centre)
             pooled = torch.where(chosen.any(dim=1).to(pooled.device)[:, None], moved.to(pooled.dtype), pooled)
         return result, pooled, chosen
-
-    def _rest(self, encoding: Encoding, words: torch.Tensor, kind: torch.Tensor, rule: str) -> torch.Tensor:
-        """Boolean [B, T]: the tokens of one kind that are projected along with the chosen words."""
-        if rule == "share":
-            return trigger_tokens(self.shares(encoding)) & kind
-        result = torch.zeros_like(words)
-        if rule == "follow":
-            for number in encoding.chunk.unique():
-                own = encoding.chunk == number
-                result |= (words & own).any(dim=1, keepdim=True) & own & kind
-        return result
 
     def subtract(
         self, encoding: Encoding, states: torch.Tensor, pooled: torch.Tensor | None, strength: float = 1.0
@@ -215,3 +170,12 @@ class ConceptSpace:
         if pooled is not None and self.pooled is not None:
             pooled = (pooled.float() - strength * self.pooled.direction.to(pooled.device)).to(pooled.dtype)
         return result, pooled
+
+
+def _along(encoding: Encoding, words: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+    """Boolean [B, T]: the tokens of one kind in the chunks in which a word is chosen."""
+    result = torch.zeros_like(words)
+    for number in encoding.chunk.unique():
+        in_chunk = encoding.chunk == number
+        result |= (words & in_chunk).any(dim=1, keepdim=True) & in_chunk & kind
+    return result

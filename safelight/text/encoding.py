@@ -24,20 +24,6 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Without:
-    """A part's text without each of its words in turn.
-
-    places: [n], of the word left out, in the part; states: [n, S, W], of one chunk; content: boolean [n, S]; words: n
-    times S.
-    """
-
-    places: torch.Tensor
-    states: torch.Tensor
-    content: torch.Tensor
-    words: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
 class Encoding:
     """A text as its encoder sees it.
 
@@ -47,7 +33,6 @@ class Encoding:
     chunk: [T], the number of the chunk that a position belongs to; position: [T], its place in that chunk.
     weights: [T], the artist's token weights; words: the word that each of the T tokens is or is a piece of ("" for
         none).
-    without: by part; None where these were not encoded (only the trigger "leave_one_out" needs them).
     """
 
     states: torch.Tensor
@@ -59,7 +44,6 @@ class Encoding:
     weights: torch.Tensor
     words: tuple[str, ...]
     parts: tuple[Part, ...]
-    without: tuple[Without, ...] | None = None
 
     def blocks(self) -> Iterator[tuple[Key, slice, slice]]:
         """(part, block), the rows of its tokens and the columns of its states."""

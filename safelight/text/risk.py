@@ -11,7 +11,6 @@ import torch
 
 DECISION = 0.5
 LEAST_AUC = 0.8  # below it the encoder can't tell, and risk is 1
-REDUCTIONS = ("max", "mean")
 
 
 def auc(benign: Sequence[float], unsafe: Sequence[float]) -> float:
@@ -76,11 +75,9 @@ def calibrate(benign: Sequence[float], unsafe: Sequence[float]) -> Calibration:
     return Calibration(slope / spread, middle - offset / slope * spread, area)
 
 
-def prompt_score(shares: torch.Tensor, reduction: str = "max") -> float:
-    """One number for a prompt from its content tokens' shares [n]; NaN for a prompt without words.
+def prompt_score(shares: torch.Tensor) -> float:
+    """A prompt's score: the largest of its words' shares [n], since one unsafe word in a long prompt is enough.
 
-    max: one unsafe word in a long prompt is enough. mean: the prompt as a whole.
+    NaN for a prompt without words.
     """
-    if shares.numel() == 0:
-        return math.nan
-    return float(shares.max() if reduction == "max" else shares.mean())
+    return float(shares.max()) if shares.numel() else math.nan

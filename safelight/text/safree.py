@@ -22,8 +22,7 @@ from dataclasses import dataclass
 import torch
 
 from safelight.text.encoding import Key
-from safelight.guidance.schedule import WeightSchedule
-from safelight.text.subspace import project, trigger_tokens
+from safelight.text.subspace import project
 
 VARIANTS = ("as released", "as printed")
 ALPHA = 0.01
@@ -61,7 +60,8 @@ def triggers(masked: torch.Tensor, concepts: torch.Tensor) -> torch.Tensor:
     distances = (vectors - onto(vectors, concepts)).norm(dim=-1)
     if distances.numel() == 1:
         return torch.ones(1, dtype=torch.bool)
-    return trigger_tokens(distances, "leave_one_out", distances=distances, margin=ALPHA)
+    others = (distances.sum() - distances) / (distances.numel() - 1)
+    return distances >= (1 + ALPHA) * others
 
 
 def last_step(similarity: float, variant: str) -> int:
@@ -75,21 +75,8 @@ def last_step(similarity: float, variant: str) -> int:
     return round(LONGEST / (1.0 + math.exp(-x)))
 
 
-def window(t: int, start: float) -> WeightSchedule:
-    """Weight 1 while a step of 50 is i <= t, then 0; on the noise level axis.
-
-    It ends halfway between two of the 50 steps, so that noise levels beside the paper's fall on the same sides.
-    start: the run's progress at its first step. Where that lies behind the window (image-to-image, a late stage), the
-        first step is in it nevertheless: no run goes without the safe embedding.
-    """
-    end = max((t + 0.5) / STEPS, start + 1e-6)
-    if end >= 1.0:
-        return WeightSchedule(((0.0, 1.0), (1.0, 1.0)), "step", 0.0)
-    return WeightSchedule(((0.0, 1.0), (end, 0.0)), "step", 0.0)
-
-
 @dataclass(frozen=True)
-class Passage:
+class PromptChunk:
     """A chunk of the prompt in one block of its states.
 
     block: which one; columns: where it lies; attended: the rows of start token, words and end token, [m] (indices);
@@ -116,12 +103,16 @@ class Filtered:
 
 
 def filter_prompt(
-    written: torch.Tensor, plain: torch.Tensor, weights: torch.Tensor, passages: Sequence[Passage], variant: str
+    written: torch.Tensor,
+    plain: torch.Tensor,
+    weights: torch.Tensor,
+    prompt_chunks: Sequence[PromptChunk],
+    variant: str,
 ) -> Filtered:
     """The prompt's safe embedding.
 
     written: [T, W], the states as the model gets them, with the artist's token weights; plain: the same without;
-    weights: [T]. passages: those of the prompt's chunks that have words; at least one.
+    weights: [T]. prompt_chunks: those of the prompt's chunks that have words; at least one.
     A trigger's weighted state is that of its projected one. Computed on the CPU, in float64, since not every device has
     that. Raises ValueError, naming the input.
     """
@@ -131,22 +122,22 @@ def filter_prompt(
     found = torch.zeros(len(written), dtype=torch.bool)
     away = torch.zeros(plain.shape, dtype=torch.float32)
     cosines: dict[Key, list[torch.Tensor]] = {}
-    for passage in passages:
-        concepts = span(passage.concepts)
+    for prompt_chunk in prompt_chunks:
+        concepts = span(prompt_chunk.concepts)
         if concepts.shape[1] >= concepts.shape[0]:
             raise ValueError(
-                f"concepts: {len(passage.concepts)} phrases span everything that this text encoder can say "
+                f"concepts: {len(prompt_chunk.concepts)} phrases span everything that this text encoder can say "
                 f"({concepts.shape[0]} wide), so nothing would be left of the prompt; name fewer."
             )
-        before = plain[:, passage.columns].double()
-        after = projected(before, concepts, span(passage.masked), variant)
+        before = plain[:, prompt_chunk.columns].double()
+        after = projected(before, concepts, span(prompt_chunk.masked), variant)
         if not torch.isfinite(after).all():
             raise ValueError("clip: SAFREE's projection of this prompt is not finite; try the encoder in fp32 or bf16.")
-        here = passage.words[triggers(passage.masked, concepts)]
-        away[here, passage.columns] = (before - after)[here].float()
+        here = prompt_chunk.words[triggers(prompt_chunk.masked, concepts)]
+        away[here, prompt_chunk.columns] = (before - after)[here].float()
         found[here] = True
-        cosine = torch.nn.functional.cosine_similarity(after, before, dim=-1)[passage.attended]
-        cosines.setdefault(passage.block, []).append(cosine)
+        cosine = torch.nn.functional.cosine_similarity(after, before, dim=-1)[prompt_chunk.attended]
+        cosines.setdefault(prompt_chunk.block, []).append(cosine)
     states = project(written[None], away, found[None], weights)[0]
     similarity = min(float(torch.cat(block).mean()) for block in cosines.values())
     return Filtered(states.to(device), found, similarity, last_step(similarity, variant))

@@ -17,8 +17,6 @@ CUTOFF = 0.1  # directions with a singular value below this part of the largest 
 MAX_RANK = 0.25  # of the width: beyond it "unsafe" would be most of what the encoder can say
 RIDGE = 1.0  # of the mean variance of everyday words, see everyday_metric
 SHARE_THRESHOLD = 0.6  # of a token's centred norm inside the subspace
-LEAVE_ONE_OUT_MARGIN = 0.01  # SAFREE's alpha
-TRIGGERS = ("share", "leave_one_out")
 
 
 @dataclass(frozen=True)
@@ -41,17 +39,17 @@ class Metric:
         return Metric(self.directions.to(device), self.gains.to(device))
 
 
-def everyday_metric(deviations: torch.Tensor, ridge: float = RIDGE) -> Metric:
+def everyday_metric(deviations: torch.Tensor) -> Metric:
     """(S + r)^(-1/2), up to a factor, for the covariance S of everyday words' deviations [n, W].
 
-    r is `ridge` times the mean of S's eigenvalues other than zero; infinity gives the plain metric.
+    r is RIDGE times the mean of S's eigenvalues other than zero. Without words the plain metric.
     """
     count, width = deviations.shape
-    if count == 0 or ridge == float("inf"):
+    if count == 0:
         return Metric(torch.zeros(width, 0), torch.zeros(0))
     values, directions = torch.linalg.svd(deviations.double(), full_matrices=False)[1:]
     variance = values**2 / count
-    floor = (ridge * variance.mean()).clamp_min(1e-30)
+    floor = (RIDGE * variance.mean()).clamp_min(1e-30)
     return Metric(directions.T.float().contiguous(), (floor / (variance + floor)).sqrt().float())
 
 
@@ -86,11 +84,6 @@ class Subspace:
         scaled = self.metric.apply(deviations.float())
         return self.metric.undo(scaled @ self.basis @ self.basis.T)
 
-    def distance(self, deviations: torch.Tensor) -> torch.Tensor:
-        """Each deviation's distance from the subspace: [..., W] to [...]."""
-        scaled = self.metric.apply(deviations.float())
-        return (scaled - scaled @ self.basis @ self.basis.T).norm(dim=-1)
-
 
 def phrase_vector(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """The mean of the states [..., T, W] over the tokens chosen by a boolean mask [T]; [..., W], float32."""
@@ -99,18 +92,12 @@ def phrase_vector(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     return states[..., tokens, :].float().mean(dim=-2)
 
 
-def concept_subspace(
-    deviations: torch.Tensor,
-    centre: torch.Tensor,
-    metric: Metric,
-    cutoff: float = CUTOFF,
-    max_rank: float = MAX_RANK,
-) -> Subspace:
+def concept_subspace(deviations: torch.Tensor, centre: torch.Tensor, metric: Metric) -> Subspace:
     """The subspace that the concept phrases span.
 
     deviations: [N, W], one phrase vector per concept, less the centre. Scaled by the metric, each is brought to length
-        1, so that every concept counts alike. Directions come from an SVD; those below `cutoff` times the largest
-        singular value (what near-synonyms differ in) and those beyond `max_rank` of the width are left out, so the rank
+        1, so that every concept counts alike. Directions come from an SVD; those below CUTOFF times the largest
+        singular value (what near-synonyms differ in) and those beyond MAX_RANK of the width are left out, so the rank
         is near N.
     Raises ValueError where the vectors are not finite or none differs from the centre.
     """
@@ -129,34 +116,9 @@ def concept_subspace(
         )
     scaled = metric.apply(deviations[distinct]).double()
     values, directions = torch.linalg.svd(scaled / scaled.norm(dim=-1, keepdim=True), full_matrices=False)[1:]
-    rank = min(int((values >= cutoff * values[0]).sum()), max(1, int(max_rank * deviations.shape[1])))
+    rank = min(int((values >= CUTOFF * values[0]).sum()), max(1, int(MAX_RANK * deviations.shape[1])))
     basis = directions[:rank].T.float().contiguous()
     return Subspace(centre.float(), basis, deviations.mean(dim=0), metric)
-
-
-def trigger_tokens(
-    shares: torch.Tensor,
-    trigger: str = "share",
-    threshold: float = SHARE_THRESHOLD,
-    distances: torch.Tensor | None = None,
-    margin: float = LEAVE_ONE_OUT_MARGIN,
-) -> torch.Tensor:
-    """Which of the tokens call up an unsafe concept; boolean, shaped as `shares`.
-
-    share: those with more than `threshold` of their centred norm in the subspace.
-    leave_one_out (SAFREE): those without which the prompt lies at least (1 + margin) times as far from the subspace as
-        it does, on average, without any one of the others. `distances` [n]: that of the prompt without each token. A
-        single token has no others to be compared with and is none.
-    """
-    if trigger == "share":
-        return shares > threshold
-    if trigger != "leave_one_out" or distances is None:
-        raise ValueError(f"trigger: {trigger!r} is not one of {', '.join(TRIGGERS)}, or its distances are missing.")
-    count = distances.numel()
-    if count < 2:
-        return torch.zeros_like(distances, dtype=torch.bool)
-    others = (distances.sum() - distances) / (count - 1)
-    return distances >= (1 + margin) * others
 
 
 def project(states: torch.Tensor, away: torch.Tensor, tokens: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,9 @@ import math
 import re
 from collections.abc import Hashable, Sequence
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 
 FEWEST, MOST = 2, 9  # levels of one strip
 DEFAULT_LEVELS = "0, 0.25, 0.5, 0.75, 1"
@@ -31,8 +33,10 @@ def read_levels(text: object) -> tuple[float, ...]:
         except ValueError:
             level = math.nan
         if not 0.0 <= level <= 1.0:  # true for NaN too
-            raise ValueError(f"levels: {word!r} is no number from 0 to 1; write numbers with commas between them, such "
-                             f"as {DEFAULT_LEVELS}.")  # fmt: skip
+            raise ValueError(
+                f"levels: {word!r} is no number from 0 to 1; write numbers with commas between them, such "
+                f"as {DEFAULT_LEVELS}."
+            )
         if level in levels:
             raise ValueError(f"levels: {level:g} stands there twice; write each level once.")
         levels.append(abs(level))  # no minus before a zero
@@ -59,6 +63,19 @@ def side_by_side(frames: torch.Tensor, count: int) -> torch.Tensor:
     return torch.cat([frame[:1] for frame in frames.chunk(count)], dim=-1)
 
 
+def labelled(pictures: torch.Tensor, levels: tuple[float, ...]) -> torch.Tensor:
+    """The strip of pictures [levels, batch, H, W, 3]: a column for each level, with its number over it."""
+    width = pictures.shape[3]
+    height = max(20, width // 10)
+    font = ImageFont.load_default(round(0.6 * height))
+    labels = []
+    for level in levels:
+        image = Image.new("L", (width, height))
+        ImageDraw.Draw(image).text((width / 2, height / 2), f"{level:g}", 255, font, anchor="mm")
+        labels.append(torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0))
+    return sheet(pictures.transpose(0, 1), torch.stack(labels))
+
+
 def sheet(pictures: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """One picture, [1, height, width, 3] in [0, 1]: a column for each level, its label at the top.
 
@@ -67,8 +84,10 @@ def sheet(pictures: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     gap = max(4, pictures.shape[3] // 32)
     paper, ink = torch.tensor(PAPER), torch.tensor(INK)
     bands = torch.lerp(paper, ink, labels[..., None])
-    columns = [torch.cat([band, *_between(column, paper.expand(gap, band.shape[1], 3))])
-               for band, column in zip(bands, pictures.transpose(0, 1), strict=True)]  # fmt: skip
+    columns = [
+        torch.cat([band, *_between(column, paper.expand(gap, band.shape[1], 3))])
+        for band, column in zip(bands, pictures.transpose(0, 1), strict=True)
+    ]
     line = paper.expand(columns[0].shape[0], gap, 3)
     across = torch.cat([line, *(part for column in columns for part in (column, line))], dim=1)
     edge = paper.expand(gap, across.shape[1], 3)

@@ -33,8 +33,10 @@ def heat(trace: Trace, count: int, height: int, width: int) -> torch.Tensor:
     if cells.ndim not in (3, 4):
         raise ValueError("trace: this model's latents have no picture plane, so there is no map of them; unlink it.")
     if count % cells.shape[0] != 0 or (cells.ndim == 3 and count != cells.shape[0]):
-        raise ValueError(f"image: it holds {count} pictures, and the run on `trace` made {cells.shape[0]}; link the "
-                         "picture decoded from that run.")  # fmt: skip
+        raise ValueError(
+            f"image: it holds {count} pictures, and the run on `trace` made {cells.shape[0]}; link the "
+            "picture decoded from that run."
+        )
     size = (height, width)
     if cells.ndim == 3:
         cells = F.interpolate(cells[:, None], size, mode="bilinear")[:, 0]
@@ -74,8 +76,10 @@ def sheet(maps: torch.Tensor, strips: torch.Tensor) -> torch.Tensor:
     """Each map with its run's strip below it, as wide as the wider of the two; a video's frames share their strip."""
     width = max(maps.shape[2], strips.shape[2])
     strips = strips.repeat_interleave(max(maps.shape[0] // strips.shape[0], 1), dim=0)[: maps.shape[0]]
-    scaled = [F.interpolate(part.movedim(-1, 1), (round(part.shape[1] * width / part.shape[2]), width), mode="bilinear")
-              for part in (maps, strips.to(maps.device))]  # fmt: skip
+    scaled = [
+        F.interpolate(part.movedim(-1, 1), (round(part.shape[1] * width / part.shape[2]), width), mode="bilinear")
+        for part in (maps, strips.to(maps.device))
+    ]
     return torch.cat(scaled, dim=2).movedim(1, -1)
 
 
@@ -92,8 +96,10 @@ def _strip(trace: Trace, picture: int) -> torch.Tensor:
 
     calls = trace.calls
     steps = max(len(calls) - 1, 1)
-    places = [left + round((right - left) * (i / steps if call.progress is None else call.progress))
-              for i, call in enumerate(calls)]  # fmt: skip
+    places = [
+        left + round((right - left) * (i / steps if call.progress is None else call.progress))
+        for i, call in enumerate(calls)
+    ]
     for call, x, end in zip(calls, places, [*places, right + 1][1:], strict=True):
         if call.weight:
             fill(x, max(end, x + 1), up(call.weight), base, _WEIGHT)
@@ -110,3 +116,25 @@ def _strip(trace: Trace, picture: int) -> torch.Tensor:
         x = left + round((right - left) * tenth / 10)
         fill(x, x + 1, base, base + (2 * _TICK if tenth % 5 == 0 else _TICK), _AXIS)
     return canvas
+
+
+def about(trace: Trace) -> str:
+    """What an artist should know about the map of this trace."""
+    if not trace.calls:
+        return (
+            "the trace holds no guided run, so the map stays dark: safety or strength is 0, the gate is closed, or "
+            "the sampler has not run."
+        )
+    if trace.estimated:
+        return (
+            "only one of the two prompts was evaluated at each step, so the map is an estimate: of where one took "
+            "over from the other. With a safety or strength below 1 it is measured at every step."
+        )
+    if trace.cells() is None and any(call.sizes is None for call in trace.calls):
+        return (
+            "the safe prompt stood alone for the whole run, so there is nothing to compare with and the map stays "
+            "dark. Use a schedule with a context, or a safety below 1."
+        )
+    if trace.cells() is None:
+        return "safety changed nothing in this run, so the map stays dark."
+    return ""

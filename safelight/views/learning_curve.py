@@ -23,7 +23,7 @@ Series = tuple[str, tuple[int, int, int], list[tuple[int, float]]]
 
 def curve(trained: Trained) -> torch.Tensor:
     """The losses over the steps, [1, HEIGHT, WIDTH, 3] in [0, 1], with a mark where the best student was."""
-    looks = trained.looks
+    looks = trained.eval_points
     series: list[Series] = [
         ("training", _TRAIN, [(look.step, look.train) for look in looks[1:]]),
         ("redacted", _REDACT, [(look.step, look.redact) for look in looks]),

@@ -7,7 +7,7 @@ A guiding node makes one Trace and hands it to the map node; whatever runs the s
 
     trace.begin()                                   at the start of a run: what an earlier run left is gone
     trace.add(sigma, progress, change, weight)      a call on which both predictions were known
-    trace.written(sigma, progress, denoised)        a call on which the prompt as written stood alone (weight 0)
+    trace.positive_alone(sigma, progress, denoised)        a call on which the positive prompt stood alone (weight 0)
     trace.safe_alone(sigma, progress, denoised)     a call on which the safe prompt stood alone (weight 1)
     trace.end()                                     after the run, also after one that failed
 
@@ -56,8 +56,9 @@ class Trace:
         """A run is over: drops the predictions that were kept for comparison."""
         self._kept = []
 
-    def add(self, sigma: float, progress: float | None, change: torch.Tensor | None,
-            weight: float | None = None) -> None:  # fmt: skip
+    def add(
+        self, sigma: float, progress: float | None, change: torch.Tensor | None, weight: float | None = None
+    ) -> None:
         """A call on which safety changed the guided prediction by `change`, weight and strength included.
 
         change: None where nothing was changed, as in a method's warm-up.
@@ -66,8 +67,8 @@ class Trace:
         sizes = () if change is None else self._measured.add(_root_mean_square(change.detach().float(), 1))
         self.calls.append(Call(float(sigma), progress, weight, sizes))
 
-    def written(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
-        """A call that the prompt as written decided alone."""
+    def positive_alone(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
+        """A call that the positive prompt decided alone."""
         self._alone(0.0, sigma, progress, denoised)
 
     def safe_alone(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
@@ -77,7 +78,7 @@ class Trace:
     def _alone(self, weight: float, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
         """A call of one prompt alone. Where it takes over from the other one, their two predictions are compared.
 
-        What the written one shows and the safe one does not, less the most that changed around there between the last
+        What the positive one shows and the safe one does not, less the most that changed around there between the last
         two calls before, which may have changed by itself: a careful estimate, since the noise levels differ. All other
         calls of the safe prompt alone count as not measured.
         """
@@ -87,9 +88,9 @@ class Trace:
         estimated = took_over and sigma <= kept[-1].sigma and kept[-1].prediction.shape == prediction.shape
         if estimated:
             last = kept[-1].prediction
-            gone = lost(last, prediction) if weight > 0.0 else lost(prediction, last)
+            gone = lost_magnitude(last, prediction) if weight > 0.0 else lost_magnitude(prediction, last)
             if len(kept) > 1:
-                gone = (gone - most_around(_root_mean_square(last - kept[-2].prediction, 1))).clamp_min(0.0)
+                gone = (gone - max_pool_cells(_root_mean_square(last - kept[-2].prediction, 1))).clamp_min(0.0)
             sizes = self._estimated.add(gone)
         self._kept = [*([] if took_over else kept[-1:]), _Alone(weight, float(sigma), prediction)]
         self.calls.append(Call(float(sigma), progress, weight, sizes, estimated))
@@ -113,9 +114,21 @@ class Trace:
         return None if squares.total is None else (squares.total / squares.count).sqrt()
 
 
+class NoTrace(Trace):
+    """Keeps nothing: for runs that are not looked into, such as a strip's."""
+
+    def add(
+        self, sigma: float, progress: float | None, change: torch.Tensor | None, weight: float | None = None
+    ) -> None:
+        pass
+
+    def _alone(self, weight: float, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class _Alone:
-    """A prediction of one prompt alone; weight: 1 for the safe one, 0 for the written one."""
+    """A prediction of one prompt alone; weight: 1 for the safe one, 0 for the positive one."""
 
     weight: float
     sigma: float
@@ -137,20 +150,21 @@ class _Squares:
         return tuple(squares.flatten(1).mean(dim=1).sqrt().tolist())
 
 
-def lost(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
+def lost_magnitude(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
     """How much of what a prediction showed in a cell has gone in another one, [B, ...] for [B, C, ...].
 
     Each is taken relative to its own background (its median over the cells, per picture and channel). Where `before`
     stands out, the loss is that by which `now` is shorter along the same direction; growth, as of detail, is none.
     """
-    before, now = (x - x.flatten(2).median(dim=2).values.reshape(*x.shape[:2], *[1] * (x.ndim - 2))
-                   for x in (before, now))  # fmt: skip
+    before, now = (
+        x - x.flatten(2).median(dim=2).values.reshape(*x.shape[:2], *[1] * (x.ndim - 2)) for x in (before, now)
+    )
     length = before.square().sum(dim=1).sqrt()
     along = (before * now).sum(dim=1) / length.clamp_min(1e-6)
     return (length - along).clamp_min(0.0) / before.shape[1] ** 0.5
 
 
-def most_around(cells: torch.Tensor) -> torch.Tensor:
+def max_pool_cells(cells: torch.Tensor) -> torch.Tensor:
     """For each cell of [B, ...] the largest value in it and its neighbours."""
     for dim in range(1, cells.ndim):
         lines = cells.movedim(dim, -1)
