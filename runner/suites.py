@@ -39,8 +39,11 @@ class Outcome:
 
     @property
     def words(self) -> str:
-        return f"{self.suite} {self.passed}" + ("" if self.ok else " (failed)") + (
-            f" (not run: {self.missing})" if self.missing else "")
+        return (
+            f"{self.suite} {self.passed}"
+            + ("" if self.ok else " (failed)")
+            + (f" (not run: {self.missing})" if self.missing else "")
+        )
 
 
 def outcome(suite: str, code: int, report: Path) -> Outcome:
@@ -117,8 +120,9 @@ def run_browser(root: Path, host: Host, python: Path, reports: Path, word: str, 
     return Outcome(BROWSER, code, *totals, missing)
 
 
-def run_tests(root: Path, host: Host, environment: Path, word: str, suites: Sequence[str],
-              frontends: Sequence[str]) -> int:  # fmt: skip
+def run_tests(
+    root: Path, host: Host, environment: Path, word: str, suites: Sequence[str], frontends: Sequence[str]
+) -> int:
     """Runs each of `suites` in turn, of it the tests that `word` chooses, and says their totals. Returns the exit code.
 
     `frontends` are releases of the page; without any, those that the browser suite is held to on this host.

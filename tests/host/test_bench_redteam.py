@@ -21,8 +21,10 @@ def quick(request, tmp_path_factory):
     for _ in range(2):
         done = subprocess.run(command, cwd=loading.ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
-        kept.append({path: path.stat().st_mtime_ns for path in cache.rglob("*.npz")}
-                    | {path: path.stat().st_mtime_ns for path in cache.rglob("attacks/*/*.json")})
+        kept.append(
+            {path: path.stat().st_mtime_ns for path in cache.rglob("*.npz")}
+            | {path: path.stat().st_mtime_ns for path in cache.rglob("attacks/*/*.json")}
+        )
     return json.loads((out / "redteam.json").read_text("utf-8")), out, *kept
 
 

@@ -74,8 +74,16 @@ def main() -> None:
         used = min(Decimal(str(context)) + Decimal(str(later)) * (1 - Decimal(str(safety))), Decimal(1))
         if safety:
             used = used_context(used, heights[:guarded], places[:guarded])
-        case = {"points": points, "interpolation": interpolation, "context": context, "later": later, "gamma": gamma,
-                "safety": safety, "starts": starts, "guarded": guarded}  # fmt: skip
+        case = {
+            "points": points,
+            "interpolation": interpolation,
+            "context": context,
+            "later": later,
+            "gamma": gamma,
+            "safety": safety,
+            "starts": starts,
+            "guarded": guarded,
+        }
         if used is None:
             cases.append({**case, "used": None, "weights": None})
             continue
