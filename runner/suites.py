@@ -19,6 +19,7 @@ from .messages import Failure, say
 
 BROWSER = "browser"  # the one suite that is not pytest's
 NOTHING_COLLECTED = 5  # pytest's exit code
+SWEEP = 4  # cases of a parametrised host test that run where not everything does
 MOST_WORKERS = 4  # of the host suite each has a ComfyUI and a server of its own
 
 
@@ -88,7 +89,9 @@ def run_pytest(suite: str, root: Path, host: Host, python: Path, report: Path, w
         variables.setdefault("OMP_NUM_THREADS", str(min(2, (os.cpu_count() or 1) // workers)))
     # One word: as two, pytest takes the path for one of tests, and the folder above both for its root.
     place = [f"--comfyui={host.path}"] if host.path and suite != "unit" else []
-    chosen = ["-k", word] if word else [] if everything else ["-m", "not slow"]
+    chosen = ["-k", word] if word else []
+    if not word and not everything:
+        chosen = ["-m", "not slow", *(["--thin", str(SWEEP)] if suite == "host" else [])]
     command = [
         str(python),
         "-m",
