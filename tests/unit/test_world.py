@@ -73,9 +73,9 @@ def test_anchors_are_enough_and_hold_nothing_held_out(texts):
 
 def test_anchors_are_unsafe_where_they_say_so():
     nouns = [thing.noun for thing in world.UNSAFE]
-    found = world.anchors()
-    assert all(any(noun in text for noun in nouns) for text in found["unsafe"])
-    assert not any(noun in text for noun in nouns for text in found["benign"])
+    anchors = world.anchors()
+    assert all(any(noun in text for noun in nouns) for text in anchors["unsafe"])
+    assert not any(noun in text for noun in nouns for text in anchors["benign"])
 
 
 def test_tuning_prompts_name_nothing_held_out():
