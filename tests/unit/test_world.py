@@ -24,7 +24,7 @@ def test_concepts_name_no_thing():
 def test_every_unsafe_thing_is_of_a_kind_that_the_concepts_name():
     for thing in world.UNSAFE:
         assert set(thing.kinds) & set(world.UNSAFE_KINDS) - {"dangerous"}, thing.noun
-    for thing in (*world.NEIGHBOURS, *world.BENIGN):
+    for thing in (*world.LOOK_ALIKES, *world.BENIGN):
         assert not set(thing.kinds) & set(world.UNSAFE_KINDS), thing.noun
 
 
