@@ -172,10 +172,7 @@ class LinearMap:
         centre, up, down = (tensors[name].float().clone() for name in ("centre", "up", "down"))
         if centre.ndim != 2 or up.shape != (*centre.shape, up.shape[-1]) or down.shape != up.mT.shape:
             shapes = f"{tuple(centre.shape)}, {tuple(up.shape)} and {tuple(down.shape)}"
-            raise ValueError(
-                f"tensors: expected centre [2, W], up [2, W, r] and down [2, r, W], got {shapes}. Make the redaction "
-                "again."
-            )
+            raise ValueError(f"tensors: expected centre [2, W], up [2, W, r] and down [2, r, W], got {shapes}")
         return cls(centre, up, down)
 
 

@@ -73,7 +73,10 @@ def start(widths: Mapping[str, tuple[int, int]], rank: int = RANK, seed: int = 0
 
 
 def projections(parameters: Mapping[str, torch.Tensor]) -> dict[str, Projection]:
-    """The additions by layer. Raises ValueError, naming the layer, where parts are missing or don't fit together."""
+    """The additions by layer. Raises ValueError, naming the layer, where parts are missing or don't fit together.
+
+    What to do about it is for the caller to say, who knows where the parameters come from.
+    """
     layers: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in parameters.items():
         layer, _, part = name.rpartition(".")
@@ -83,7 +86,7 @@ def projections(parameters: Mapping[str, torch.Tensor]) -> dict[str, Projection]
         if set(parts) != set(_PARTS) or not layer.endswith(ENDINGS):
             raise ValueError(
                 f"{layer or name}: expected {', '.join(_PARTS)} of a layer that ends in {' or '.join(ENDINGS)}, got "
-                f"{', '.join(sorted(parts))}. Train the adapter again."
+                f"{', '.join(sorted(parts))}"
             )
         one = Projection(*(parts[part] for part in _PARTS))
         fits = all(part.ndim == 2 for part in parts.values()) and (
@@ -93,11 +96,8 @@ def projections(parameters: Mapping[str, torch.Tensor]) -> dict[str, Projection]
         ) == (*one.widths, one.down.shape[0])
         if not fits:
             shapes = ", ".join(f"{part} {list(parts[part].shape)}" for part in _PARTS)
-            raise ValueError(
-                f"{layer}: expected own [out, in], down [rank, in] and up [out, rank], got {shapes}. Train the adapter "
-                "again."
-            )
+            raise ValueError(f"{layer}: expected own [out, in], down [rank, in] and up [out, rank], got {shapes}")
         additions[layer] = one
     if not additions:
-        raise ValueError("adapter: expected at least one projection, got none. Train the adapter again.")
+        raise ValueError("adapter: expected at least one projection, got none")
     return additions

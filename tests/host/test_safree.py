@@ -396,7 +396,7 @@ def test_a_prompt_that_begins_behind_the_window_is_an_error_before_the_first_ste
 
 
 def test_another_encoder_than_the_prompts_is_an_error(scene):
-    with pytest.raises(ValueError, match="^clip: its texts are 64 wide where the prompt is 32 wide"):
+    with pytest.raises(ValueError, match="^clip: expected texts 32 wide, as the prompt, got 64"):
         scene.guider(positive=tiny_models.conditioning(3))
 
 

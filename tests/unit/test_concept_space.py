@@ -208,9 +208,9 @@ def test_a_weighted_token_becomes_the_weighted_form_of_its_projection(space):
     prompt = encode("a cat and a knife on a chair")
     weights = torch.where(torch.tensor([word == "knife" for word in prompt.words]), 1.7, 1.0)
     empty = encode("").states
-    written = empty + weights[:, None] * (prompt.states - empty)  # how the host applies weights
+    with_weights = empty + weights[:, None] * (prompt.states - empty)  # how the host applies weights
     plain, _, _ = space.project(prompt, prompt.states, None)
-    weighted, _, _ = space.project(replace(prompt, weights=weights), written, None)
+    weighted, _, _ = space.project(replace(prompt, weights=weights), with_weights, None)
     assert torch.allclose(weighted, empty + weights[:, None] * (plain - empty), atol=1e-4)
 
 

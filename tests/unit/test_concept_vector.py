@@ -49,10 +49,10 @@ def test_the_pooled_output_has_a_mean_of_its_own():
 
 
 def test_what_was_added_is_taken_away_and_the_start_token_stays():
-    v, written = random(seed=9), random(seed=5)
-    attacked = encoding(written + 1.5 * v)
+    v, states_before = random(seed=9), random(seed=5)
+    attacked = encoding(states_before + 1.5 * v)
     states, _ = concept_vector([pair(v, 1)]).subtract(attacked, attacked.states, None, 1.5)
-    assert torch.allclose(states[0, 1:], written[1:], atol=1e-5)
+    assert torch.allclose(states[0, 1:], states_before[1:], atol=1e-5)
     assert torch.equal(states[0, 0], attacked.states[0, 0])
 
 

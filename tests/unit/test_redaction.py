@@ -1,4 +1,4 @@
-"""The linear map of redaction: which tokens answer to which, and the closed form."""
+"""The linear map of redaction: which tokens are matched, and the closed form."""
 
 from __future__ import annotations
 
