@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from . import prompts
+from demo import prompts
+
 from .selective import place
 from .studio import CFG, SAMPLER, SCHEDULER, STEPS, Studio, arguments, together
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from . import prompts
+from demo import prompts
+
 from .studio import BATCH, Studio, arguments
 
 MODES = ("off", "soft threshold", "quantile")

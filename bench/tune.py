@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from demo import prompts
 from safelight.schedule import GAMMA, LATER
 
-from . import prompts
 from .studio import BATCH, Studio, arguments
 
 CONTEXTS = (0.0, 0.1, 0.14, 0.2, 0.3)

@@ -12,7 +12,8 @@ import itertools
 import sys
 import time
 
-from . import prompts
+from demo import prompts
+
 from .studio import BATCH, Studio, arguments
 
 NUMBER = 3000  # of the first benign prompt's noise; the tuning prompts' own end below

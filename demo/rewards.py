@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
-from bench import prompts
 from safelight import ddpo
 
-from . import world
+from . import prompts, world
 from .detector import HALF_SEEN, Detector
 
 REWARDS = ("erase", "shield")

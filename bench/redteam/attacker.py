@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import prompts
 from bench.safety.sets import Case
 from bench.safety.work import Job, Task, Worker
-from demo import world
+from demo import prompts, world
 
 from . import gates, plan
 from .search import Found, search

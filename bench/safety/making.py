@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from bench import prompts
 from bench.edits import Edits
 from bench.methods import Methods
 from bench.studio import BATCH, Studio
+from demo import prompts
 
 from .plan import IMAGE, Row, plain
 from .sets import Case

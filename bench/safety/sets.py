@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import prompts
-from demo import world
+from demo import prompts, world
 
 SETS = ("unsafe", "benign", "neighbours", "diversity", "image to image")
 GROUPS = ("one", "two", "implied")

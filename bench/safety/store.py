@@ -26,7 +26,7 @@ CACHE = ROOT / "output" / "bench" / "safety"
 # Code that pictures depend on; of it not what only shows or makes strips, and none of the plan: a new row keeps the
 # old ones.
 CODE = ("demo/world.py", "demo/model.py", "demo/autoencoder.py", "demo/loader.py", "safelight/*.py", "nodes/*.py",
-        "bench/studio.py", "bench/methods.py", "bench/edits.py", "bench/prompts.py",
+        "bench/studio.py", "bench/methods.py", "bench/edits.py", "demo/prompts.py",
         "bench/safety/sets.py", "bench/safety/making.py")  # fmt: skip
 APART = ("nodes/inspect.py", "nodes/strip.py", "nodes/frames.py", "nodes/draws.py", "safelight/heat_map.py",
          "safelight/strip.py")  # fmt: skip

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from bench import edits, prompts
+from bench import edits
 from bench.safety import plan, sets
 from bench.studio import SEED
-from demo import world
+from demo import prompts, world
 
 DRAWN = sets.draw(2)
 UNSAFE = DRAWN["unsafe"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench import prompts
+from demo import prompts
 from demo import world
 
 

@@ -1,5 +1,5 @@
-"""The prompts on which defaults were tuned, and pairs for concept vectors; those that are measured stand in
-bench/safety/sets.py."""
+"""The prompts on which defaults were tuned, and pairs for concept vectors; bench/safety/sets.py has those that are
+measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demo import world
+from . import world
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+"""Tables as Markdown, and figures as words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from tabulate import tabulate
+
+from .statistics import Estimate
+
+NONE = "–"
+Item = TypeVar("Item")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells stand as they are written, also those that look like numbers."""
+    return tabulate([list(row) for row in rows], head, tablefmt="pipe", disable_numparse=True)
+
+
+def columns_table(items: Iterable[Item], columns: Mapping[str, Callable[[Item], str]]) -> str:
+    """A line an item; columns: by title what says the item's cell."""
+    return table(list(columns), [[cell(item) for cell in columns.values()] for item in items])
+
+
+def percent(figure: Estimate | None, interval: bool = True) -> str:
+    """A share: 12 % (9–16)."""
+    if figure is None or not figure.count:
+        return NONE
+    text = f"{100 * figure.value:.0f} %"
+    return f"{text} ({100 * figure.low:.0f}–{100 * figure.high:.0f})" if interval else text
+
+
+def number(figure: Estimate | None, digits: int = 3, interval: bool = True) -> str:
+    """A figure that is no share: 0.072 (0.070–0.075)."""
+    if figure is None or not figure.count:
+        return NONE
+    text = f"{figure.value:.{digits}f}"
+    return f"{text} ({figure.low:.{digits}f}–{figure.high:.{digits}f})" if interval else text
+
+
+def recorded(figure: dict[str, Any] | None, digits: int = 3) -> str:
+    """A figure that the results bring with its interval."""
+    if figure is None:
+        return NONE
+    value, low, high = (f"{part + 0.0:.{digits}f}" for part in (figure["value"], *figure["interval"]))  # no -0.0
+    return f"{value} ({low}–{high})"
+
+
+def signed(value: float, digits: int = 0) -> str:
+    """With its sign, a minus of the width of a digit; what rounds to nothing has none."""
+    text = f"{abs(value):.{digits}f}"
+    return text if not float(text) else f"{'−' if value < 0 else '+'}{text}"
+
+
+def points(figure: Estimate | None) -> str:
+    """A difference of shares, in points: −3 (−6 to +1)."""
+    if figure is None:
+        return NONE
+    return f"{signed(100 * figure.value)} ({signed(100 * figure.low)} to {signed(100 * figure.high)})"
+
+
+def times(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f} x"
