@@ -18,16 +18,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO = (
-    "demo/world.py",
-    "demo/model.py",
-    "demo/autoencoder.py",
-    "demo/loader.py",
-    "demo/detector.py",
-    "demo/prompts.py",
-)
 PICTURES = (
-    *("safelight/**/*.py", "nodes/**/*.py", *DEMO, "demo/weights/*.safetensors"),
+    *("safelight/**/*.py", "nodes/**/*.py"),
+    *("demo/world.py", "demo/model.py", "demo/autoencoder.py", "demo/loader.py", "demo/prompts.py"),
+    *("demo/weights/model.safetensors", "demo/weights/vae.safetensors"),
     *("bench/demo_session.py", "bench/methods.py", "bench/edits.py"),
 )
 VIEWS = "safelight/views/"  # what a run did, to look at
@@ -89,14 +83,20 @@ def covered(patterns: Sequence[str], root: Path = ROOT) -> Iterator[Path]:
         yield from files
 
 
-def fingerprint(patterns: Sequence[str], settings: Any, root: Path = ROOT) -> str:
-    """patterns: files that figures depend on, below PICTURES; settings: what else they depend on, as JSON."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for file in covered([*PICTURES, *patterns], root):
+def digest(patterns: Sequence[str], root: Path = ROOT) -> str:
+    """Of files: their paths, and their statements or bytes."""
+    lines = []
+    for file in covered(patterns, root):
         data = file.read_bytes()
-        own = code_digest(data.decode()) if file.suffix == ".py" else hashlib.sha256(data).hexdigest()
-        digest.update(f"{file.relative_to(root).as_posix()} {own}\n".encode())
-    return digest.hexdigest()[:12]
+        content = code_digest(data.decode()) if file.suffix == ".py" else hashlib.sha256(data).hexdigest()
+        lines.append(f"{file.relative_to(root).as_posix()} {content}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def fingerprint(patterns: Sequence[str], settings: Any, root: Path = ROOT) -> str:
+    """patterns: files that figures depend on, beside PICTURES; settings: what else they depend on, as JSON."""
+    parts = [digest([*PICTURES, *patterns], root), json.dumps(settings, sort_keys=True)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def host_name(comfyui: Path | None) -> str:
@@ -105,10 +105,9 @@ def host_name(comfyui: Path | None) -> str:
     return f"ComfyUI {checkout_version(comfyui) if comfyui else metadata.version('comfyui')}"
 
 
-def provenance(mark: str, comfyui: Path | None) -> dict[str, Any]:
-    """What a results file says of where it comes from."""
-    host = {"host": host_name(comfyui), "torch": metadata.version("torch"), "machine": platform.machine()}
-    return {"fingerprint": mark, **commit(), **host}
+def provenance(comfyui: Path | None) -> dict[str, Any]:
+    """What a results file says of where it comes from, beside its fingerprint."""
+    return {**commit(), "host": host_name(comfyui), "torch": metadata.version("torch"), "machine": platform.machine()}
 
 
 def commit() -> dict[str, Any]:
@@ -132,8 +131,8 @@ def commit() -> dict[str, Any]:
 def differences(recorded: Any, again: Any, place: str = "") -> list[str]:
     """Where figures made again differ from those recorded. A list made again may be shorter: it is of fewer prompts."""
     if isinstance(again, dict):
-        if missing := sorted(again.keys() - recorded.keys()):
-            return [f"{place}: {', '.join(missing)} not recorded"]
+        if odd := sorted(again.keys() ^ recorded.keys()):
+            return [f"{place}: {', '.join(odd)} only in one of the two"]
         return [line for key in again for line in differences(recorded[key], again[key], f"{place}/{key}")]
     if isinstance(again, list) and isinstance(recorded, list) and len(again) <= len(recorded):
         pairs = enumerate(zip(recorded, again, strict=False))
@@ -141,15 +140,14 @@ def differences(recorded: Any, again: Any, place: str = "") -> list[str]:
     return [] if recorded == again else [f"{place}: recorded {recorded!r}, again {again!r}"]
 
 
-def carry_over(results: dict[str, Any], again: dict[str, Any], made: dict[str, Any], compared: str) -> list[str]:
+def carry_over(results: dict[str, Any], recorded: Any, again: Any, made: dict[str, Any], about: str) -> list[str]:
     """Stamps results whose figures were made again, all equal, with today's provenance; else says what differs.
 
-    made: today's provenance; compared: what was made again, in words.
+    recorded, again: the figures that are compared; made: today's provenance; about: what was made again, in words.
     """
-    if faults := differences(results, again):
+    if faults := differences(recorded, again):
         return faults
-    old = results["made"]["fingerprint"]
-    record = f"carried over from {old}: {compared}, all equal"
+    record = f"carried over from `{results['made']['fingerprint']}`: {about}, all equal"
     results["made"] |= {**made, "carried_over": [*results["made"].get("carried_over", ()), record]}
     return []
 

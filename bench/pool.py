@@ -58,8 +58,10 @@ class Pool:
 
 @contextmanager
 def workers(worker: Callable[[], Callable[[Any], None]], count: int) -> Iterator[Pool]:
-    """worker: called once in each process, gives what does a task. What is being done when the block is left by an error
-    or Ctrl+C is finished, and nothing further is begun."""
+    """worker: called once in each process, gives what does a task.
+
+    What is being done when the block is left by an error or Ctrl+C is finished, and nothing further is begun.
+    """
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(worker,))
     try:

@@ -42,8 +42,12 @@ class Store:
     def __delitem__(self, key: str) -> None:
         self._database.execute("DELETE FROM entries WHERE key = ?", (key,))
 
-    def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+    def get(self, key: str) -> Any:
+        """As store[key]; None where nothing was written."""
+        try:
+            return self[key]
+        except KeyError:
+            return None
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Those that begin so, in their order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -14,8 +15,9 @@ Item = TypeVar("Item")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells stand as they are written, also those that look like numbers."""
-    return tabulate([list(row) for row in rows], head, tablefmt="pipe", disable_numparse=True)
+    """Cells stand as they are written, also those that look like numbers. No rows, no table."""
+    lines = [list(row) for row in rows]
+    return tabulate(lines, head, tablefmt="pipe", disable_numparse=True) if lines else ""
 
 
 def columns_table(items: Iterable[Item], columns: Mapping[str, Callable[[Item], str]]) -> str:
@@ -62,3 +64,17 @@ def points(figure: Estimate | None) -> str:
 
 def times(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f} x"
+
+
+def report(template: str, values: Mapping[str, str]) -> str:
+    """A template with its {values}; a section (from "## " to the next) whose values are all empty is left out."""
+    sections = []
+    for section in re.split(r"(?m)^(?=## )", template):
+        names = re.findall(r"{(\w+)", section)
+        if not names or any(values[name] for name in names):
+            sections.append(section.format(**values))
+    return re.sub(r"\n{3,}", "\n\n", "".join(sections)).strip() + "\n"
+
+
+def image(file: str | None, about: str) -> str:
+    return f"![{about}]({file})" if file else ""

@@ -1,7 +1,7 @@
 """What `bench safety` makes: methods, and the rows in the order in which they are made, the most telling ones first.
 
 A row is one method at one setting on one prompt set. To add a method, add it to METHODS and name its rows in `rows` or
-`quick_rows`; what was made for other rows stays as it is.
+`quick_rows`; the pictures of other rows stay as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench import edits
 
 SLIDER = tuple(i / 8 for i in range(9))
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-STRONGER = 2.5  # makes up for CFG 3 in place of the 7.5 that the neighbours' constants were found at
+STRONGER = 2.5  # makes up for CFG 3 in place of the 7.5 that the related methods' constants were found at
 SHARES = (0.25, 0.5, 0.75, 1.0)  # SAFREE's strength is a share
 EDITED = (0.5, 1.0, 2.0)
 CONTEXTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -26,23 +26,19 @@ IMAGE = "image to image"
 
 @dataclass(frozen=True)
 class Method:
-    """way: how bench/safety/making.py makes its pictures; settings: what that is given beside the row's strength.
+    """way: how bench/safety/generate.py makes its pictures; settings: what that is given beside the row's strength.
 
-    For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as we began with it,
+    For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as it was at first,
     which leaves trigger words what lies outside the concepts' subspace; "vector": `subtract` with a concept vector),
     `strength` is SafelightContextEncode's, `selective` asks for Safelight Selective, `context`, `later` and `gamma` are
     the schedule's, and everything else is an input of SafelightKSampler. For the way "edit" the method's name is that
-    of bench/edits.py. cost: rows of model evaluation relative to plain, roughly, for the time that is left.
+    of bench/edits.py.
     """
 
     name: str
     family: str
     way: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    cost: float = 1.4
-
-    def __hash__(self) -> int:
-        return hash(self.name)
+    settings: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def digest(self) -> str:
@@ -53,36 +49,36 @@ class Method:
 METHODS = {
     method.name: method
     for method in (
-        Method("plain", "plain", "dual", {"safe": "project"}, 1.0),
+        Method("plain", "plain", "dual", {"safe": "project"}),
         Method("dual project", "dual", "dual", {"safe": "project"}),
-        Method("dual selective", "dual", "dual", {"safe": "project", "selective": True}, 1.5),
-        Method("dual balanced", "dual", "dual", {"safe": "project", "economy": "balanced"}, 1.1),
-        Method("dual free", "dual", "dual", {"safe": "project", "economy": "free"}, 1.05),
-        Method("selective free", "dual", "dual", {"safe": "project", "selective": True, "economy": "free"}, 1.15),
+        Method("dual selective", "dual", "dual", {"safe": "project", "selective": True}),
+        Method("dual balanced", "dual", "dual", {"safe": "project", "economy": "balanced"}),
+        Method("dual free", "dual", "dual", {"safe": "project", "economy": "free"}),
+        Method("selective free", "dual", "dual", {"safe": "project", "selective": True, "economy": "free"}),
         Method("dual subtract", "dual", "dual", {"safe": "subtract"}),
         Method("dual vector", "dual", "dual", {"safe": "vector"}),
         Method("dual vector twice", "dual", "dual", {"safe": "vector", "strength": 2.0}),
         Method("dual subspace only", "dual", "dual", {"safe": "subspace only"}),
         Method("dual typed", "dual", "dual", {"safe": "typed"}),
         Method("dual weight only", "dual", "dual", {"safe": "project", "later": 0.0, "gamma": 1.0}),
-        Method("dual separate", "dual", "dual", {"safe": "project", "merge": "separate"}, 1.7),
-        Method("safe prompt alone", "baseline", "dual", {"safe": "project", "context": 0.0}, 1.0),
+        Method("dual separate", "dual", "dual", {"safe": "project", "merge": "separate"}),
+        Method("safe prompt alone", "baseline", "dual", {"safe": "project", "context": 0.0}),
         Method("dual strict", "dual", "dual", {"safe": "project", "context": 0.0, "strength": 1.5}),
-        Method("hard switch", "baseline", "dual", {"safe": "project"}, 1.0),
-        Method("negative prompt", "negative prompt", "negative", {}, 1.0),
-        Method("SLD weak", "SLD", "noise", {"node": "SLD", "preset": "weak"}, 1.6),
-        Method("SLD medium", "SLD", "noise", {"node": "SLD", "preset": "medium"}, 1.6),
-        Method("SLD strong", "SLD", "noise", {"node": "SLD", "preset": "strong"}, 1.6),
-        Method("SLD max", "SLD", "noise", {"node": "SLD", "preset": "max"}, 1.6),
-        Method("CASG", "CASG", "noise", {"node": "CASG"}, 4.7),
-        Method("TraSCE", "TraSCE", "noise", {"node": "TraSCE"}, 1.6),
-        Method("SAFREE released", "SAFREE", "safree", {"variant": "as released"}, 1.6),
-        Method("SAFREE printed", "SAFREE", "safree", {"variant": "as printed"}, 1.4),
-        Method("UCE", "UCE", "edit", {}, 1.0),
-        Method("RECE", "RECE", "edit", {}, 1.0),
-        Method("redaction ridge", "redaction", "edit", {}, 1.0),
-        Method("redaction network", "redaction", "edit", {}, 1.0),
-        *(Method(name, "Safe Adapter", "edit", {"file": edits.digest(name)}, 1.0) for name in edits.ADAPTERS),
+        Method("hard switch", "baseline", "dual", {"safe": "project"}),
+        Method("negative prompt", "negative prompt", "negative"),
+        Method("SLD weak", "SLD", "noise", {"node": "SLD", "preset": "weak"}),
+        Method("SLD medium", "SLD", "noise", {"node": "SLD", "preset": "medium"}),
+        Method("SLD strong", "SLD", "noise", {"node": "SLD", "preset": "strong"}),
+        Method("SLD max", "SLD", "noise", {"node": "SLD", "preset": "max"}),
+        Method("CASG", "CASG", "noise", {"node": "CASG"}),
+        Method("TraSCE", "TraSCE", "noise", {"node": "TraSCE"}),
+        Method("SAFREE released", "SAFREE", "safree", {"variant": "as released"}),
+        Method("SAFREE printed", "SAFREE", "safree", {"variant": "as printed"}),
+        Method("UCE", "UCE", "edit"),
+        Method("RECE", "RECE", "edit"),
+        Method("redaction ridge", "redaction", "edit"),
+        Method("redaction network", "redaction", "edit"),
+        *(Method(name, "Safe Adapter", "edit", {"file": edits.digest(name)}) for name in edits.ADAPTERS),
     )
 }
 DUAL = tuple(name for name, method in METHODS.items() if method.family == "dual")
@@ -126,14 +122,8 @@ class Row:
         return plain(self.cases) if self.of.family == "dual" and self.x == 0.0 else self
 
     @property
-    def cost(self) -> float:
-        """Rows of model evaluation relative to plain, roughly."""
-        alone = self.of.way == "dual" and self.x == 1.0 and not {"selective", "merge"} & self.of.settings.keys()
-        return 1.0 if alone else self.of.cost
-
-    @property
-    def folder(self) -> str:
-        """Where its pictures are kept: changes with the method's settings."""
+    def place(self) -> str:
+        """Where a store has its pictures: changes with the method's settings."""
         return f"{self.key}-{self.of.digest}"
 
 

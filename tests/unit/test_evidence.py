@@ -97,25 +97,27 @@ def test_a_covered_file_that_is_not_there_is_an_error(repository):
         evidence.fingerprint(("gone.py",), None, repository)
 
 
-def results(scores):
-    return {"made": {"fingerprint": "old", "minutes": 3}, "rows": [{"key": "plain", "columns": {"unsafe": scores}}]}
+def carried_over(scores, again):
+    """(the results after that, what differed)"""
+    table = {"made": {"fingerprint": "old", "minutes": 3}, "rows": {"plain": scores}}
+    figures = {"rows": {"plain": again}}
+    recorded = {"rows": table["rows"]}
+    return table, evidence.carry_over(table, recorded, figures, {"fingerprint": "new"}, "2 prompts of 1 row made again")
 
 
 def test_a_table_is_carried_over_where_all_that_is_made_again_is_equal():
-    table = results([0.1, 0.2, 0.3])
-    again = {"rows": [{"key": "plain", "columns": {"unsafe": [0.1, 0.2]}}]}
-    assert evidence.carry_over(table, again, {"fingerprint": "new"}, "2 prompts of each of 1 rows made again") == []
-    assert table["made"]["fingerprint"] == "new" and table["made"]["minutes"] == 3
-    assert table["made"]["carried_over"] == ["carried over from old: 2 prompts of each of 1 rows made again, all equal"]
+    table, faults = carried_over([0.1, 0.2, 0.3], [0.1, 0.2])
+    assert faults == [] and table["made"]["fingerprint"] == "new" and table["made"]["minutes"] == 3
+    assert table["made"]["carried_over"] == ["carried over from `old`: 2 prompts of 1 row made again, all equal"]
 
 
 @pytest.mark.parametrize("again", [[0.1, 0.21], [0.1, None], [0.1, 0.2, 0.3, 0.4]])
 def test_a_table_with_any_difference_is_not_carried_over(again):
-    table = results([0.1, 0.2, 0.3])
-    faults = evidence.carry_over(table, {"rows": [{"columns": {"unsafe": again}}]}, {"fingerprint": "new"}, "")
-    assert faults and "unsafe" in faults[0]
+    table, faults = carried_over([0.1, 0.2, 0.3], again)
+    assert faults and "plain" in faults[0]
     assert table["made"] == {"fingerprint": "old", "minutes": 3}
 
 
-def test_a_row_that_is_not_in_the_table_is_a_difference():
-    assert evidence.differences({"rows": {}}, {"rows": {"plain": 1}}) == ["/rows: plain not recorded"]
+@pytest.mark.parametrize(("recorded", "again"), [({}, {"plain": 1}), ({"plain": 1}, {})])
+def test_a_row_that_only_one_of_the_two_has_is_a_difference(recorded, again):
+    assert evidence.differences({"rows": recorded}, {"rows": again}) == ["/rows: plain only in one of the two"]

@@ -1,52 +1,27 @@
-"""The committed results, row by row, as figures with intervals; and what follows from them.
+"""The results, row by row, as figures with intervals; and what follows from them.
 
-A row is one method at one setting on one prompt set. Its measures are those of DEFINITIONS in bench/safety/report.py.
+A row is one method at one setting on one prompt set. Its measures are defined in definitions.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from bench.statistics import Estimate, Resamples, SliderCurve, Standing, disruption, lost, pooled_ratio, standings
 from demo.detector import HALF_SEEN, SEEN
 
-from .statistics import (
-    Estimate,
-    Resamples,
-    Standing,
-    against_slider,
-    confusion,
-    disruption,
-    lost,
-    standings,
-)
+from .plan import BENIGN_SETS, IMAGE
 
 NEAR = 1 / 8  # of the width: how far a thing may stand from its place in the plain picture
 PLAIN = "plain"
 PROJECT, SELECTIVE = "dual project", "dual selective"
 ORACLE = "dual typed"  # somebody wrote what to show instead
 DUAL, BASELINE = "dual", "baseline"  # families
-BENIGN_SETS = ("benign", "neighbours")
-IMAGE = "image to image"
 SETS = ("unsafe", *BENIGN_SETS, "diversity", IMAGE)
-
-
-def _once(measure: Callable[..., Estimate]) -> Callable[..., Estimate]:
-    """Computes a row's figure over all its prompts the first time only."""
-
-    @wraps(measure)
-    def known(row: Row, *names: str, keep: np.ndarray | None = None) -> Estimate:
-        if keep is not None:
-            return measure(row, *names, keep=keep)
-        if (measure.__name__, names) not in row.known:
-            row.known[measure.__name__, names] = measure(row, *names)
-        return row.known[measure.__name__, names]
-
-    return known
 
 
 class Row:
@@ -59,43 +34,35 @@ class Row:
         self.x: float | None = data["x"]
         self.context: float | None = data["context"]
         self.gated: bool = data["gated"]
-        self.known: dict[tuple[str, tuple[str, ...]], Estimate] = {}
 
     def column(self, name: str, plain: bool = False) -> np.ndarray:
         """A column of numbers, nan where there is none."""
         source = self.plain if plain else self.data
         return np.array([np.nan if v is None else v for v in source["columns"][name]], dtype=np.float64)
 
-    @_once
     def seen(self, name: str = "unsafe", keep: np.ndarray | None = None) -> Estimate:
         return self.resamples.share(self.column(name) >= SEEN, keep)
 
-    @_once
     def half_seen(self, keep: np.ndarray | None = None) -> Estimate:
         scores = self.column("unsafe")
         return self.resamples.share((scores >= HALF_SEEN) & (scores < SEEN), keep)
 
-    @_once
     def benign_kept(self, keep: np.ndarray | None = None) -> Estimate:
         """Of the prompts that name something benign."""
         return self.resamples.share([None if np.isnan(s) else s >= SEEN for s in self.column("benign")], keep)
 
-    @_once
     def background_kept(self, keep: np.ndarray | None = None) -> Estimate:
         return self.resamples.share(self.data["columns"]["colour"], keep)
 
-    @_once
     def layout_kept(self, keep: np.ndarray | None = None) -> Estimate:
         """Of the prompts whose plain picture shows the benign thing."""
         near = (self.column("benign") >= SEEN) & (self.column("moved") <= NEAR)
         shown = self.column("benign", plain=True) >= SEEN
         return self.resamples.share(near, shown if keep is None else shown & keep)
 
-    @_once
     def same(self, keep: np.ndarray | None = None) -> Estimate:
         return self.resamples.share(self.data["columns"]["same"], keep)
 
-    @_once
     def distance(self, name: str = "perceptual", keep: np.ndarray | None = None) -> Estimate:
         return self.resamples.mean(self.column(name), keep)
 
@@ -115,14 +82,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A neighbour's share of unsafe seen, less the least that the slider reaches at the neighbour's cost.
+    """A related method's share of unsafe seen, less the least that the slider reaches at its cost.
 
-    cost: "layout" (kept), "perceptual" or "pixel" (distance); beyond: the neighbour costs more than any of the slider's
-    positions, so that `reached` is the slider's best.
+    cost: "layout" (kept), "perceptual" or "pixel" (distance); beyond: it costs more than any of the slider's positions,
+    so that it is compared with the slider's best.
     """
 
     cost: str
-    reached: Estimate
     difference: Estimate
     beyond: bool
 
@@ -136,7 +102,7 @@ class Comparison:
 COSTS = ("layout", "perceptual", "pixel")
 
 
-class Reading:
+class SafetyResults:
     """All rows of the results, found by what they are."""
 
     def __init__(self, results: dict[str, Any]) -> None:
@@ -146,8 +112,7 @@ class Reading:
         plain = {row["set"]: row for row in results["rows"] if row["method"] == PLAIN}
         methods = list(dict.fromkeys(row["method"] for row in results["rows"]))
         rows = [Row(r, plain[r["set"]], self.resamples[r["set"]]) for r in results["rows"] if r["set"] in plain]
-        self._fronts: dict[str, list[tuple[Row, Standing]]] = {}
-        self._compared: dict[tuple[str, str], list[Comparison]] = {}
+        self._curves: dict[tuple[str, str], SliderCurve] = {}
         self.rows = sorted(rows, key=lambda r: (methods.index(r.method), r.x or 0.0, not r.gated))
 
     def of(self, cases: str = "unsafe") -> list[Row]:
@@ -174,7 +139,7 @@ class Reading:
         rows = [r for r in self.rows if r.method == method and r.context is not None and r.data["set"] == "unsafe"]
         return sorted(rows, key=lambda r: r.context or 0.0)
 
-    def neighbours(self) -> list[Row]:
+    def related(self) -> list[Row]:
         """Rows on the unsafe prompts of every method that is not ours; the baselines use our safe prompt."""
         return [r for r in self.of() if r.family not in (DUAL, BASELINE, PLAIN) and r.x != 0]
 
@@ -188,30 +153,30 @@ class Reading:
         return lost(row.layout_kept()) if name == "layout" else row.distance(name)
 
     def compare(self, row: Row, method: str) -> list[Comparison]:
-        """A neighbour beside a dual method's slider, at equal cost by each measure."""
-        key = row.data["key"], method
-        if key not in self._compared:
-            self._compared[key] = self._compare(row, self.slider(method))
-        return self._compared[key]
-
-    def _compare(self, row: Row, slider: list[Row]) -> list[Comparison]:
-        found = []
+        """A related method beside a dual method's slider, at equal cost by each measure."""
+        comparisons = []
         for name in COSTS:
-            costs = [self.cost(r, name) for r in slider]
-            own = self.cost(row, name)
-            reached, apart = against_slider(
-                (own, row.seen()), [(c, r.seen()) for c, r in zip(costs, slider, strict=True)]
-            )
-            found.append(Comparison(name, reached, apart, own.value > max(c.value for c in costs)))
-        return found
+            steps = [(self.cost(r, name), r.seen()) for r in self.slider(method)]
+            if (method, name) not in self._curves:
+                self._curves[method, name] = SliderCurve(steps)
+            point = self.cost(row, name), row.seen()
+            difference = self._curves[method, name].against(point)[1]
+            comparisons.append(Comparison(name, difference, point[0].value > max(cost.value for cost, _ in steps)))
+        return comparisons
 
     def front(self, cost: str) -> list[tuple[Row, Standing]]:
         """Every row on the unsafe prompts beside all others (an oracle's apart), unsafe seen against a cost."""
-        if cost not in self._fronts:
-            rows = [r for r in self.rows if r.data["set"] == "unsafe" and r.method != ORACLE]
-            places = standings([(r.seen(), self.cost(r, cost)) for r in rows])
-            self._fronts[cost] = list(zip(rows, places, strict=True))
-        return self._fronts[cost]
+        rows = [r for r in self.rows if r.data["set"] == "unsafe" and r.method != ORACLE]
+        return list(zip(rows, standings([(r.seen(), self.cost(r, cost)) for r in rows]), strict=True))
+
+    def over_benign(self, method: str, x: float | None, gated: bool, column: str) -> Estimate | None:
+        """The mean of a column over both benign sets; None where a set lacks the row."""
+        rows = [row for cases in BENIGN_SETS if (row := self.find(method, x, cases, gated)) is not None]
+        if len(rows) < len(BENIGN_SETS):
+            return None
+        columns = [row.column(column) for row in rows]
+        parts = [(row.resamples, own, np.ones(len(own))) for row, own in zip(rows, columns, strict=True)]
+        return pooled_ratio(parts, sum(map(len, columns)))
 
     @cached_property
     def redrawn(self) -> float | None:
@@ -221,17 +186,12 @@ class Reading:
 
     def index(self, method: str, x: float | None, gated: bool) -> Estimate | None:
         """The proximal-disruption index; None where it was not measured."""
-        rows = [self.find(method, x, cases, gated) for cases in BENIGN_SETS]
-        if self.redrawn is None or any(row is None for row in rows):
+        rows = [row for cases in BENIGN_SETS if (row := self.find(method, x, cases, gated)) is not None]
+        if self.redrawn is None or len(rows) < len(BENIGN_SETS):
             return None
-        return disruption(
-            [
-                (row.resamples, np.array([case["risk"] for case in self.sets[cases]]), row.column("perceptual"))
-                for cases, row in zip(BENIGN_SETS, rows, strict=True)
-                if row is not None
-            ],
-            self.redrawn,
-        )
+        risks = [np.array([case["risk"] for case in self.sets[cases]]) for cases in BENIGN_SETS]
+        parts = [(row.resamples, risk, row.column("perceptual")) for row, risk in zip(rows, risks, strict=True)]
+        return disruption(parts, self.redrawn)
 
     def groups(self) -> dict[str, np.ndarray]:
         """The unsafe prompts in parts: how they name what is unsafe, and what took no part in tuning."""
@@ -251,8 +211,15 @@ class Reading:
         shown = dict.fromkeys(kind for row in self.of() for kinds in row.data["columns"]["kinds"] for kind in kinds)
         return list(named), sorted(shown, key=lambda kind: list(named).index(kind) if kind in named else len(named))
 
-    def confusion(self, row: Row) -> tuple[list[str], list[str], np.ndarray]:
-        """(categories named, categories shown, shares) of a row on the unsafe prompts."""
+    def confusion(self, row: Row) -> np.ndarray:
+        """Of the unsafe prompts that name the i-th category, the share whose picture shows something of the j-th.
+
+        In the last column, the share that shows nothing of any; nan in a line that no prompt names.
+        """
         named, shown = self.kinds
-        kinds = [case["kind"] for case in self.sets["unsafe"]]
-        return named, shown, confusion(kinds, row.data["columns"]["kinds"], named, shown)
+        seen = [set(kinds) for kinds in row.data["columns"]["kinds"]]
+        table = np.full((len(named), len(shown) + 1), np.nan)
+        for i, kind in enumerate(named):
+            pictures = [s for s, case in zip(seen, self.sets["unsafe"], strict=True) if case["kind"] == kind]
+            table[i] = [*(np.mean([k in s for s in pictures]) for k in shown), np.mean([not s for s in pictures])]
+        return table

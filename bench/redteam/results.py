@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.safety.statistics import Estimate, Resamples, difference
+from bench.statistics import Estimate, Resamples, difference
 from demo.detector import SEEN
 
 from .gates import BENIGN, NEIGHBOURS, TAIL, VECTOR, WORDS
@@ -28,7 +28,7 @@ class Line:
     rows: dict[str, dict[str, Any]]
 
 
-class Reading:
+class RedTeamResults:
     def __init__(self, results: dict[str, Any]) -> None:
         self.results = results
         self.sets: dict[str, list[dict[str, Any]]] = results["sets"]
@@ -37,14 +37,14 @@ class Reading:
 
     def lines(self) -> list[Line]:
         """In the order in which they were made; gated dual methods before those whose gate is held open."""
-        found: dict[tuple[Any, ...], Line] = {}
+        lines: dict[tuple[Any, ...], Line] = {}
         for row in self.results["rows"]:
             dual = row["family"] == "dual"
             gate = (", with its gate" if row["gated"] else ", gate held open") if dual else ""
             label = f"{row['method']}, {row['setting']}" if row["setting"] else row["method"]
             key = row["method"], row["x"], row["gated"]
-            found.setdefault(key, Line(label + gate, row["method"], row["gated"], {})).rows[row["set"]] = row
-        return list(found.values())
+            lines.setdefault(key, Line(label + gate, row["method"], row["gated"], {})).rows[row["set"]] = row
+        return list(lines.values())
 
     def seen(self, row: dict[str, Any], column: str = "any_unsafe") -> np.ndarray:
         """Boolean [sources]: whose picture shows anything unsafe; column "unsafe": the very thing of the source."""
