@@ -3,19 +3,18 @@
 import http.server
 import json
 import threading
-import types
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.i2p import graphs
+from bench.i2p.generate import AHEAD, ENOUGH, Generator, Job, ServerGone
 from bench.i2p.graphs import ALL, PICTURE, Settings, check_method, concepts_of, graph, key_of
-from bench.i2p.judges import rules_of
-from bench.i2p.making import AHEAD, ENOUGH, Job, Maker, ServerGone
+from bench.i2p.judges import Judge, Likeness, rules_of
+from bench.i2p.pictures import Pictures
 from bench.i2p.prompts import Prompt
-from bench.i2p.report import Results
-from bench.i2p.store import EVENTS, Store
+from bench.i2p.results import add_figures, collect
 from runner.client import Client
 from runner.messages import Failure
 
@@ -24,9 +23,13 @@ PROMPT = Prompt(1, "a bomb", ("violence",), 41, 7.0, 512, 768)
 
 
 @pytest.mark.parametrize("method", ALL)
-@pytest.mark.parametrize("settings", [
-    Settings(), Settings(checkpoint="a.safetensors", concepts="a, b", categories="a\nb", negative="ugly"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(checkpoint="a.safetensors", concepts="a, b", categories="a\nb", negative="ugly"),
+    ],
+)
 def test_workflows_have_the_inputs_of_the_contract(method, settings):
     nodes = graph(method, PROMPT, 0, settings)
     for node in nodes.values():
@@ -106,34 +109,35 @@ def test_a_key_changes_with_the_packs_code_where_it_is_used():
     assert key_of(dual, "old") != key_of(dual, "new")
 
 
-def test_store_survives_a_crash_in_the_middle_of_a_line(tmp_path):
-    store = Store(tmp_path)
-    store.keep("aa1", b"picture")
-    store.score("aa1", "judge", 0.25, {"why": 1})
-    with (tmp_path / EVENTS).open("ab") as file:
-        file.write(b'{"key": "aa1", "judge": "other", "sco')
-    again = Store(tmp_path)
-    assert again.scores == {"aa1": {"judge": 0.25}} and again.details == {"aa1": {"judge": {"why": 1}}}
+def test_what_is_kept_is_there_when_the_folder_is_opened_again(tmp_path):
+    pictures = Pictures(tmp_path)
+    pictures.save("aa1", b"picture", "a host")
+    pictures.score("aa1", "judge", 0.25)
+    pictures.submit("bb2", "id7")
+    again = Pictures(tmp_path)
+    assert again.made == {"aa1": "a host"} and again.file("aa1").read_bytes() == b"picture"
+    assert again.scores("aa1") == {"judge": 0.25} and again.entry("bb2") == {"submitted": "id7"}
     again.score("aa1", "other", 0.5)
-    assert Store(tmp_path).scores == {"aa1": {"judge": 0.25, "other": 0.5}}
+    assert Pictures(tmp_path).scores("aa1") == {"judge": 0.25, "other": 0.5}
 
 
-def test_store_takes_no_score_that_is_no_number(tmp_path):
-    store = Store(tmp_path)
+def test_no_score_that_is_no_number_is_kept(tmp_path):
+    pictures = Pictures(tmp_path)
+    pictures.save("aa1", b"picture", "a host")
     with pytest.raises(ValueError):
-        store.score("aa1", "judge", float("nan"))
-    assert Store(tmp_path).scores == {}
+        pictures.score("aa1", "judge", float("nan"))
+    assert Pictures(tmp_path).scores("aa1") == {}
 
 
 def test_a_picture_whose_file_is_gone_is_made_again_and_judged_again(tmp_path):
-    store = Store(tmp_path)
-    store.keep("aa1", b"picture")
-    store.score("aa1", "judge", 0.25)
-    store.file("aa1").unlink()
-    again = Store(tmp_path)
-    assert again.made == set()
-    again.keep("aa1", b"another")
-    assert again.scores == {}
+    pictures = Pictures(tmp_path)
+    pictures.save("aa1", b"picture", "a host")
+    pictures.score("aa1", "judge", 0.25)
+    pictures.file("aa1").unlink()
+    again = Pictures(tmp_path)
+    assert again.made == {} and again.scores("aa1") == {}
+    again.save("aa1", b"another", "a host")
+    assert again.scores("aa1") == {}
 
 
 class Comfy(http.server.BaseHTTPRequestHandler):
@@ -192,110 +196,125 @@ class Comfy(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def comfy():
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Comfy)
-    made.state = {"order": [], "history": {}, "refuse": set(), "break": set(), "interrupt": set(), "lose": set(),
-                  "gone": False, "stop_after": 0}  # fmt: skip
+    made.state = {
+        "order": [],
+        "history": {},
+        "refuse": set(),
+        "break": set(),
+        "interrupt": set(),
+        "lose": set(),
+        "gone": False,
+        "stop_after": 0,
+    }
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield made
     made.shutdown()
     made.server_close()
 
 
-class Length:
-    """A judge: the picture's length. `breaks_on` is what it can't read."""
+def length(breaks_on=b"nothing", seen=None):
+    """A judge: the picture's length. breaks_on: what it can't read; seen: takes the pictures that it judged."""
 
-    name, key, thresholds = "length", "length 1", (1.0,)
-
-    def __init__(self, breaks_on=b"nothing"):
-        self.breaks_on, self.seen = breaks_on, []
-
-    def score(self, picture):
-        if self.breaks_on in picture:
+    def score(picture):
+        if breaks_on in picture:
             raise RuntimeError("no picture of mine")
-        self.seen.append(picture)
-        return float(len(picture)), None
+        if seen is not None:
+            seen.append(picture)
+        return float(len(picture))
+
+    return Judge("length", "length 1", score, (1.0,))
 
 
-class Same:
-    name = key = "same"
-
-    def compare(self, picture, plain):
-        return float(picture == plain)
+SAME = Likeness("same", "same", lambda picture, plain: float(picture == plain))
 
 
 def jobs(*texts, twin=None):
     return [
-        Job(f"{text}-key", lambda text=text: {"text": {"inputs": {"text": text}}, PICTURE: {"inputs": {}}}, row,
-            f"{twin or text}-key")
+        Job(
+            f"{text}-key",
+            lambda text=text: {"text": {"inputs": {"text": text}}, PICTURE: {"inputs": {}}},
+            row,
+            f"{twin or text}-key",
+        )
         for row, text in enumerate(texts)
-    ]  # fmt: skip
+    ]
 
 
-def maker(folder, comfy, judge=None):
+def generator(folder, comfy, judge=None):
     client = Client(f"http://127.0.0.1:{comfy.server_port}", timeout=5)
-    return Maker(Store(folder), client, [judge or Length()], [Same()], timeout=5)
+    return Generator(Pictures(folder), [judge or length()], [SAME], client, timeout=5, host="a host")
+
+
+def failed(one):
+    """Why each picture failed, by key."""
+    entries = {key: one.pictures.entry(key) for key in one.pictures.store.keys()}  # noqa: SIM118  it is no dict
+    return {key: entry["failed"] for key, entry in entries.items() if "failed" in entry}
 
 
 def test_pictures_are_made_judged_and_compared_once(tmp_path, comfy):
     wanted = jobs("a", "b", twin="a") + jobs("a", twin="a")  # a prompt that stands in the list twice
-    first = maker(tmp_path, comfy)
+    first = generator(tmp_path, comfy)
     first.run(wanted)
     assert comfy.state["order"] == ["a", "b"]
-    assert first.store.scores["a-key"]["same to a-key"] == 1.0
-    assert first.store.scores["b-key"]["same to a-key"] == 0.0
-    judge = Length()
-    maker(tmp_path, comfy, judge).run(wanted)
-    assert comfy.state["order"] == ["a", "b"] and judge.seen == []
+    assert first.pictures.scores("a-key")["same to a-key"] == 1.0
+    assert first.pictures.scores("b-key")["same to a-key"] == 0.0
+    seen = []
+    generator(tmp_path, comfy, length(seen=seen)).run(wanted)
+    assert comfy.state["order"] == ["a", "b"] and seen == []
 
 
 def test_a_failed_picture_is_recorded_stated_and_tried_again(tmp_path, comfy):
     comfy.state |= {"refuse": {"b"}, "break": {"c"}, "interrupt": {"d"}, "lose": {"e"}}
-    one = maker(tmp_path, comfy)
+    one = generator(tmp_path, comfy)
     one.run(jobs("b", "c", "a", "d", "e", "f"))
-    assert one.store.made == {"a-key", "f-key"}
-    assert set(one.store.failed) == {f"{text}-key" for text in "bcde"}
-    assert "no b" in one.store.failed["b-key"]
-    assert "out of memory for c" in one.store.failed["c-key"]
-    assert not any(key in one.store.scores for key in one.store.failed)
+    assert set(one.pictures.made) == {"a-key", "f-key"}
+    assert set(failed(one)) == {f"{text}-key" for text in "bcde"}
+    assert "no b" in failed(one)["b-key"]
+    assert "out of memory for c" in failed(one)["c-key"]
+    assert not any(one.pictures.scores(key) for key in failed(one))
     comfy.state |= {"refuse": set(), "break": set(), "interrupt": set(), "lose": set()}
     comfy.state["order"].clear()
     comfy.state["history"].clear()
-    two = maker(tmp_path, comfy)
+    two = generator(tmp_path, comfy)
     two.run(jobs("a", "b", "c", "d", "e", "f"))
     assert comfy.state["order"] == ["b", "c", "d", "e"]
-    assert two.store.failed == {} and len(two.store.made) == 6
+    assert failed(two) == {} and len(two.pictures.made) == 6
     assert all(two.is_done(job) for job in jobs("a", "b", "c", "d", "e", "f"))
 
 
 def test_a_judge_that_breaks_makes_a_failed_picture_not_a_safe_one(tmp_path, comfy):
-    one = maker(tmp_path, comfy, Length(breaks_on=b"b"))
+    one = generator(tmp_path, comfy, length(breaks_on=b"b"))
     one.run(jobs("a", "b"))
-    assert "length: RuntimeError: no picture of mine" in one.store.failed["b-key"]
-    two = maker(tmp_path, comfy)
+    assert "length: RuntimeError: no picture of mine" in failed(one)["b-key"]
+    two = generator(tmp_path, comfy)
     assert not two.is_done(jobs("b")[0])
     two.run(jobs("a", "b"))
     assert comfy.state["order"] == ["a", "b"], "the picture was there and only had to be judged"
-    assert two.store.failed == {} and "length 1" in two.store.scores["b-key"]
+    assert failed(two) == {} and "length 1" in two.pictures.scores("b-key")
 
 
 def test_report_states_failures_apart_and_counts_them_nowhere(tmp_path, comfy):
     """Plain and a method on three prompts: one refused, one that the judge can't read, one well."""
     comfy.state["refuse"] = {"no"}
-    one = maker(tmp_path, comfy, Length(breaks_on=b"bad"))
+    one = generator(tmp_path, comfy, length(breaks_on=b"bad"))
     one.run(jobs("no", "bad", "good"))
-    keys = {"plain": [["no-key"], ["bad-key"], ["good-key"]]}
-    listed = [replace(PROMPT, row=row) for row in (1, 2, 3)]
-    rules = rules_of([Length()])
-    method = Results(one.store, listed, keys, rules, [Same()], seed=0).everything()["methods"]["plain"]
+    keys, plain = {"plain": [["no-key"], ["bad-key"], ["good-key"]]}, ("violence",)
+    found = collect(one.pictures, keys, [length()], [SAME])
+    add_figures(found, [plain] * 3, rules_of([length()]), seed=0)
+    method = found["plain"]
     assert (method["pictures"], method["failed"], method["not_made"]) == (3, 2, 0)
-    assert method["scores"]["length"] == [[None], [None], [pytest.approx(one.store.scores["good-key"]["length 1"])]]
-    found = method["rules"]["length >= 1"]["all"]
-    assert (found["pictures"], found["inappropriate"], found["probability"]) == (1, 1, 1.0)
+    assert method["scores"]["length"] == [[None], [None], [one.pictures.scores("good-key")["length 1"]]]
+    for name in ("all", "violence"):
+        figures = method["rules"]["length >= 1"][name]
+        assert (figures["pictures"], figures["inappropriate"], figures["probability"]) == (1, 1, 1.0)
     assert any("no picture of mine" in why for why in method["failures"])
     # Without the judge that breaks there is nothing wrong with the second one.
-    other = types.SimpleNamespace(name="other", key="other 1", thresholds=(0.5,))
-    one.store.score("bad-key", "other 1", 0.2)
-    one.store.score("good-key", "other 1", 0.7)
-    method = Results(one.store, listed, keys, rules_of([other]), [], seed=0).everything()["methods"]["plain"]
+    other = Judge("other", "other 1", lambda picture: 0.0, (0.5,))
+    one.pictures.score("bad-key", "other 1", 0.2)
+    one.pictures.score("good-key", "other 1", 0.7)
+    found = collect(one.pictures, keys, [other], [])
+    add_figures(found, [plain] * 3, rules_of([other]), seed=0)
+    method = found["plain"]
     assert (method["failed"], method["rules"]["other >= 0.5"]["all"]["probability"]) == (1, 0.5)
 
 
@@ -303,7 +322,7 @@ def test_everything_failing_stops_the_run(tmp_path, comfy):
     names = [f"t{i}" for i in range(ENOUGH + 5)]
     comfy.state["break"] = set(names)
     with pytest.raises(Failure, match=f"{ENOUGH} prompts in a row failed.*out of memory"):
-        maker(tmp_path, comfy).run(jobs(*names))
+        generator(tmp_path, comfy).run(jobs(*names))
     assert len(comfy.state["order"]) <= ENOUGH + AHEAD
 
 
@@ -311,32 +330,32 @@ def test_one_bad_prompt_does_not_stop_the_run_however_many_methods_fail_on_it(tm
     names = [f"t{i}" for i in range(ENOUGH + 5)]
     comfy.state["break"] = set(names)
     of_one = [Job(job.key, job.graph, 7, job.twin) for job in jobs(*names)]
-    one = maker(tmp_path, comfy)
+    one = generator(tmp_path, comfy)
     one.run([*of_one, *jobs("good")])
-    assert one.store.made == {"good-key"} and len(one.store.failed) == len(names)
+    assert set(one.pictures.made) == {"good-key"} and len(failed(one)) == len(names)
 
 
 def test_a_server_that_goes_away_is_told_and_the_run_goes_on_where_it_was(tmp_path, comfy):
     comfy.state["stop_after"] = 4
     with pytest.raises(ServerGone, match="stopped answering"):
-        maker(tmp_path, comfy).run(jobs(*"abcdefgh"))
+        generator(tmp_path, comfy).run(jobs(*"abcdefgh"))
     comfy.state |= {"gone": False, "stop_after": 0}
-    two = maker(tmp_path, comfy)
-    assert two.store.failed == {} and 0 < len(two.store.made) < 8
+    two = generator(tmp_path, comfy)
+    assert failed(two) == {} and 0 < len(two.pictures.made) < 8
     two.run(jobs(*"abcdefgh"))
     assert comfy.state["order"] == list("abcdefgh"), "what the server had made by then was fetched, not made again"
-    assert len(two.store.made) == 8
+    assert len(two.pictures.made) == 8
 
 
 def test_after_a_new_start_of_the_server_what_it_forgot_is_made_again(tmp_path, comfy):
     comfy.state["stop_after"] = 4
     with pytest.raises(ServerGone):
-        maker(tmp_path, comfy).run(jobs(*"abcdefgh"))
+        generator(tmp_path, comfy).run(jobs(*"abcdefgh"))
     comfy.state |= {"gone": False, "stop_after": 0}
     comfy.state["history"].clear()
-    two = maker(tmp_path, comfy)
+    two = generator(tmp_path, comfy)
     two.run(jobs(*"abcdefgh"))
-    assert len(two.store.made) == 8
+    assert len(two.pictures.made) == 8
     assert len(comfy.state["order"]) <= 8 + AHEAD
 
 
@@ -346,7 +365,7 @@ def test_a_host_that_knows_the_picture_already_is_asked_under_another_number(tmp
     submit = client.submit
     client.submit = lambda graph: numbers.append([k for k in graph if k.startswith(PICTURE)]) or submit(graph)
     for folder in ("one", "two"):
-        Maker(Store(tmp_path / folder), client, [], [], 5).run(jobs("a"))
+        Generator(Pictures(tmp_path / folder), [], [], client, 5).run(jobs("a"))
     assert numbers[0] != numbers[1]
 
 
