@@ -39,8 +39,9 @@ class Pictures:
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part")
         part.write_bytes(picture)
+        # The file last: stopped in between, the picture is fetched again by its prompt id, not made again.
+        self.store[key] = {"made": host, "submitted": self.entry(key).get("submitted")}
         os.replace(part, file)
-        self.store[key] = {"made": host}
         self.made[key] = host
 
     def fail(self, key: str, why: str) -> None:

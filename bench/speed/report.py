@@ -17,6 +17,7 @@ from bench.tables import table
 from .cases import STOCK
 from .models import PROMPT, SIZES
 
+HERE = Path(__file__).parent
 HEAD = ("case", "rows", "time", "CPU time", "ms a picture", "memory", "outside the model, ms a step", "difference")
 COLOURS = ("#c8261c", "#1f6fb4", "#2e8b57", "#8a5fb0")
 CLOCKS = {"seconds": "seconds", "cpu": "CPU seconds"}
@@ -64,8 +65,10 @@ def text(results: dict[str, Any], pictures: dict[str, str]) -> str:
     """The report. pictures: file names by size."""
     made = results["made"]
     loads = [record["load"] for size in results["sizes"] for record in size.get("records", []) if record["load"]]
-    introduction = Path(__file__).with_name("introduction.md").read_text("utf-8")
+    introduction, summary = ((HERE / f"{name}.md").read_text("utf-8") for name in ("introduction", "summary"))
     parts = [introduction.format(prompt=PROMPT, sampler=SAMPLER, scheduler=SCHEDULER)]
+    if made["fingerprint"] in summary:  # what a person wrote is of these results
+        parts.append(f"## In short\n\n{summary}")
     where = f"{made['host']}, torch {made['torch']}, Python {made['python']}, on {made['device']}."
     busy = f"{min(loads):.1f} to {max(loads):.1f}" if loads else "not known"
     parts.append(

@@ -254,7 +254,8 @@ def results():
         "device": "a machine",
         "cores": 1,
         "gpu": False,
-        "host": "1.2.3",
+        "host": "ComfyUI 1.2.3",
+        "fingerprint": "of today",
         "torch": "2",
         "python": "3",
     }
@@ -271,6 +272,11 @@ def test_report_has_a_line_for_each_case_and_says_what_was_not_measured():
     assert "Not measured: it needs 7.0 GiB." in text
     assert "no GPU" in text and "1.5 to 1.5" in text
     assert "![" in text and "(speed-demo.png)" in text
+
+
+def test_what_a_person_wrote_stands_in_the_report_of_its_own_results_alone():
+    committed = json.loads((RESULTS / "speed.json").read_text("utf-8"))
+    assert "Written by hand" in report.text(committed, {}) and "Written by hand" not in report.text(results(), {})
 
 
 def test_quick_report_is_called_no_measurement():
