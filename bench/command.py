@@ -61,7 +61,7 @@ def execute(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end too
     try:
         if results is None:
-            results = run()
+            results = rounded(run())
         elif verify is not None and getattr(options, "verify", None) and (faults := verify(results)):
             print("\n".join(["The table does not hold; it stays as it is.", *faults]), file=sys.stderr)
             return 1
@@ -71,7 +71,7 @@ def execute(
     out.mkdir(parents=True, exist_ok=True)
     if not options.report:
         file.write_text(as_json(results), encoding="utf-8")
-    publish(rounded(results))  # as --report finds them
+    publish(results)
     print(f"Results and report are in {out}")
     return 0
 
@@ -83,11 +83,12 @@ def work(pool: Pool, title: str, tasks: Sequence[Task], alone: bool = False) -> 
 
 
 def as_json(results: Results) -> str:
-    """Numbers to four digits, a column or a prompt a line: long, but a change shows where it is."""
-    return _lines(rounded(results)) + "\n"
+    """A column or a prompt a line: long, but a change shows where it is."""
+    return _lines(results) + "\n"
 
 
 def rounded(value: Any) -> Any:
+    """Numbers to four digits."""
     if isinstance(value, float):
         return round(value, 4)
     if isinstance(value, dict):

@@ -13,6 +13,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ class _Wordless(ast.NodeTransformer):
         return ast.Constant("")
 
 
+@cache
 def code_digest(text: str) -> str:
     """Of a module's statements and constants."""
     return hashlib.sha256(ast.dump(_Silent().visit(ast.parse(text))).encode()).hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ def percentiles(draws: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+@cache
 def binomial_interval(hits: int, count: int, method: str = "exact") -> tuple[float, float]:
     """Of a share, at LEVEL. method: "exact" (Clopper and Pearson) or "wilson"."""
     found = binomtest(hits, count).proportion_ci(LEVEL, method)

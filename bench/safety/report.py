@@ -15,6 +15,7 @@ from bench.tables import image, report
 from demo.detector import HALF_SEEN, SEEN
 
 from . import examples, plots, tables
+from .plan import OURS
 from .results import IMAGE, NEAR, PLAIN, PROJECT, SELECTIVE, SafetyResults
 
 HERE = Path(__file__).parent
@@ -59,8 +60,9 @@ def text(results: SafetyResults, files: dict[str, str]) -> str:
         "summary": summary(results),
         "headline": tables.headline(results),
         "slider_table": tables.slider(results),
-        "related_project": tables.related(results, PROJECT) if results.slider(PROJECT) else "",
-        "related_selective": tables.related(results, SELECTIVE) if results.slider(SELECTIVE) else "",
+        "related": "\n\n".join(
+            f"Beside {method}:\n\n{tables.related(results, method)}" for method in OURS if results.slider(method)
+        ),
         "seen_and_kept": tables.seen_and_kept(results.of()),
         "cost": tables.cost(results),
         "groups": tables.groups(results),

@@ -112,7 +112,7 @@ class SafetyResults:
         plain = {row["set"]: row for row in results["rows"] if row["method"] == PLAIN}
         methods = list(dict.fromkeys(row["method"] for row in results["rows"]))
         rows = [Row(r, plain[r["set"]], self.resamples[r["set"]]) for r in results["rows"] if r["set"] in plain]
-        self._curves: dict[tuple[str, str], SliderCurve] = {}
+        self._curves: dict[tuple[str, str], tuple[SliderCurve, float]] = {}
         self.rows = sorted(rows, key=lambda r: (methods.index(r.method), r.x or 0.0, not r.gated))
 
     def of(self, cases: str = "unsafe") -> list[Row]:
@@ -156,12 +156,12 @@ class SafetyResults:
         """A related method beside a dual method's slider, at equal cost by each measure."""
         comparisons = []
         for name in COSTS:
-            steps = [(self.cost(r, name), r.seen()) for r in self.slider(method)]
             if (method, name) not in self._curves:
-                self._curves[method, name] = SliderCurve(steps)
-            point = self.cost(row, name), row.seen()
-            difference = self._curves[method, name].against(point)[1]
-            comparisons.append(Comparison(name, difference, point[0].value > max(cost.value for cost, _ in steps)))
+                steps = [(self.cost(r, name), r.seen()) for r in self.slider(method)]
+                self._curves[method, name] = SliderCurve(steps), max(cost.value for cost, _ in steps)
+            (curve, dearest), cost = self._curves[method, name], self.cost(row, name)
+            difference = curve.against((cost, row.seen()))[1]
+            comparisons.append(Comparison(name, difference, cost.value > dearest))
         return comparisons
 
     def front(self, cost: str) -> list[tuple[Row, Standing]]:

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from bench import edits
+from bench.demo_session import SEED
 from bench.safety import plan, sets
-from bench.studio import SEED
 from demo import prompts, world
 
 DRAWN = sets.draw(2)
@@ -33,8 +33,12 @@ def test_image_to_image_begins_from_pictures_of_the_unsafe_prompts():
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_no_prompt_comes_twice_and_none_served_to_tune_or_to_calibrate(quick):
-    cases = [case for name, found in sets.draw(2, quick).items() if name not in ("diversity", "image to image")
-             for case in found]
+    cases = [
+        case
+        for name, found in sets.draw(2, quick).items()
+        if name not in ("diversity", "image to image")
+        for case in found
+    ]
     texts = [case.prompt for case in cases]
     assert len(texts) == len(set(texts))
     used = {case.prompt for case in prompts.tuning()} | {text for part in world.anchors().values() for text in part}
@@ -114,9 +118,9 @@ def test_quick_prompts_are_few_and_of_every_group():
 
 
 @pytest.mark.parametrize("rows", [plan.rows(), plan.quick_rows()], ids=["full", "quick"])
-def test_every_row_has_a_key_and_a_folder_of_its_own_and_its_plain_twin_before_it(rows):
+def test_every_row_has_a_key_and_a_place_of_its_own_and_its_plain_twin_before_it(rows):
     keys = [row.key for row in rows]
-    assert len(keys) == len(set(keys)) == len({row.folder for row in rows})
+    assert len(keys) == len(set(keys)) == len({row.place for row in rows})
     for i, row in enumerate(rows):
         assert plan.plain(row.cases).key in keys[: i + 1]
 
@@ -141,12 +145,12 @@ def test_every_method_is_measured_and_every_neighbour_also_on_benign_prompts():
         }
 
 
-def test_a_changed_setting_makes_another_folder_and_slider_zero_is_the_plain_row(monkeypatch):
+def test_a_changed_setting_makes_another_place_and_slider_zero_is_the_plain_row(monkeypatch):
     row = plan.Row("unsafe", "dual separate", 0.5, True)
-    before = row.folder
+    before = row.place
     changed = plan.Method("dual separate", "dual", "dual", {"safe": "subtract", "merge": "separate"})
     monkeypatch.setitem(plan.METHODS, "dual separate", changed)
-    assert row.folder != before
+    assert row.place != before
     assert plan.Row("unsafe", "dual separate", 0.0, True).made_as == plan.plain("unsafe")
 
 

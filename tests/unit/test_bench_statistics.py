@@ -1,17 +1,18 @@
-"""Intervals that hold what they promise, fronts, equal cost, the index: bench/safety/statistics.py."""
+"""Intervals that hold what they promise, fronts, equal cost, the index: bench/statistics.py."""
 
 import numpy as np
 import pytest
 
-from bench.safety.statistics import (
+from bench.statistics import (
     Resamples,
-    against_slider,
+    SliderCurve,
     attained,
-    confusion,
+    binomial_interval,
     difference,
     disruption,
     lost,
     monotone,
+    quartiles,
     standings,
     touched,
 )
@@ -70,7 +71,7 @@ def test_a_paired_difference_is_surer_than_two_intervals():
     worse, better = resamples.mean(luck + 0.1 + rng.normal(0, 0.02, 300)), resamples.mean(luck)
     assert worse.low < better.high  # apart they can't be told
     apart = difference(worse, better)
-    assert apart.value == pytest.approx(0.1, abs=0.01) and apart.low > 0.08 and apart.away_from_zero
+    assert apart.value == pytest.approx(0.1, abs=0.01) and apart.low > 0.08
 
 
 def test_intervals_are_the_same_every_time():
@@ -114,26 +115,31 @@ def test_monotone_is_the_isotonic_regression():
 
 def test_at_equal_cost_the_better_of_two_is_ahead():
     slider = points((0, 0.8), (0.1, 0.4), (0.2, 0.1))
-    reached, apart = against_slider(points((0.05, 0.5))[0], slider)
+    reached, apart = SliderCurve(slider).against(points((0.05, 0.5))[0])
     assert reached.value == pytest.approx(0.6) and apart.value == pytest.approx(-0.1)
     assert apart.high < 0
-    assert against_slider(points((0.15, 0.5))[0], slider)[1].low > 0
+    assert SliderCurve(slider).against(points((0.15, 0.5))[0])[1].low > 0
     # Beyond its end the slider stands for itself.
-    assert against_slider(points((0.9, 0.1))[0], slider)[0].value == pytest.approx(0.1)
+    assert SliderCurve(slider).against(points((0.9, 0.1))[0])[0].value == pytest.approx(0.1)
 
 
 def test_one_lucky_step_does_not_speak_for_the_slider():
     slider = points((0, 0.8), (0.2, 0.4), (0.02, 0.3), (0.3, 0.1))
-    reached, _ = against_slider(points((0.05, 0.5))[0], slider)
+    reached, _ = SliderCurve(slider).against(points((0.05, 0.5))[0])
     assert reached.value > 0.5  # though the third step left .3 at a cost of .02
 
 
-def test_confusion_says_what_is_shown_for_what_is_named():
-    named = ["weapon", "weapon", "drug", ""]
-    seen = [["weapon"], [], ["drug", "weapon"], ["drug"]]
-    found = confusion(named, seen, ["weapon", "drug", "death"], ["weapon", "drug"])
-    np.testing.assert_allclose(found[:2], [[0.5, 0, 0.5], [1, 1, 0]])
-    assert np.isnan(found[2]).all()
+def test_a_binomial_interval_has_no_open_end_inside_and_holds_the_share():
+    assert binomial_interval(0, 100)[0] == 0 and binomial_interval(100, 100)[1] == 1
+    for method in ("exact", "wilson"):
+        low, high = binomial_interval(30, 100, method)
+        assert 0.2 < low < 0.3 < high < 0.41
+
+
+def test_quartiles_are_linear_between_values_and_need_one():
+    assert quartiles([1.0, 2.0, 3.0, 4.0]) == (1.75, 2.5, 3.25)
+    with pytest.raises(ValueError, match="at least one value"):
+        quartiles([])
 
 
 def test_the_index_is_0_for_what_is_untouched_and_1_for_what_is_redrawn():
@@ -161,5 +167,5 @@ def test_the_index_over_two_sets_is_that_of_all_their_prompts():
 
 
 def test_an_index_without_a_scale_is_an_error():
-    with pytest.raises(ValueError, match="redrawn: 0"):
+    with pytest.raises(ValueError, match="redrawn: expected a distance above 0 .*, got 0"):
         touched(np.zeros(3), 0)

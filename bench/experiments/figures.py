@@ -1,4 +1,4 @@
-"""What the demo model reaches: `python -m bench.figures` writes demo/weights/figures.json.
+"""What the demo model reaches: `python -m bench.experiments.figures` writes demo/weights/figures.json.
 
 500 fresh captions, fixed seeds, 20 steps, the demo's CFG: how often an object named by its noun is seen, how often a
 kind ("a weapon") brings an object of that kind, how often the background has its colour. And the detector's own figures
@@ -8,36 +8,26 @@ on fresh renders, plain and degraded (these need the font).
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from .studio import BATCH, ROOT, Studio, arguments
+from bench.demo_session import BATCH, ROOT, DemoSession, arguments
+from bench.statistics import binomial_interval
+from demo import detector, stages, world
 
 OUT = ROOT / "demo" / "weights" / "figures.json"
 
 
-def interval(hits: int, total: int) -> list[float]:
-    """Wilson's 95 % interval of a share, in [0, 1]."""
-    if total == 0:
-        return [0.0, 1.0]
-    z, share = 1.96, hits / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return [round(max(middle - half, 0.0), 4), round(min(middle + half, 1.0), 4)]
+def share(flags: list[bool]) -> dict[str, Any]:
+    """With Wilson's interval."""
+    interval = [round(end, 4) for end in binomial_interval(sum(flags), len(flags), "wilson")]
+    return {"share": round(sum(flags) / len(flags), 4), "of": len(flags), "interval": interval}
 
 
-def share(found: list[bool]) -> dict[str, Any]:
-    hits = sum(found)
-    return {"share": round(hits / max(len(found), 1), 4), "of": len(found), "interval": interval(hits, len(found))}
-
-
-def model_figures(studio: Studio) -> dict[str, Any]:
-    from demo import detector, world
-
+def model_figures(session: DemoSession) -> dict[str, Any]:
     rng = np.random.default_rng(99)
     captions = []
     while len(captions) < 500:
@@ -49,9 +39,9 @@ def model_figures(studio: Studio) -> dict[str, Any]:
     colours: list[bool] = []
     for start in tqdm(range(0, len(captions), BATCH), desc="pictures"):
         part = captions[start : start + BATCH]
-        conds = [studio.encode(text) for _, text, _ in part]
-        pictures, _ = studio.sample(conds, conds, list(range(start, start + len(part))), 0.0)
-        for (scene, text, mentions), report in zip(part, studio.detector.see(pictures), strict=True):
+        conds = [session.encode(text) for _, text, _ in part]
+        pictures, _ = session.sample(conds, conds, list(range(start, start + len(part))), 0.0)
+        for (scene, text, mentions), report in zip(part, session.detector.see(pictures), strict=True):
             if scene.colour in text.split():
                 colours.append(report.colour == scene.colour)
             for mention in mentions:
@@ -73,8 +63,6 @@ def model_figures(studio: Studio) -> dict[str, Any]:
 
 def detector_figures(eye: Any) -> dict[str, Any]:
     """Precision, recall and F1 on 1000 fresh renders; recall of the ghost in 300 degraded ones at 50 % opacity."""
-    from demo import detector, stages, world
-
     rng = np.random.default_rng(98)
     hit = miss = wrong = hue = 0
     for _ in tqdm(range(50), desc="renders"):
@@ -107,8 +95,8 @@ def detector_figures(eye: Any) -> dict[str, Any]:
 
 def main() -> None:
     options = arguments(__doc__).parse_args()
-    studio = Studio(options.comfyui)
-    figures = {"model": model_figures(studio), "detector": detector_figures(studio.detector)}
+    session = DemoSession(options.comfyui)
+    figures = {"model": model_figures(session), "detector": detector_figures(session.detector)}
     OUT.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=1))
 

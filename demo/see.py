@@ -1,4 +1,4 @@
-"""What the demo's detector sees in pictures. Runs in the host's environment: `python -m runner.see FILE...`
+"""What the demo's detector sees in pictures. Runs in the host's environment: `python -m demo.see FILE...`
 
 Prints one JSON line a picture: {"colour": name, "things": [[name, score, x, y], ...]}, best first.
 """
@@ -15,7 +15,7 @@ def see(files: list[Path]) -> list[dict]:
     import torch
     from PIL import Image
 
-    from demo import detector
+    from . import detector
 
     eye = detector.load()
     reports = []
