@@ -1,35 +1,36 @@
 """Safelight: ComfyUI nodes that steer a picture away from what is unsafe and keep everything else."""
 
-from .nodes import (
-    adapter,
-    concept_vector,
-    context,
-    demo,
-    edit,
-    edit_files,
-    guidance,
-    inspect,
-    neighbours,
-    redaction,
-    safree,
-    sampling,
-    schedule,
-    selective,
-    steps,
-    strip,
-)
+import importlib.util
+import sys
+from pathlib import Path
 
-_MODULES = (
-    context, schedule, selective, sampling, strip, guidance, neighbours, safree, demo, inspect, edit, redaction,
-    adapter, concept_vector, edit_files,
-)  # fmt: skip
+_PACKAGE = Path(__file__).resolve().parent / "safelight"
 
-NODE_CLASS_MAPPINGS = {name: node for module in _MODULES for name, node in module.NODE_CLASS_MAPPINGS.items()}
-NODE_DISPLAY_NAME_MAPPINGS = {
-    name: shown for module in _MODULES for name, shown in module.NODE_DISPLAY_NAME_MAPPINGS.items()
-}
+
+def _import_package() -> None:
+    """Makes `import safelight` mean the package beside this file, under whatever name the host loads the pack."""
+    loaded = sys.modules.get("safelight")
+    if loaded is None:
+        spec = importlib.util.spec_from_file_location(
+            "safelight", _PACKAGE / "__init__.py", submodule_search_locations=[str(_PACKAGE)]
+        )
+        assert spec is not None and spec.loader is not None
+        sys.modules["safelight"] = loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+    if Path(loaded.__file__ or "").resolve().parent != _PACKAGE:
+        raise ImportError(
+            f"Safelight is installed twice: {loaded.__file__} and {_PACKAGE}. Keep one of the two folders."
+        )
+
+
+_import_package()
+
+from safelight.engine import http_routes  # noqa: E402
+
+from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS  # noqa: E402
+
 WEB_DIRECTORY = "js"
 
-steps.serve()
+http_routes.serve()
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "WEB_DIRECTORY"]

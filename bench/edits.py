@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.demo_session import ROOT, DemoSession
 from demo import world
+from safelight.edits import edit_file
 
 ERASE = {"UCE": 0, "RECE": 3}  # rounds
 REDACT = {"redaction ridge": "ridge", "redaction network": "network"}  # forms
@@ -56,21 +57,19 @@ class Edits:
 
     def edited(self, name: str, strength: float) -> tuple[Any, Any]:
         """(MODEL, CLIP) with the edit at a strength."""
-        from safelight_pack.nodes import adapter, edit, redacted_clip, redaction
+        from safelight.engine import adapted_model, erase, redact, redacted_clip
 
         model, clip = self.session.model, self.session.clip
         if name in ADAPTERS:
-            return adapter.adapted(model, self._adapter(name)[1], name, strength), clip
+            return adapted_model.adapted(model, self._adapter(name)[1], name, strength), clip
         made = self._edit(name)[0]
         if name in ERASE:
-            return edit.apply_edit(model, made, strength), clip
-        form, maps = redaction.maps_of(made, name)
+            return erase.apply_edit(model, made, strength), clip
+        form, maps = redact.maps_of(made, name)
         return model, redacted_clip.redacted(clip, form, maps, strength)
 
     def price(self, name: str) -> dict[str, float]:
         """{"seconds": to make the edit, "bytes": of its file}; of an adapter those of its training and of its file."""
-        from safelight_pack.safelight import edit_file
-
         if name in ADAPTERS:
             file, adapter = self._adapter(name)
             return {"seconds": adapter.settings["seconds"], "bytes": file.stat().st_size}
@@ -82,15 +81,12 @@ class Edits:
 
     def _adapter(self, name: str) -> tuple[Path, Any]:
         """A trained file, and what it holds."""
-        from safelight_pack.nodes.edit_files import Edit
-        from safelight_pack.safelight import edit_file
-
         file = trained(name)
         if file is None:
             raise FileNotFoundError(
                 f"{name}: expected {ADAPTERS[name]}, got no file. Train it: python -m demo.adapter train"
             )
-        return file, Edit("adapter", *edit_file.read(file, "adapter"))
+        return file, edit_file.Edit("adapter", *edit_file.read(file, "adapter"))
 
     def _edit(self, name: str) -> tuple[Any, float]:
         """The edit as its node gives it, and the seconds that it took."""

@@ -41,35 +41,39 @@ class Methods:
     def safree(self, prompts: list[str], variant: str, strength: float) -> list[Guided]:
         """SAFREE steers for as long as a prompt asks for: only prompts with the same window, and with trigger words or
         all without, can share a run."""
-        steering = self.session.nodes["SafelightSAFREEGuider"]().steering
-        inputs = {"concepts": world.CONCEPTS, "variant": variant, "strength": strength}
-        steered = [steering(self.session.clip, prompt, **inputs) for prompt in prompts]
+        from safelight.engine.method_setup import safree_setup
+        from safelight.engine.safree_prompt import encode_concepts, encode_safe
+
+        safe = [encode_safe(self.session.clip, prompt, world.CONCEPTS, variant) for prompt in prompts]
+        concepts = encode_concepts(self.session.clip, world.CONCEPTS)
         windows: dict[tuple[int, bool], list[int]] = {}
-        for i, each in enumerate(steered):
-            windows.setdefault((each.prompt.t, bool(each.prompt.words)), []).append(i)
-        guiders = []
+        for i, each in enumerate(safe):
+            windows.setdefault((each.t, bool(each.words)), []).append(i)
+        guided = []
         for places in windows.values():
-            first = steered[places[0]]
-            first.prompt = replace(
-                first.prompt, conditioning=together([steered[i].prompt.conditioning for i in places])
-            )
+            conditioning = together([safe[i].conditioning for i in places])
+            setup = safree_setup(replace(safe[places[0]], conditioning=conditioning), concepts, strength)
             positive = self._positive([prompts[i] for i in places])
-            guiders.append((places, _guider(self.session.model, positive, self.session.negative, first)))
-        return guiders
+            guided.append((places, _guider(self.session.model, positive, self.session.negative, setup)))
+        return guided
 
     def latents(self, guider: Any, numbers: list[int], start: Any = None) -> tuple[Any, int]:
         """As DemoSession.latents, with a guider: latents, and rows of model evaluation."""
         import comfy.samplers
         import torch
-        from safelight_pack.nodes import host, report, sampling, steer
+
+        from safelight.engine import guider as guiders
+        from safelight.engine import host
+        from safelight.engine.ksampler import stock_sampler
+        from safelight.engine.run_record import RunRecord
 
         model = self.session.model
         latent, seed, denoise = self.session.begin(numbers, start)
         samples = host.fix_empty_latent(model, latent)
         noise = host.make_noise(samples, seed, numbers, False)
-        sigmas = sampling.stock_sampler(model, STEPS, SAMPLER, SCHEDULER, denoise).sigmas
-        sampler, record = comfy.samplers.sampler_object(SAMPLER), report.RunRecord()
-        with torch.inference_mode(), steer.counting(guider, record):
+        sigmas = stock_sampler(model, STEPS, SAMPLER, SCHEDULER, denoise).sigmas
+        sampler, record = comfy.samplers.sampler_object(SAMPLER), RunRecord()
+        with torch.inference_mode(), guiders.count_rows(guider, record):
             return guider.sample(noise, samples, sampler, sigmas, disable_pbar=True, seed=seed), record.rows
 
     def _guided(self, model: Any, prompts: list[str], negative: Any, clip: Any = None) -> Guided:
@@ -79,8 +83,8 @@ class Methods:
         return together([self.session.encode(prompt, clip) for prompt in prompts])
 
 
-def _guider(model: Any, positive: list[Any], negative: list[Any], steering: Any = None) -> Any:
-    """The stock guider where there is no steering."""
-    from safelight_pack.nodes import steer
+def _guider(model: Any, positive: list[Any], negative: list[Any], setup: Any = None) -> Any:
+    """The stock guider where there is no method."""
+    from safelight.engine.guider import make_guider
 
-    return steer.guider_of(model, positive, negative, CFG, steering)
+    return make_guider(model, positive, negative, CFG, setup)

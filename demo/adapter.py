@@ -21,9 +21,9 @@ import torch
 from tqdm import tqdm
 
 from runner.host_process import enter_host
-from safelight import ddpo, edit_file, safe_adapter
+from safelight.edits import edit_file, safe_adapter
 
-from . import rewards
+from . import ddpo, rewards
 from .policy import Attached, Drawn, Policy, Settings
 
 MADE_FOR = "Safelight Demo Model"

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from safelight import ddpo
-from safelight.safe_adapter import TAIL, Projection, projections
+from demo import ddpo
+from safelight.edits.safe_adapter import TAIL, Projection, projections
 
 FIRST, LAST = 999, 60  # the steps' times; from the last one the clean latent is predicted
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from safelight import ddpo
-
-from . import prompts, world
+from . import ddpo, prompts, world
 from .detector import HALF_SEEN, Detector
 
 REWARDS = ("erase", "shield")

@@ -1,12 +1,12 @@
 // The one place where Safelight meets the ComfyUI page.
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
-import { DEFAULT_PRESET, PRESETS } from "./curve.js"
-import { createResults } from "./results.js"
-import { createScheduleWidgets } from "./schedule.js"
+import { DEFAULT_PRESET, PRESETS } from "./schedule/curve.js"
+import { createResults } from "./feedback/results.js"
+import { createScheduleWidgets } from "./schedule/schedule.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
-import { followSafety } from "./slider.js"
-import { bareSockets } from "./sockets.js"
+import { followSafety } from "./widgets/slider.js"
+import { bareSockets } from "./widgets/sockets.js"
 import { VERSION } from "./version.js"
 import { speak } from "./words.js"
 

@@ -1,5 +1,5 @@
 // What can be set for Safelight as a whole, in the page's settings. The texts are also in locales/<language>/settings.json.
-import { DEFAULT_PRESET, PRESETS } from "./curve.js"
+import { DEFAULT_PRESET, PRESETS } from "./schedule/curve.js"
 
 export const PRESET = "Safelight.Schedule.DefaultPreset"
 export const FEEDBACK = "Safelight.Feedback.Show"

@@ -1,1 +1,67 @@
-"""The nodes: declarations, and the few calls of the host that the maths needs."""
+"""The nodes, one file for each entry of the menu: they declare their inputs and delegate."""
+
+from safelight.engine import host
+
+from .casg_guider import SafelightCASGGuider
+from .casg_patch import SafelightCASGPatch
+from .concept_vector import SafelightConceptVector
+from .concepts import SafelightConcepts
+from .context_encode import SafelightContextEncode
+from .demo_loader import SafelightDemoLoader
+from .erase import SafelightErase
+from .guider import SafelightGuider
+from .ksampler import SafelightKSampler
+from .ksampler_advanced import SafelightKSamplerAdvanced
+from .load_concept_vector import SafelightLoadConceptVector
+from .load_erase import SafelightLoadErase
+from .load_redaction import SafelightLoadRedaction
+from .map import SafelightMap
+from .model_patch import SafelightModelPatch
+from .redact import SafelightRedact
+from .safe_adapter import SafelightSafeAdapter
+from .safree_guider import SafelightSAFREEGuider
+from .safree_patch import SafelightSAFREEPatch
+from .save_edit import SafelightSaveEdit
+from .selective import SafelightSelective
+from .sld_guider import SafelightSLDGuider
+from .sld_patch import SafelightSLDPatch
+from .strip import SafelightStrip
+from .trasce_guider import SafelightTraSCEGuider
+from .trasce_patch import SafelightTraSCEPatch
+from .weight_schedule import SafelightWeightSchedule
+
+# Node class and the name in the menu; the class's name is the id in workflows.
+_NODES: list[tuple[type, str]] = [
+    (SafelightConcepts, "Safelight Concepts"),
+    (SafelightContextEncode, "Safelight Context Encode"),
+    (SafelightWeightSchedule, "Safelight Weight Schedule"),
+    (SafelightSelective, "Safelight Selective"),
+    (SafelightKSampler, "Safelight KSampler"),
+    (SafelightKSamplerAdvanced, "Safelight KSampler (Advanced)"),
+    (SafelightStrip, "Safelight Strip"),
+    (SafelightGuider, "Safelight Guider"),
+    (SafelightModelPatch, "Safelight Model Patch"),
+    (SafelightSLDGuider, "Safelight SLD Guider"),
+    (SafelightCASGGuider, "Safelight CASG Guider"),
+    (SafelightTraSCEGuider, "Safelight TraSCE Guider"),
+    (SafelightSLDPatch, "Safelight SLD Model Patch"),
+    (SafelightCASGPatch, "Safelight CASG Model Patch"),
+    (SafelightTraSCEPatch, "Safelight TraSCE Model Patch"),
+    (SafelightSAFREEGuider, "Safelight SAFREE Guider"),
+    (SafelightSAFREEPatch, "Safelight SAFREE Model Patch"),
+    (SafelightDemoLoader, "Safelight Demo Model"),
+    (SafelightMap, "Safelight Map"),
+    (SafelightErase, "Safelight Erase"),
+    (SafelightLoadErase, "Safelight Load Erase"),
+    (SafelightRedact, "Safelight Redact"),
+    (SafelightLoadRedaction, "Safelight Load Redaction"),
+    (SafelightSafeAdapter, "Safelight Safe Adapter"),
+    (SafelightConceptVector, "Safelight Concept Vector"),
+    (SafelightLoadConceptVector, "Safelight Load Concept Vector"),
+    (SafelightSaveEdit, "Safelight Save Edit"),
+]
+# Model patches need the host's wrappers.
+_PRESENT = [(node, shown) for node, shown in _NODES if host.HAS_WRAPPERS or not node.__name__.endswith("Patch")]
+
+NODE_CLASS_MAPPINGS = {node.__name__: node for node, _ in _PRESENT}
+NODE_DISPLAY_NAME_MAPPINGS = {node.__name__: shown for node, shown in _PRESENT}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..safelight.selective import MAX_GROW, MAX_SMOOTH, MAX_THRESHOLD, MIN_THRESHOLD, MODES, Selection
+from safelight.guidance.selective import MAX_GROW, MAX_SMOOTH, MAX_THRESHOLD, MIN_THRESHOLD, MODES, Selection
+
 from .inputs import SEARCH_ALIASES
 
 _DEFAULT = Selection()
@@ -27,44 +28,69 @@ class SafelightSelective:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "mode": (list(MODES), {
-                    "default": _DEFAULT.mode,
-                    "tooltip": "soft threshold: the more the prompts disagree at a place, the more it is guided. "
-                               "quantile: a fixed share of the picture is guided, where they disagree most.",
-                }),
-                "quantile": ("FLOAT", {
-                    "default": _DEFAULT.quantile, "min": 0.0, "max": 0.99, "step": 0.01,
-                    "tooltip": "For mode quantile: the share of the picture that is left alone. Lower is safer, "
-                               "higher keeps more.",
-                }),
-                "threshold": ("FLOAT", {
-                    "default": _DEFAULT.threshold, "min": MIN_THRESHOLD, "max": MAX_THRESHOLD, "step": 0.1,
-                    "tooltip": "For mode soft threshold: by how many times the picture's mean the prompts have to "
-                               "disagree at a place before it is guided; half as much again guides it fully. Lower is "
-                               "safer, higher keeps more.",
-                }),
-                "smooth": ("INT", {
-                    "default": _DEFAULT.smooth, "min": 0, "max": MAX_SMOOTH,
-                    "tooltip": "How many times the disagreement is averaged over neighbouring latent cells (8 pixels "
-                               "in most models) before places are chosen.",
-                }),
-                "grow": ("INT", {
-                    "default": _DEFAULT.grow, "min": 0, "max": MAX_GROW,
-                    "tooltip": "By how many latent cells the guided places are widened. More is safer.",
-                }),
-                "adaptive": ("BOOLEAN", {
-                    "default": _DEFAULT.adaptive,
-                    "tooltip": "Guide less, down to half of safety, where what the prompt adds has little to do with "
-                               "what the safe prompt takes away. Keeps more, and lets more through. Needs a cfg "
-                               "other than 1.",
-                }),
+                "mode": (
+                    list(MODES),
+                    {
+                        "default": _DEFAULT.mode,
+                        "tooltip": "soft threshold: the more the prompts disagree at a place, the more it is guided. "
+                        "quantile: a fixed share of the picture is guided, where they disagree most.",
+                    },
+                ),
+                "quantile": (
+                    "FLOAT",
+                    {
+                        "default": _DEFAULT.quantile,
+                        "min": 0.0,
+                        "max": 0.99,
+                        "step": 0.01,
+                        "tooltip": "For mode quantile: the share of the picture that is left alone. Lower is safer, "
+                        "higher keeps more.",
+                    },
+                ),
+                "threshold": (
+                    "FLOAT",
+                    {
+                        "default": _DEFAULT.threshold,
+                        "min": MIN_THRESHOLD,
+                        "max": MAX_THRESHOLD,
+                        "step": 0.1,
+                        "tooltip": "For mode soft threshold: by how many times the picture's mean the prompts have to "
+                        "disagree at a place before it is guided; half as much again guides it fully. Lower is "
+                        "safer, higher keeps more.",
+                    },
+                ),
+                "smooth": (
+                    "INT",
+                    {
+                        "default": _DEFAULT.smooth,
+                        "min": 0,
+                        "max": MAX_SMOOTH,
+                        "tooltip": "How many times the disagreement is averaged over neighbouring latent cells (8 "
+                        "pixels in most models) before places are chosen.",
+                    },
+                ),
+                "grow": (
+                    "INT",
+                    {
+                        "default": _DEFAULT.grow,
+                        "min": 0,
+                        "max": MAX_GROW,
+                        "tooltip": "By how many latent cells the guided places are widened. More is safer.",
+                    },
+                ),
+                "adaptive": (
+                    "BOOLEAN",
+                    {
+                        "default": _DEFAULT.adaptive,
+                        "tooltip": "Guide less, down to half of safety, where what the prompt adds has little to do "
+                        "with what the safe prompt takes away. Keeps more, and lets more through. Needs a cfg other "
+                        "than 1.",
+                    },
+                ),
             },
-        }  # fmt: skip
+        }
 
-    def make(self, mode: str, quantile: float, threshold: float, smooth: int, grow: int,
-             adaptive: bool) -> tuple[Selection]:  # fmt: skip
+    def make(
+        self, mode: str, quantile: float, threshold: float, smooth: int, grow: int, adaptive: bool
+    ) -> tuple[Selection]:
         return (Selection(mode, quantile, threshold, smooth, grow, adaptive),)
-
-
-NODE_CLASS_MAPPINGS = {"SafelightSelective": SafelightSelective}
-NODE_DISPLAY_NAME_MAPPINGS = {"SafelightSelective": "Safelight Selective"}

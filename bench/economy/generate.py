@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,9 @@ from bench.demo_session import BATCH, SAMPLER, DemoSession
 from bench.safety.sets import Case
 from bench.store import Store
 from demo import world
+from safelight.guidance import dual
+from safelight.guidance.blend import POSITIVE, SAFE
+from safelight.guidance.economy import BOTH, Memory
 
 LEVELS = (0.25, 0.5, 0.75)
 SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde", "heun", "uni_pc")
@@ -111,39 +114,48 @@ class Worker:
 @contextlib.contextmanager
 def remembering(way: Way) -> Iterator[None]:
     """While open, economical runs remember in this way."""
-    from safelight_pack.nodes import dual
-
     usual = dual.Memory
-    dual.Memory = memory(usual, way)
+    dual.Memory = memory(way)  # type: ignore[misc]
     try:
         yield
     finally:
-        dual.Memory = usual
+        dual.Memory = usual  # type: ignore[misc]
 
 
-def memory(usual: Any, way: Way) -> Callable[[float, int], Any]:
-    """What makes the memory of a run; usual: safelight.economy.Memory."""
-
-    class ByTurns(usual):
-        def turn(self, weight: float, based: bool, kind: object = None) -> str:
-            self.forget()
-            self._due += weight
-            if self._due < 0.5:
-                return "written"
-            self._due -= 1.0
-            return "safe"
-
-        def complete(self, turn: str, denoised: Any, *_: Any) -> tuple[Any, Any]:
-            return denoised, denoised
-
-    class Kept(usual):
-        def turn(self, weight: float, based: bool, kind: object = None) -> str:
-            self._calls += 1
-            return "both" if self._calls % way.amount == 1 else "written"
-
-        def complete(self, turn: str, denoised: Any, base: Any, sigma: float, based: bool) -> tuple[Any, Any]:
-            return denoised, denoised + (self._safe - self._written)
-
+def memory(way: Way) -> Any:
+    """What makes the memory of a run."""
     if way.kind == "allowed":
-        return lambda _, steps: usual(way.amount, steps)
-    return {"by turns": ByTurns, "kept": Kept}.get(way.kind, usual)
+        return lambda _, steps: Memory(way.amount, steps)
+    if way.kind == "kept":
+        return lambda allowed, steps: KeptDifference(way.amount, allowed, steps)
+    return ByTurns if way.kind == "by turns" else Memory
+
+
+class ByTurns(Memory):
+    """Nothing is remembered: the prompt that is evaluated stands for both."""
+
+    def select(self, weight: float, has_uncond: bool, kind: object = None) -> tuple[str, ...]:
+        self._due += weight
+        if self._due < 0.5:
+            return (POSITIVE,)
+        self._due -= 1.0
+        return (SAFE,)
+
+    def reconstruct(self, evaluated: str, denoised: Any, *_: Any) -> tuple[Any, Any]:
+        return denoised, denoised
+
+
+class KeptDifference(Memory):
+    """The difference of the two prompts is renewed on every n-th call, and stays as it is between."""
+
+    def __init__(self, calls: int, allowed: float, steps: int) -> None:
+        super().__init__(allowed, steps)
+        self._every = calls
+
+    def select(self, weight: float, has_uncond: bool, kind: object = None) -> tuple[str, ...]:
+        self._calls += 1
+        return BOTH if self._calls % self._every == 1 else (POSITIVE,)
+
+    def reconstruct(self, evaluated: str, denoised: Any, *_: Any) -> tuple[Any, Any]:
+        assert self._cond is not None and self._safe is not None
+        return denoised, denoised + (self._safe - self._cond)

@@ -12,6 +12,7 @@ import torch
 from bench.demo_session import DemoSession, arguments
 from demo import prompts
 from demo.detector import SEEN
+from safelight.views import heat_map
 
 from . import tuning
 
@@ -25,8 +26,6 @@ def disc(centre: tuple[float, float], side: int) -> np.ndarray:
 
 
 def main() -> None:
-    from safelight_pack.safelight import heat_map
-
     session = DemoSession(arguments(__doc__).parse_args().comfyui)
     places = []
     for case in prompts.tuning():

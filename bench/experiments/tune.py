@@ -15,7 +15,7 @@ import torch
 from bench.demo_session import DemoSession, arguments
 from demo import prompts
 from demo.detector import HALF_SEEN, SEEN
-from safelight.schedule import GAMMA, LATER
+from safelight.guidance.schedule import GAMMA, LATER
 
 from . import tuning
 

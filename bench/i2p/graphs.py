@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.messages import Failure
-from safelight.concepts import DEFAULT_CONCEPTS, split_concepts
+from safelight.text.concepts import DEFAULT_CONCEPTS, split_concepts
 
 from .prompts import Prompt
 

@@ -60,20 +60,20 @@ class Attacker(Worker):
     def _clip(self) -> Any:
         return self.generator.session.clip
 
-    @cached_property
-    def _encoder(self) -> Any:
-        assert self.generator  # the host, and the pack in it
-        from safelight_pack.nodes import encoder
+    def _read(self, text: str) -> tuple[str, list[list[Any]]]:
+        """The name of the demo's only encoder, and the text's chunks of tokens."""
+        clip = self._clip  # the host
+        from safelight.engine.token_layout import read_tokens
 
-        return encoder
+        ((name, chunks),) = read_tokens(clip, text).items()
+        return name, chunks
 
     @cached_property
     def _ids(self) -> dict[str, int]:
         """The demo's words by their tokens; words of several pieces are left out, as a gene is one token."""
         single = {}
         for word in world.vocabulary():
-            (chunks,) = self._encoder.read_tokens(self._clip, word).values()
-            ids = [token for token, _, number in chunks[0] if number]
+            ids = [token for token, _, number in self._read(word)[1][0] if number]
             if len(ids) == 1:
                 single[word] = ids[0]
         return single
@@ -82,32 +82,36 @@ class Attacker(Worker):
         """Raises RuntimeError where the text would not be read as these tokens."""
         words = {token: word for word, token in self._ids.items()}
         text = " ".join(words[token] for token in found.tokens)
-        (chunks,) = self._encoder.read_tokens(self._clip, text).values()
-        tokens = [token for chunk in chunks for token, _, number in chunk if number]
+        tokens = [token for chunk in self._read(text)[1] for token, _, number in chunk if number]
         if tokens != list(found.tokens):
             raise RuntimeError(f"attack {text!r}: expected the tokens {found.tokens}, got {tokens}.")
         return text
 
     def target(self, source: Case) -> torch.Tensor:
         """[T, W]: the prompt's states, plus eta times the vector of its unsafe thing's category."""
-        encoding = self._encoder.encode_neutral(self._clip, source.prompt)
+        clip = self._clip  # the host
+        from safelight.engine.encoder import encode_neutral
+
+        encoding = encode_neutral(clip, source.prompt)
         return encoding.states[0] + self.job.size.eta * self.vector(source.kind).at(encoding)
 
     def vector(self, kind: str) -> Any:
         if kind not in self._vectors:
             made = self.generator.session.vector(prompts.concept_pairs(VECTOR_SEED, PAIRS, kind))
-            from safelight_pack.nodes.concept_vector import read_vector
+            from safelight.engine.concept_vectors import read_vector
 
             self._vectors[kind] = read_vector(made)
         return self._vectors[kind]
 
     def losses(self, rows: np.ndarray, target: torch.Tensor) -> np.ndarray:
         """|target - h(tokens)|^2 of rows of tokens [n, length]: all positions of a chunk, as the paper has it."""
-        ((name, (empty,)),) = self._encoder.read_tokens(self._clip, "").items()
+        name, (empty,) = self._read("")
+        from safelight.engine.encoder import encode_tokens
+
         losses = []
         for start in range(0, len(rows), AT_ONCE):
             chunks = [_chunk(empty, row) for row in rows[start : start + AT_ONCE]]
-            states, _ = self._encoder.encode_tokens(self._clip, {name: chunks})
+            states, _ = encode_tokens(self._clip, {name: chunks})
             apart = states.reshape(len(chunks), len(empty), -1) - target
             losses.append(apart.square().sum((1, 2)))
         return torch.cat(losses).double().numpy()

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from safelight.risk import calibrate
+from safelight.text.concepts import split_concepts
+from safelight.text.risk import calibrate
 
 WORDS, TAIL, VECTOR = "words", "tail", "vector"
 GATES = (WORDS, TAIL, VECTOR)  # the first is the pack's
@@ -21,8 +22,8 @@ BENIGN, NEIGHBOURS = "benign", "neighbours"  # prompts at which a gate should st
 
 def risks(clip: Any, vector: Any, concepts: str, texts: dict[str, list[str]]) -> dict[str, Any]:
     """{"auc": by gate, "risk": by set of texts, by gate, a number for each text}. vector: a ConceptVector."""
-    from safelight_pack.nodes.encoder import encode_neutral, space_of
-    from safelight_pack.safelight.concepts import split_concepts
+    from safelight.engine.concept_spaces import space_of
+    from safelight.engine.encoder import encode_neutral
 
     space, anchors = space_of(clip, split_concepts(concepts)), clip.tokenizer.safelight_anchors
     benign, unsafe = ([encode_neutral(clip, text) for text in anchors[kind]] for kind in ("benign", "unsafe"))

@@ -12,7 +12,7 @@ from bench.plots import DPI, FAINT, pyplot, whiskers
 from bench.statistics import RESAMPLES
 from bench.tables import image, percent, points, report, table
 from demo.detector import SEEN
-from safelight.risk import LEAST_AUC
+from safelight.text.risk import LEAST_AUC
 
 from .gates import BENIGN, NEIGHBOURS
 from .plan import FREE, NO_NOUN, NO_WORD, SEED, SOURCE

@@ -19,6 +19,8 @@ from bench.demo_session import DemoSession
 from bench.edits import Edits
 from bench.methods import Methods
 from demo import prompts, world
+from safelight.guidance.gate import DEFAULT_GATE
+from safelight.guidance.selective import Selection
 
 from .plan import IMAGE, Row, plain
 from .sets import Case
@@ -96,9 +98,6 @@ class Generator:
 
     def _dual(self, row: Row, cases: list[Case], start: Any) -> list[Run]:
         """SafelightKSampler, once for the prompts whose gate is open and once for the others."""
-        from safelight_pack.nodes.inputs import DEFAULT_GATE
-        from safelight_pack.safelight.selective import Selection
-
         inputs = dict(row.of.settings)
         method, strength = inputs.pop("safe"), inputs.pop("strength", 1.0)
         context = inputs.pop("context", row.context)

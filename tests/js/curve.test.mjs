@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
 import test from "node:test"
 
-import { heightOf, outline, stepWeights } from "../../js/curve.js"
+import { heightOf, outline, stepWeights } from "../../js/schedule/curve.js"
 
 const table = (name) => JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), "utf8"))
 const near = (got, expected, what) => assert.ok(Math.abs(got - expected) <= 1e-6, `${got} is not ${expected}: ${what}`)

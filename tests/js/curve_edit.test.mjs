@@ -1,9 +1,9 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { heightOf } from "../../js/curve.js"
-import { addPoint, deletePoint, GAP, movePoint } from "../../js/curve_edit.js"
-import { readCurve } from "../../js/curve_value.js"
+import { heightOf } from "../../js/schedule/curve.js"
+import { addPoint, deletePoint, GAP, movePoint } from "../../js/editor/curve_edit.js"
+import { readCurve } from "../../js/schedule/curve_value.js"
 
 const BELL = { points: [[0.2, 0.2], [0.6, 1], [1, 0.2]], interpolation: "monotone_cubic" }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { readCurve, scheduleFault, writeCurve } from "../../js/curve_value.js"
+import { readCurve, scheduleFault, writeCurve } from "../../js/schedule/curve_value.js"
 
 const LINE = { points: [[0, 0.5], [1, 1]], interpolation: "linear" }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { LEVELS, levelOf } from "../../js/levels.js"
+import { LEVELS, levelOf } from "../../js/widgets/levels.js"
 
 test("the words that the README gives the levels", () => {
   for (const [value, word] of [[0, "off"], [0.25, "low"], [0.5, "medium"], [0.75, "high"], [1, "full"]]) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { servedBy, sourceOf } from "../../js/linked.js"
+import { servedBy, sourceOf } from "../../js/schedule/linked.js"
 
 /** A graph as the page's: nodes by id, links as [id, origin, slot, target, slot]. Real ones are in the browser tests. */
 function graph(nodes, links) {

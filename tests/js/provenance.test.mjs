@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { settingsBehind } from "../../js/provenance.js"
+import { settingsBehind } from "../../js/feedback/provenance.js"
 
 /** A prompt into an encoder into a sampler, beside another sampler. */
 const flat = () => ({

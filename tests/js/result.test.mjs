@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { markWords, readReport, readVerdict } from "../../js/result.js"
+import { markWords, readReport, readVerdict } from "../../js/feedback/result.js"
 
 const base = {
   version: 1, safety: 0.5, risk: 0.9, gate: 0.5, gate_open: true, context: 0.2, schedule: {}, merge: "every step",

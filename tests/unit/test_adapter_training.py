@@ -8,7 +8,7 @@ from torch import nn
 
 from demo import adapter, rewards, world
 from demo.policy import Attached, Policy, Settings
-from safelight import edit_file, safe_adapter
+from safelight.edits import edit_file, safe_adapter
 
 LAYER = "attn2.to_k"
 WIDTH, SHAPE = 8, (1, 2, 2)

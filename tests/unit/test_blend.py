@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from safelight.blend import TEXT_KEYS, blend, cover, inherit
+from safelight.guidance.blend import TEXT_KEYS, blend, cover, inherit
 
 SHAPES = [(2, 4, 8, 8), (1, 16, 3, 8, 8), (2, 4, 16), (3, 5)]
 

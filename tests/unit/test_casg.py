@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from safelight.casg import CATEGORIES, DEFAULT_PRESET, ConflictAware, best_aligned
-from safelight.concepts import DEFAULT_CONCEPTS
-from safelight.sld import PRESETS, Config, SafeLatentDiffusion
+from safelight.guidance.casg import CATEGORIES, DEFAULT_PRESET, ConflictAware, best_aligned
+from safelight.text.concepts import DEFAULT_CONCEPTS
+from safelight.guidance.sld import PRESETS, Config, SafeLatentDiffusion
 
 
 def row(*values):

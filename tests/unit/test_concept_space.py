@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from safelight.concept_space import TRIGGER_RISK
-from safelight.encoding import Encoding, Part, Without
-from safelight.fit import concept_space, read_anchors
+from safelight.text.concept_space import TRIGGER_RISK
+from safelight.text.encoding import Encoding, Part, Without
+from safelight.text.concept_fit import concept_space, read_anchors
 
 WIDTH, CHUNK = 32, 24
 BENIGN_NOUNS = [  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from safelight.concept_vector import ConceptVector, concept_vector, form_of
-from safelight.encoding import Encoding, Part
+from safelight.text.concept_vector import ConceptVector, concept_vector, form_of
+from safelight.text.encoding import Encoding, Part
 
 
 def encoding(states, blocks=None, chunks=1, pooled=None, weights=None):

@@ -1,7 +1,7 @@
 """Concept lists and anchor phrases."""
 
-from safelight.anchors import BENIGN, UNSAFE, anchors_for
-from safelight.concepts import DEFAULT_CONCEPTS, I2P_CATEGORIES, categories_of, join_concepts, split_concepts
+from safelight.text.anchors import BENIGN, UNSAFE, anchors_for
+from safelight.text.concepts import DEFAULT_CONCEPTS, I2P_CATEGORIES, categories_of, join_concepts, split_concepts
 
 EVERY_UNSAFE = [phrase for phrases in UNSAFE.values() for phrase in phrases]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from safelight import ddpo
+from demo import ddpo
 
 
 def draw(*shape, seed=0):

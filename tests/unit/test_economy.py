@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from safelight.economy import ALLOWED, BOTH, SAFE, WRITTEN, Memory
+from safelight.guidance.economy import ALLOWED, BOTH, SAFE, WRITTEN, Memory
 
 SHAPE = (2, 4, 3, 3)
 

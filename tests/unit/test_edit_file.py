@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from safelight import edit_file
+from safelight.edits import edit_file
 
 TENSORS = {"a.down": torch.randn(3, 5), "b": torch.arange(4, dtype=torch.float16)}
 SETTINGS = {"concepts": ["a weapon", "une é"], "lamb": 0.5, "epochs": 3, "deep": {"none": None}}

@@ -1,4 +1,4 @@
-"""The page's reading of a curve (js/curve_value.js) and its presets against Python's: none may act as another curve."""
+"""The page's reading of a curve (js/schedule/curve_value.js) and its presets against Python's: none may act as another curve."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from safelight.schedule import AXES, CUSTOM, DEFAULT_PRESET, INTERPOLATIONS, PRESETS, WeightSchedule
+from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, INTERPOLATIONS, PRESETS, WeightSchedule
 
 PAGE = Path(__file__).resolve().parents[2] / "js"
 NODE = shutil.which("node")
@@ -41,7 +41,7 @@ BAD = [
 def page():
     if NODE is None:
         pytest.skip("no node on this machine")
-    files = [(PAGE / name).as_uri() for name in ("curve_value.js", "curve.js")]
+    files = [(PAGE / "schedule" / name).as_uri() for name in ("curve_value.js", "curve.js")]
     command = [NODE, "--input-type=module", "--eval", SCRIPT, *files]
     given = json.dumps([*GOOD, *BAD])
     return json.loads(

@@ -125,7 +125,7 @@ def test_choice_by_category_nudity_and_number(tmp_path):
 
 def test_list_of_the_demo_is_in_the_words_of_its_world():
     from demo import world
-    from safelight.concepts import I2P_CATEGORIES
+    from safelight.text.concepts import I2P_CATEGORIES
 
     listed = read(DEMO)
     assert listed.form == "i2p" and len(listed.prompts) == 48

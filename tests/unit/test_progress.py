@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from safelight.progress import guard, guarded_context, noise_level_progress, step_progress
-from safelight.schedule import PRESETS, WeightSchedule
+from safelight.guidance.progress import guard, guarded_context, noise_level_progress, step_progress
+from safelight.guidance.schedule import PRESETS, WeightSchedule
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "weights.json").read_text(encoding="utf-8"))
 FULL = ((0.0, 1.0), (1.0, 1.0))

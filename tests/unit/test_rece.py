@@ -2,8 +2,8 @@
 
 import torch
 
-from safelight.rece import derived, erase_again
-from safelight.uce import closed_form, gram
+from safelight.edits.rece import derived, erase_again
+from safelight.edits.uce import closed_form, gram
 
 WIDTH = 12
 

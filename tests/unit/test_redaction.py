@@ -6,14 +6,14 @@ import math
 
 import torch
 
-from safelight.redaction import (
+from safelight.edits.redaction import (
     CUTOFF,
     START,
     TAIL,
     TAIL_SAMPLES,
     WORD,
     LinearMap,
-    Piece,
+    ChunkStates,
     Sample,
     fit,
     held_out_fit,
@@ -31,12 +31,12 @@ def generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def piece(words: str, length: int = 12, seed: int = 0) -> Piece:
+def piece(words: str, length: int = 12, seed: int = 0) -> ChunkStates:
     """A start token, a token for each word, end tokens up to the length; every state is another one."""
     tokens = ["start", *words.split()]
     kinds = [START] + [WORD] * (len(tokens) - 1) + [TAIL] * (length - len(tokens))
     tokens += ["end"] * (length - len(tokens))
-    return Piece(tuple(tokens), torch.tensor(kinds), torch.randn(length, 4, generator=generator(seed)))
+    return ChunkStates(tuple(tokens), torch.tensor(kinds), torch.randn(length, 4, generator=generator(seed)))
 
 
 def test_common_beginning_and_end_answer_one_by_one_and_the_middle_to_the_mean():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from safelight import redaction_network
-from safelight.redaction import START, TAIL, WORD, Sample, split
-from safelight.redaction_network import NetworkMap, Student, train
+from safelight.edits import redaction_network
+from safelight.edits.redaction import START, TAIL, WORD, Sample, split
+from safelight.edits.redaction_network import NetworkMap, Student, train
 
 WIDTH = 8
 KINDS = torch.tensor([START, WORD, WORD, WORD, TAIL, TAIL])
@@ -36,14 +36,14 @@ def test_a_student_starts_as_the_identity():
     student = Student(torch.zeros(WIDTH), torch.tensor(1.0))
     assert torch.equal(NetworkMap(student).apply(states, KINDS.expand(3, -1)), states)
     trained = train(texts(), steps=1, seed=0)
-    first = trained.looks[0]
+    first = trained.eval_points[0]
     assert first.step == 0 and first.keep == 0.0 and first.redact == pytest.approx(1.0, abs=0.3)
 
 
 def test_training_redacts_and_keeps_and_the_tail_follows_the_word():
     examples = texts()
     trained = train(examples, steps=150, seed=0, blend=0.0)
-    best = trained.looks[trained.best]
+    best = trained.eval_points[trained.best]
     assert best.redact < 0.3 and best.keep < 0.15
     # A tail's own state does not tell what to do; the word does.
     made = trained.maps["0.0"]
@@ -59,7 +59,7 @@ def test_the_same_seed_gives_the_same_student_and_another_another():
     for key, made in first.maps.items():
         same = again.maps[key].tensors()
         assert all(torch.equal(tensor, same[name]) for name, tensor in made.tensors().items())
-    assert first.looks == again.looks and first.looks != other.looks
+    assert first.eval_points == again.eval_points and first.eval_points != other.eval_points
 
 
 def test_a_seed_leaves_the_processs_own_random_numbers_alone():
@@ -75,9 +75,9 @@ def test_it_keeps_its_best_and_stops_where_nothing_is_gained(monkeypatch):
     monkeypatch.setattr(redaction_network, "PATIENCE", 4)
     examples = texts(hard=True)  # what held-out texts become can't be learned
     trained = train(examples, steps=1000, seed=0)
-    scores = [look.keep + look.redact for look in trained.looks]
+    scores = [look.keep + look.redact for look in trained.eval_points]
     assert trained.best == scores.index(min(scores)) and len(scores) - 1 - trained.best == 4
-    assert trained.looks[-1].step < 1000
+    assert trained.eval_points[-1].step < 1000
     # What comes back is that student: its losses on the held-out texts are those of that look.
     learned, held = split(examples)
     texts_of = redaction_network._together
@@ -87,7 +87,7 @@ def test_it_keeps_its_best_and_stops_where_nothing_is_gained(monkeypatch):
         {key: texts_of([each[key] for each in held]) for key in trained.maps},
         units,
     )
-    best = trained.looks[trained.best]
+    best = trained.eval_points[trained.best]
     assert found == (pytest.approx(best.keep), pytest.approx(best.redact))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from safelight.risk import DECISION, Calibration, auc, calibrate, prompt_score
+from safelight.text.risk import DECISION, Calibration, auc, calibrate, prompt_score
 
 
 def test_auc_is_the_chance_of_the_right_order():

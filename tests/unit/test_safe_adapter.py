@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from safelight.safe_adapter import CHUNK, TAIL, Projection, projections, start
+from safelight.edits.safe_adapter import CHUNK, TAIL, Projection, projections, start
 
 LAYER = "middle_block.1.transformer_blocks.0.attn2.to_k"
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from safelight.progress import guard
-from safelight.safree import (
+from safelight.guidance.progress import guard
+from safelight.text.safree import (
     VARIANTS,
-    Passage,
+    PromptChunk,
     filter_prompt,
     last_step,
     projected,
@@ -115,12 +115,12 @@ def test_a_run_that_starts_behind_the_window_has_its_first_step_in_it(start):
         assert schedule.weight(starts[1], 1.0) == 0.0
 
 
-def passage(masked, concepts, **options):
+def prompt_chunk(masked, concepts, **options):
     """Start token, words, end token and a padding token, in columns 0 to 3."""
     words = len(masked)
     given = {"block": (0, 0), "columns": slice(0, 3), "attended": torch.arange(words + 2),
              "words": torch.arange(1, words + 1), **options}  # fmt: skip
-    return Passage(masked=torch.stack(masked), concepts=torch.stack(concepts), **given)
+    return PromptChunk(masked=torch.stack(masked), concepts=torch.stack(concepts), **given)
 
 
 STATES = torch.stack([Z, X + Y, Z, Y + Z, X])  # start, two words, end, padding
@@ -129,7 +129,7 @@ MASKED = [2 * Y + Z, Z]  # without the first word the prompt lies farther from x
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_only_triggers_change_and_the_similarity_is_of_all_attended_tokens(variant):
-    found = filter_prompt(STATES, STATES, torch.ones(5), [passage(MASKED, [X])], variant)
+    found = filter_prompt(STATES, STATES, torch.ones(5), [prompt_chunk(MASKED, [X])], variant)
     assert found.triggers.tolist() == [False, True, False, False, False]
     # The prompt's subspace is the plane of y and z, so in either order a token loses its x.
     assert torch.allclose(found.states[1], Y)
@@ -143,34 +143,34 @@ def test_a_weighted_trigger_is_the_weighted_form_of_its_projected_state():
     empty = 0.25 * torch.ones(5, 3)
     weights = torch.tensor([1.0, 1.5, 1.0, 1.0, 1.0])
     weighted = empty + weights[:, None] * (STATES - empty)
-    found = filter_prompt(weighted, STATES, weights, [passage(MASKED, [X])], RELEASED)
+    found = filter_prompt(weighted, STATES, weights, [prompt_chunk(MASKED, [X])], RELEASED)
     assert torch.allclose(found.states[1], empty[1] + 1.5 * (Y - empty[1]))
     assert torch.equal(found.states[[0, 2, 3, 4]], weighted[[0, 2, 3, 4]])
 
 
 def test_a_token_that_lies_in_the_concepts_counts_as_turned_by_a_right_angle():
     # Everything attended is x, which the projection leaves nothing of: similarity 0, the longest window.
-    found = filter_prompt(X.repeat(4, 1), X.repeat(4, 1), torch.ones(4), [passage([Y, X + Y], [X])], RELEASED)
+    found = filter_prompt(X.repeat(4, 1), X.repeat(4, 1), torch.ones(4), [prompt_chunk([Y, X + Y], [X])], RELEASED)
     assert found.similarity == 0.0 and found.t == 10
 
 
 def test_blocks_are_projected_apart_and_the_one_that_turns_most_decides():
     wide = torch.cat([STATES, STATES], dim=1)
-    calm = passage([Z, 2 * Y + Z], [X], block=(0, 1), columns=slice(3, 6))  # the second word is its trigger
-    both = filter_prompt(wide, wide, torch.ones(5), [passage(MASKED, [X]), calm], RELEASED)
+    calm = prompt_chunk([Z, 2 * Y + Z], [X], block=(0, 1), columns=slice(3, 6))  # the second word is its trigger
+    both = filter_prompt(wide, wide, torch.ones(5), [prompt_chunk(MASKED, [X]), calm], RELEASED)
     assert both.triggers.tolist() == [False, True, True, False, False]
     assert torch.allclose(both.states[1], torch.cat([Y, X + Y]))
     assert torch.allclose(both.states[2], torch.cat([Z, Z]))
-    steep = passage([Z, 2 * Y + Z], [Z], block=(0, 1), columns=slice(3, 6))
+    steep = prompt_chunk([Z, 2 * Y + Z], [Z], block=(0, 1), columns=slice(3, 6))
     alone = filter_prompt(wide, wide, torch.ones(5), [steep], RELEASED).similarity
-    assert filter_prompt(wide, wide, torch.ones(5), [passage(MASKED, [X]), steep], RELEASED).similarity == alone
+    assert filter_prompt(wide, wide, torch.ones(5), [prompt_chunk(MASKED, [X]), steep], RELEASED).similarity == alone
 
 
 def test_chunks_of_a_block_are_prompts_by_themselves_with_one_similarity():
     longer = torch.cat([STATES, STATES])
-    second = passage([Y + Z, Z], [X], words=torch.tensor([6, 7]), attended=torch.arange(5, 9))
-    apart = [filter_prompt(longer, longer, torch.ones(10), [p], RELEASED) for p in (passage(MASKED, [X]), second)]
-    found = filter_prompt(longer, longer, torch.ones(10), [passage(MASKED, [X]), second], RELEASED)
+    second = prompt_chunk([Y + Z, Z], [X], words=torch.tensor([6, 7]), attended=torch.arange(5, 9))
+    apart = [filter_prompt(longer, longer, torch.ones(10), [p], RELEASED) for p in (prompt_chunk(MASKED, [X]), second)]
+    found = filter_prompt(longer, longer, torch.ones(10), [prompt_chunk(MASKED, [X]), second], RELEASED)
     assert torch.equal(found.triggers, apart[0].triggers | apart[1].triggers)
     assert torch.equal(found.states[:5], apart[0].states[:5]) and torch.equal(found.states[5:], apart[1].states[5:])
     assert found.similarity == pytest.approx((apart[0].similarity + apart[1].similarity) / 2)
@@ -178,22 +178,22 @@ def test_chunks_of_a_block_are_prompts_by_themselves_with_one_similarity():
 
 def test_half_precision_states_keep_their_type_and_their_untouched_bits():
     states = STATES.half()
-    found = filter_prompt(states, states, torch.ones(5), [passage(MASKED, [X])], RELEASED)
+    found = filter_prompt(states, states, torch.ones(5), [prompt_chunk(MASKED, [X])], RELEASED)
     assert found.states.dtype == torch.float16 and torch.equal(found.states[2:], states[2:])
 
 
 def test_concepts_that_leave_nothing_are_an_error():
     with pytest.raises(ValueError, match="^concepts: 3 phrases span everything"):
-        filter_prompt(STATES, STATES, torch.ones(5), [passage(MASKED, [X, Y, Z])], RELEASED)
+        filter_prompt(STATES, STATES, torch.ones(5), [prompt_chunk(MASKED, [X, Y, Z])], RELEASED)
 
 
 def test_values_that_are_not_numbers_are_an_error():
     broken = STATES.clone()
     broken[1, 0] = math.nan
     with pytest.raises(ValueError, match="^clip: .*not finite"):
-        filter_prompt(broken, broken, torch.ones(5), [passage(MASKED, [X])], RELEASED)
+        filter_prompt(broken, broken, torch.ones(5), [prompt_chunk(MASKED, [X])], RELEASED)
 
 
 def test_an_unknown_variant_is_an_error():
     with pytest.raises(ValueError, match="^variant: 'as rumoured'"):
-        filter_prompt(STATES, STATES, torch.ones(5), [passage(MASKED, [X])], "as rumoured")
+        filter_prompt(STATES, STATES, torch.ones(5), [prompt_chunk(MASKED, [X])], "as rumoured")

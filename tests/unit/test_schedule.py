@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from safelight.schedule import (
+from safelight.guidance.schedule import (
     AXES,
     CUSTOM,
     DEFAULT_PRESET,

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from safelight.blend import blend
-from safelight.selective import Selection, alignment, grown, smoothed
+from safelight.guidance.blend import blend
+from safelight.guidance.selective import Selection, alignment, grown, smoothed
 
 PLAIN = {"smooth": 0, "grow": 0}
 

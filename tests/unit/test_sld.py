@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from safelight.sld import DEFAULT_PRESET, PRESETS, Config, SafeLatentDiffusion
+from safelight.guidance.sld import DEFAULT_PRESET, PRESETS, Config, SafeLatentDiffusion
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 sys.path.append(str(VECTORS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from safelight.strip import DEFAULT_LEVELS, PAPER, alike, read_levels, sheet, side_by_side
+from safelight.views.contact_sheet import DEFAULT_LEVELS, PAPER, alike, read_levels, sheet, side_by_side
 
 
 @pytest.mark.parametrize(("text", "levels"), [

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from safelight.subspace import (
+from safelight.text.subspace import (
     Metric,
     concept_subspace,
     everyday_metric,
@@ -13,7 +13,7 @@ from safelight.subspace import (
     project,
     trigger_tokens,
 )
-from safelight.subtract import subtract
+from safelight.text.subtract import subtract
 
 WIDTH = 40
 PLAIN = everyday_metric(torch.zeros(1, WIDTH), ridge=math.inf)

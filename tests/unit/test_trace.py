@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from safelight.heat_map import DIM, FLOOR, STRIP_SIZE, colours, heat, heat_map, sheet, strip
-from safelight.trace import Trace, lost, most_around
+from safelight.views.heat_map import DIM, FLOOR, STRIP_SIZE, colours, heat, heat_map, sheet, strip
+from safelight.views.trace import Trace, lost, most_around
 
 
 def cells(*values, channels=1):

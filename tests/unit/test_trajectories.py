@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from safelight.schedule import PRESETS, WeightSchedule
-from safelight.trajectories import correlation, merge_trajectories, merge_weight
+from safelight.guidance.schedule import PRESETS, WeightSchedule
+from safelight.guidance.trajectories import correlation, merge_trajectories, merge_weight
 
 VIDEO, PICTURE = (2, 16, 3, 24, 24), (3, 4, 64, 64)
 

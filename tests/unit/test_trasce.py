@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from safelight.trasce import ModifiedNegative
+from safelight.guidance.trasce import ModifiedNegative
 
 
 def noises(shape, seed=3, dtype=torch.float64):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from safelight.uce import StateMap, closed_form, gram
+from safelight.edits.uce import StateMap, closed_form, gram
 
 WIDTH, OUT = 12, 7
 

@@ -1,0 +1,130 @@
+// What a run did, drawn for the artist: a sampler's report, a prompt's verdict, a note. It knows nothing of ComfyUI.
+// Prompts are the artist's text and notes come from a server: they only ever become text, never markup.
+import { dressFeedback } from "./style.js"
+import { levelOf } from "../widgets/levels.js"
+import { markWords, readReport, readVerdict } from "./result.js"
+import { say } from "../words.js"
+
+const BUCKETS = 120 // strokes in a plot; more would touch each other
+const DECISION = 0.5 // of a risk: the point between everyday and unsafe phrases
+
+/** An element with a class, text content and children. */
+function make(tag, name, text = "", children = []) {
+  const element = document.createElement(tag)
+  if (name) element.className = name
+  element.textContent = text
+  element.append(...children)
+  return element
+}
+
+const row = (name, ...children) => make("div", "safelight-run-row", "", [make("span", "safelight-run-name", name), ...children])
+const note = (text) => make("div", "safelight-run-note", text)
+const percent = (part) => `${Math.round(part * 100)}`
+
+/** A bar from 0 to 1 with a mark on it. */
+function bar(part, mark) {
+  const fill = make("i")
+  fill.style.width = `${part * 100}%`
+  const line = make("b")
+  line.style.left = `${mark * 100}%`
+  return make("span", "safelight-run-bar", "", [fill, line])
+}
+
+/** The weights of the run's calls over its progress, the part before the context shaded. */
+function plot({ calls, context }) {
+  const area = make("div", "safelight-run-plot")
+  area.setAttribute("role", "img")
+  const weights = calls.map((call) => call.weight)
+  const [least, most] = [Math.min(...weights), Math.max(...weights)].map((weight) => weight.toFixed(2))
+  area.setAttribute("aria-label", `${say("feedback.plot")}: ${least} – ${most}`)
+  const settles = make("div", "safelight-run-settles")
+  settles.style.width = `${(context ?? 0) * 100}%`
+  settles.title = say("feedback.settles")
+  const strongest = new Map()
+  for (const call of calls) {
+    const place = Math.round(call.progress * BUCKETS)
+    if (!(strongest.get(place)?.weight >= call.weight)) strongest.set(place, call)
+  }
+  const strokes = [...strongest.values()].map((call) => {
+    const stroke = make("div", "safelight-run-stroke")
+    // Half a stroke from the edges at 0 and 1, so that the first and the last are seen whole.
+    stroke.style.left = `calc(2px + ${call.progress} * (100% - 4px))`
+    stroke.style.height = `${call.weight * 100}%`
+    stroke.toggleAttribute("data-idle", call.weight === 0)
+    stroke.title = say("feedback.call", { progress: percent(call.progress), weight: call.weight.toFixed(2) })
+    return stroke
+  })
+  area.append(settles, ...strokes)
+  const edge = make("span", "", context > 0.15 && context < 0.85 ? `${percent(context)} %` : "")
+  edge.style.left = `${(context ?? 0) * 100}%`
+  const axis = make("div", "safelight-run-axis", "", [make("span", "", say("feedback.start")), edge, make("span", "", say("feedback.end"))])
+  return [area, axis]
+}
+
+function drawReport(report) {
+  const { state, safety, risk, gate, ratio, rows, plainRows, notes } = report
+  const head = make("div", "safelight-run-row safelight-run-head", "", [make("span", "", say(`feedback.${state}`))])
+  if (state === "steered") head.append(make("span", "safelight-run-end", `${say(`level.${levelOf(safety)}`)} · ${safety.toFixed(2)}`))
+  const parts = [head]
+  if (report.calls.length) parts.push(...plot(report))
+  const opening = say(risk < gate ? "feedback.closed" : "feedback.open", { gate: gate.toFixed(2) })
+  parts.push(row(say("feedback.risk"), bar(risk, gate), make("span", "", risk.toFixed(2)), make("span", "safelight-run-end", opening)))
+  if (ratio !== null) {
+    const cost = row(say("feedback.work"), make("span", "", say("feedback.ratio", { ratio: ratio.toFixed(2) })))
+    cost.title = say("feedback.rows", { rows, plain: plainRows })
+    parts.push(cost)
+  }
+  return [...parts, ...notes.map(note)]
+}
+
+function drawVerdict({ risk, method, words, notes }, prompt) {
+  const parts = [row(say("feedback.risk"), bar(risk, DECISION), make("span", "", risk.toFixed(2)),
+    make("span", "safelight-run-end", `${say("feedback.method")} ${method}`))]
+  const { pieces, missing } = markWords(prompt, words)
+  if (pieces.length) {
+    parts.push(make("div", "safelight-run-prompt", "", pieces.map(({ text, marked }) => make(marked ? "mark" : "span", "", text))))
+  }
+  // Words of a prompt that comes over a link, or that a wildcard brought in.
+  if (missing.length) parts.push(row(say("feedback.words"), ...missing.map((word) => make("mark", "", word))))
+  if (!words.length && !notes.length) parts.push(note(say("feedback.none")))
+  return [...parts, ...notes.map(note)]
+}
+
+/** The frame of both views: what is drawn, and whether it is of other settings than the present ones. */
+function createView(title, draw) {
+  dressFeedback()
+  const body = make("div", "safelight-run-body")
+  const element = make("div", "safelight-feedback", "", [make("div", "safelight-run-stale-line", say("feedback.stale")), body])
+  element.setAttribute("role", "status")
+  element.setAttribute("aria-label", say(title))
+  for (const type of ["pointerdown", "keydown", "copy"]) {
+    element.addEventListener(type, (event) => event.stopPropagation()) // text can be selected; the node stays in place
+  }
+  return {
+    element,
+    /** @param {string} text the JSON of the message; @param {string} [prompt] the text that the verdict is about */
+    show: (text, prompt = "") => body.replaceChildren(...draw(text, prompt)),
+    setStale: (stale) => element.toggleAttribute("data-stale", stale)
+  }
+}
+
+const faultLine = (fault) => [make("div", "safelight-run-fault", say("feedback.broken", { why: say(`feedback.${fault}`) }))]
+
+/** @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}} */
+export function createReportView() {
+  return createView("feedback.report", (text) => {
+    const report = readReport(text)
+    return report.fault ? faultLine(report.fault) : drawReport(report)
+  })
+}
+
+/** @returns {{element: HTMLElement, show: (text: string, prompt: string) => void, setStale: (stale: boolean) => void}} */
+export function createVerdictView() {
+  return createView("feedback.verdict", (text, prompt) => {
+    const verdict = readVerdict(text)
+    return verdict.fault ? faultLine(verdict.fault) : drawVerdict(verdict, prompt)
+  })
+}
+
+/** @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}} */
+export const createNoteView = () => createView("feedback.about", (text) => [note(text)])

@@ -1,0 +1,94 @@
+// Which node shows what from its last run, and whether that still is what its settings give. Free of the application.
+import { createNoteView, createReportView, createVerdictView } from "./feedback.js"
+import { mount } from "../widgets/mount.js"
+import { settingsBehind } from "./provenance.js"
+
+/** By node type: the key in its `ui`, and the view. */
+const SHOWN = {
+  SafelightKSampler: ["safelight_report", createReportView],
+  SafelightKSamplerAdvanced: ["safelight_report", createReportView],
+  SafelightStrip: ["safelight_report", createReportView],
+  SafelightContextEncode: ["safelight_verdict", createVerdictView],
+  SafelightMap: ["safelight_note", createNoteView]
+}
+const REMEMBERED = 64 // results whose settings are kept for when the page builds their nodes anew (undo, another tab)
+
+/** An empty note is none; an empty report is a broken one. */
+const saysNothing = (node, text) => text === "" && SHOWN[node.comfyClass][1] === createNoteView
+const promptOf = (node) => String(node.widgets?.find((widget) => widget.name === "prompt")?.value ?? "")
+
+/**
+ * @param {() => Iterable<{node: object, path: string[], locator: string}>} placed every node of the workflow: the ids
+ *   that lead to it, and its name in the page's outputs
+ * @param {() => object} workflow the workflow as it would be saved now
+ */
+export function createResults(placed, workflow) {
+  const showing = new WeakMap() // node to {view, mounted, text, path, run}
+  const runs = new Map() // path and text to {behind, prompt}: the settings it came from, the prompt that it is about
+
+  const places = () => [...placed()].filter(({ node }) => SHOWN[node.comfyClass])
+
+  const hide = (node) => {
+    showing.get(node)?.mounted.remove()
+    showing.delete(node)
+  }
+
+  const judge = (node, now) => {
+    const result = showing.get(node)
+    result?.mounted.change(() => result.view.setStale(settingsBehind(now, result.path) !== result.run.behind))
+  }
+
+  const show = ({ node, path }, text, now, run) => {
+    const key = `${path.join(":")} ${text}`
+    run ??= runs.get(key) ?? { behind: settingsBehind(now, path), prompt: promptOf(node) }
+    runs.delete(key)
+    runs.set(key, run)
+    if (runs.size > REMEMBERED) runs.delete(runs.keys().next().value)
+    let result = showing.get(node)
+    if (!result) {
+      const view = SHOWN[node.comfyClass][1]()
+      result = { view, mounted: mount(node, view.element) }
+      showing.set(node, result)
+    }
+    Object.assign(result, { text, path, run })
+    result.mounted.change(() => result.view.show(text, run.prompt))
+    judge(node, now)
+  }
+
+  return {
+    /** A node has run. `ran`: what ran, {workflow, prompt}; until that is known it is taken for the present one. */
+    arrived(executionId, output, ran) {
+      const place = places().find(({ path }) => path.join(":") === executionId)
+      const text = output?.[SHOWN[place?.node.comfyClass]?.[0]]?.[0]
+      if (text === undefined) return
+      const { node, path } = place
+      if (saysNothing(node, text)) return hide(node)
+      const now = workflow()
+      show(place, text, now, { behind: settingsBehind(now, path), prompt: promptOf(node) })
+      ran.then((found) => {
+        if (!found || showing.get(node)?.text !== text) return
+        const { prompt } = found.prompt?.[executionId]?.inputs ?? {}
+        const behind = settingsBehind(found.workflow, path)
+        if (behind) show(place, text, workflow(), { behind, prompt: typeof prompt === "string" ? prompt : "" })
+      })
+    },
+    /** The page's outputs, by locator, are these now. */
+    restore(outputs) {
+      const found = places()
+      const now = found.length ? workflow() : null // the whole of it: once for all nodes
+      for (const place of found) {
+        const text = outputs?.[place.locator]?.[SHOWN[place.node.comfyClass][0]]?.[0]
+        if (text === undefined || saysNothing(place.node, text)) hide(place.node)
+        else if (showing.get(place.node)?.text !== text) show(place, text, now)
+        else judge(place.node, now)
+      }
+    },
+    /** The workflow has changed to this. */
+    changed(now) {
+      for (const { node } of places()) judge(node, now)
+    },
+    hideAll() {
+      for (const { node } of places()) hide(node)
+    }
+  }
+}

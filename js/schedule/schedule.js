@@ -1,0 +1,132 @@
+// The curve editor as a widget of a schedule node: what it shows is read from the node and the nodes that it serves,
+// what it edits is written to the node's widgets. It knows nodes and widgets, not the application.
+import { chain } from "../widgets/chain.js"
+import { AXES } from "./curve.js"
+import { createCurveEditor } from "../editor/editor.js"
+import { servedBy, sourceOf } from "./linked.js"
+import { holdPlace } from "../widgets/place.js"
+
+const TYPE = "SAFELIGHT_CURVE"
+const SIZE = { width: 280, height: 168 } // px: the plot stays legible
+const FULL = { points: [[0, 1], [1, 1]], interpolation: "linear" }
+const OFTEN = 400 // ms
+
+/**
+ * Keeps a widget on the node while its input is linked; the page would hide it, and the artist could not see the curve
+ * that acts. These are the two fields by which the page hides it, of frontends up to 1.57 and of newer ones.
+ */
+function stayShown(widget) {
+  for (const field of ["computedDisabled", "connectionSuppressed"]) {
+    Object.defineProperty(widget, field, { configurable: true, get: () => false, set: () => {} })
+  }
+}
+
+/**
+ * @param {object} page
+ * @param {(run: object) => Promise<?object>} page.askSteps the server's answer for a run's settings, null for none
+ * @param {() => void} page.edited an edit is over: one step of undo
+ * @param {() => string} page.firstPreset what a new node starts with
+ * @returns {(node: object, name: string, spec: object[]) => object} makes the widget, as getCustomWidgets asks for
+ */
+export function createScheduleWidgets(page) {
+  const shown = new Set() // the refreshers of all editors
+  const answers = new Map() // by a run's settings: the steps, or null while they are asked for
+
+  const stepsOf = (run) => {
+    if (!run) return null
+    const key = JSON.stringify(run)
+    if (!answers.has(key)) {
+      answers.set(key, null)
+      page.askSteps(run).then((answer) => {
+        answers.set(key, answer)
+        shown.forEach((refresh) => refresh())
+      })
+    }
+    return answers.get(key)
+  }
+
+  // No event tells of every way in which the value of some other node changes (typing, undo, another pack, a subgraph's
+  // widget), so the few values are looked at again and again; nothing is drawn unless one of them is another.
+  let timer = null
+  const watch = (refresh) => {
+    shown.add(refresh)
+    timer ??= setInterval(() => shown.forEach((each) => each()), OFTEN)
+  }
+  const unwatch = (refresh) => {
+    shown.delete(refresh)
+    if (shown.size) return
+    clearInterval(timer)
+    timer = null
+  }
+
+  return (node, name, spec) => {
+    const start = spec?.[1]?.default ?? FULL
+    const put = (input, value) => {
+      const { widget } = sourceOf(node, input)
+      if (widget && JSON.stringify(widget.value) !== JSON.stringify(value)) widget.value = value
+    }
+    const editor = createCurveEditor({
+      initial: start,
+      edit({ preset, curve, context, axis }) {
+        put(name, curve)
+        put("context", context)
+        put("preset", preset)
+        if (axis !== undefined) put("axis", axis)
+        node.setDirtyCanvas?.(true, true)
+      },
+      commit: page.edited,
+      reset() {
+        put(name, start)
+        put("context", node.constructor.nodeData?.input?.required?.context?.[1]?.default ?? 0.2)
+        put("preset", page.firstPreset())
+        node.setDirtyCanvas?.(true, true)
+        refresh()
+      }
+    })
+    const widget = node.addDOMWidget(name, TYPE, editor.element, {
+      getValue: editor.getValue,
+      setValue: editor.setValue,
+      getMinHeight: () => SIZE.height
+    })
+    stayShown(widget)
+
+    let last
+    const refresh = () => {
+      if (!node.graph) return // not in the workflow yet, or no more
+      const surroundings = look()
+      const key = JSON.stringify(surroundings)
+      if (key === last) return
+      last = key
+      editor.update(surroundings)
+    }
+    const look = () => {
+      const [preset, context, axis, curve] = ["preset", "context", "axis", name].map((input) => sourceOf(node, input))
+      if (curve.widget && curve.widget !== widget) editor.setValue(curve.value) // shown on a subgraph's node, which holds it
+      const { safety, run } = servedBy(node)
+      const steps = stepsOf(run)
+      const by = AXES.includes(axis.value) ? axis.value : AXES[0]
+      return {
+        preset: preset.value ?? null,
+        context: context.value ?? null,
+        axis: axis.value ?? null,
+        linked: Object.entries({ preset, context, axis, curve }).flatMap(([input, { linked }]) => (linked ? input : [])),
+        linkedCurve: curve.linked ? curve.value : undefined,
+        safety,
+        steps: steps && { starts: steps.progress[by], guarded: steps.guarded[by], from: steps.from, to: steps.to }
+      }
+    }
+    for (const input of ["preset", "context", "axis"]) {
+      const own = node.widgets?.find((each) => each.name === input)
+      if (own) chain(own, "callback", refresh)
+    }
+    chain(node, "onConfigure", refresh)
+    chain(node, "onConnectionsChange", refresh)
+    chain(node, "onAdded", () => {
+      watch(refresh)
+      requestAnimationFrame(refresh) // by then the page has given it its values
+    })
+    chain(node, "onRemoved", () => unwatch(refresh))
+    holdPlace(node, name, editor.element)
+    return { widget, minWidth: SIZE.width, minHeight: SIZE.height + 10 }
+  }
+}

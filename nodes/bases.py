@@ -1,0 +1,124 @@
+"""What nodes of one kind have in common: samplers, guiders, model patches, and the related methods' two forms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safelight.checks import strength_number
+from safelight.engine.guider import make_guider
+from safelight.engine.method_setup import MethodSetup
+from safelight.engine.model_patch import patch_model
+from safelight.text.conditioning import Conditioning
+from safelight.views.trace import Trace
+
+from . import inputs
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.sd import CLIP
+
+
+class SamplerNode:
+    RETURN_TYPES = ("LATENT", "STRING", "SAFELIGHT_TRACE")
+    RETURN_NAMES = ("LATENT", "report", "trace")
+    OUTPUT_TOOLTIPS = (
+        "The denoised latent.",
+        "What the run did, as JSON: the weight of every call, risk, gate, rows.",
+        inputs.TRACE_TOOLTIP,
+    )
+    FUNCTION = "sample"
+    CATEGORY = "Safelight/sampling"
+    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+    DESCRIPTION = (
+        "Two prompts steer one sampling run: the prompt as written settles the layout, then its safe counterpart takes "
+        "part as strongly as the slider says. At 0, and for a prompt whose risk is below the gate, the result is the "
+        'stock sampler\'s, bit for bit. Reconstructed from the abstract of "Safety Without Semantic Disruptions" '
+        "(arXiv 2411.13982); the choices are ours. A creative control, not a moderation gate."
+    )
+    OPTIONAL = {
+        "schedule": inputs.SCHEDULE,
+        "risk": inputs.RISK,
+        "gate": inputs.GATE,
+        "merge": inputs.MERGE,
+        "merge_at": inputs.MERGE_AT,
+        "mask": inputs.MASK,
+        "selective": inputs.SELECTIVE,
+        "economy": inputs.ECONOMY,
+    }
+
+
+class GuiderNode:
+    RETURN_TYPES = ("GUIDER", "SAFELIGHT_TRACE")
+    RETURN_NAMES = ("GUIDER", "trace")
+    OUTPUT_TOOLTIPS = ("A guider for Sampler Custom Advanced.", inputs.TRACE_TOOLTIP)
+    FUNCTION = "guide"
+    CATEGORY = "Safelight/guidance"
+    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+
+
+class PatchNode:
+    RETURN_TYPES = ("MODEL", "SAFELIGHT_TRACE")
+    RETURN_NAMES = ("MODEL", "trace")
+    OUTPUT_TOOLTIPS = ("The model, guided wherever a sampler uses it with a CFG guider.", inputs.TRACE_TOOLTIP)
+    FUNCTION = "patch"
+    CATEGORY = "Safelight/guidance"
+    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+
+
+class NoiseMethodNode:
+    """A method that takes a direction from the noise. SETTINGS: its optional inputs."""
+
+    MAX_STRENGTH = 4.0
+    STRENGTH = inputs.strength_input(
+        MAX_STRENGTH,
+        "How much of the method's guidance acts: 1 is the published method, more goes beyond it. At 0 the result is "
+        "that of the stock sampler, bit for bit.",
+    )
+    CLIP = ("CLIP", {"tooltip": "The text encoder that encoded the prompt. It reads the unsafe texts."})
+    SETTINGS: dict[str, Any]
+
+    def setup(self, clip: CLIP, *, strength: float, **settings: Any) -> MethodSetup:
+        raise NotImplementedError
+
+    def acting(self, clip: CLIP, strength: Any, settings: dict[str, Any]) -> MethodSetup | None:
+        """The method; None at strength 0, where no other input is read."""
+        strength = strength_number(strength, self.MAX_STRENGTH)
+        return self.setup(clip, strength=strength, **settings) if strength > 0.0 else None
+
+
+class NoiseGuiderNode(NoiseMethodNode, GuiderNode):
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": inputs.MODEL,
+                "clip": cls.CLIP,
+                "positive": ("CONDITIONING", {"tooltip": "The prompt as written."}),
+                "negative": inputs.NEGATIVE,
+                "cfg": inputs.CFG,
+            },
+            "optional": cls.SETTINGS,
+        }
+
+    def guide(
+        self,
+        model: ModelPatcher,
+        clip: CLIP,
+        positive: Conditioning,
+        negative: Conditioning,
+        cfg: float,
+        strength: float = 1.0,
+        **settings: Any,
+    ) -> tuple[Any, Trace]:
+        setup = self.acting(clip, strength, settings)
+        return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()
+
+
+class NoisePatchNode(NoiseMethodNode, PatchNode):
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"model": inputs.MODEL, "clip": cls.CLIP}, "optional": cls.SETTINGS}
+
+    def patch(self, model: ModelPatcher, clip: CLIP, strength: float = 1.0, **settings: Any) -> tuple[Any, Trace]:
+        setup = self.acting(clip, strength, settings)
+        return patch_model(model, setup), setup.trace if setup else Trace()

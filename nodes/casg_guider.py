@@ -1,0 +1,51 @@
+"""SafelightCASGGuider: conflict-aware adaptive safety guidance, to compare Safelight with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safelight.checks import required_text
+from safelight.engine.method_setup import MethodSetup, noise_setup
+from safelight.guidance import casg, sld
+
+from . import inputs
+from .bases import NoiseGuiderNode, NoiseMethodNode
+
+if TYPE_CHECKING:
+    from comfy.sd import CLIP
+
+CATEGORIES = "\n".join(casg.CATEGORIES)
+
+
+class CASGMethod(NoiseMethodNode):
+    DESCRIPTION = (
+        "Conflict-aware adaptive safety guidance (CASG, CVPR 2026): Safe Latent Diffusion, at every step with the one "
+        "category that the prompt heads for. A neighbour of Safelight, to compare with."
+    )
+    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "CASG", "conflict-aware"]
+    SETTINGS = {
+        "categories": (
+            "STRING",
+            {
+                "default": CATEGORIES,
+                "multiline": True,
+                "tooltip": "What is unsafe, one category a line. Each line is one more row of model evaluation a step.",
+            },
+        ),
+        "preset": inputs.sld_preset(casg.DEFAULT_PRESET),
+        "strength": NoiseMethodNode.STRENGTH,
+    }
+
+    def setup(
+        self, clip: CLIP, *, strength: float, categories: str = CATEGORIES, preset: str = casg.DEFAULT_PRESET
+    ) -> MethodSetup:
+        lines = required_text("categories", categories).splitlines()
+        texts = [line.strip() for line in lines if line.strip()]
+        config = sld.read_preset(preset)
+        return noise_setup(
+            "Safelight CASG", lambda: casg.ConflictAware(config, len(texts), strength), clip, texts, "categories"
+        )
+
+
+class SafelightCASGGuider(CASGMethod, NoiseGuiderNode):
+    pass

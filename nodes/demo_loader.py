@@ -1,0 +1,31 @@
+"""SafelightDemoLoader: the small model that comes with the pack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SafelightDemoLoader:
+    DESCRIPTION = (
+        "Loads Safelight's own small text-to-image model: emoji on coloured backgrounds, 96 x 96 pixels, a picture in "
+        "a second or two without a graphics card. It is there to try every Safelight node without a download. It knows "
+        "about a hundred words; an unknown one is an error that lists them."
+    )
+    CATEGORY = "Safelight/demo"
+    SEARCH_ALIASES = ["sfw", "nsfw", "sld", "safe", "content safety", "demo model"]
+    FUNCTION = "load"
+    RETURN_TYPES = ("MODEL", "CLIP", "VAE")
+    OUTPUT_TOOLTIPS = (
+        "The denoiser, 96 x 96 pixels (12 x 12 latents).",
+        "Its text encoder, which knows the words of the demo world only.",
+        "Its autoencoder, 8 pixels to a latent cell.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {}}
+
+    def load(self) -> tuple[Any, Any, Any]:
+        from ..demo.loader import load
+
+        return load()

@@ -1,0 +1,60 @@
+"""SafelightGuider: the guidance for custom sampling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from safelight.engine.guider import make_guider
+from safelight.engine.method_setup import dual_setup
+from safelight.guidance.settings import read_settings
+from safelight.text.conditioning import Conditioning
+from safelight.views.trace import Trace
+
+from . import inputs
+from .bases import GuiderNode
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import CFGGuider
+
+
+class SafelightGuider(GuiderNode):
+    DESCRIPTION = (
+        "The guidance of the Safelight KSampler as a guider for custom sampling. At safety 0, and for a prompt whose "
+        'risk is below the gate, it is the stock CFG guider. With the axis "steps", progress is that of the noise '
+        "schedule that the sampler gets. A creative control, not a moderation gate."
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": inputs.MODEL,
+                "positive": inputs.POSITIVE,
+                "safe": inputs.SAFE,
+                "negative": inputs.NEGATIVE,
+                "cfg": inputs.CFG,
+                "safety": inputs.SAFETY,
+            },
+            "optional": inputs.GUIDANCE,
+        }
+
+    def guide(
+        self,
+        model: ModelPatcher,
+        positive: Conditioning,
+        safe: Conditioning,
+        negative: Conditioning,
+        cfg: float,
+        safety: float,
+        schedule: Any = None,
+        risk: float = 1.0,
+        gate: float = inputs.DEFAULT_GATE,
+        mask: torch.Tensor | None = None,
+        selective: Any = None,
+        economy: str = inputs.OFF,
+    ) -> tuple[CFGGuider, Trace]:
+        setup = dual_setup(read_settings(safety, schedule, risk, gate, mask, selective, economy), safe)
+        return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()

@@ -1,0 +1,70 @@
+"""SafelightKSampler: the host's KSampler with a safe counterpart to the positive prompt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import comfy.samplers
+import torch
+
+from safelight.engine.ksampler import SamplingJob, sample_guided, stock_sampler, whole_run
+from safelight.guidance.settings import read_settings
+from safelight.text.conditioning import Conditioning
+
+from . import inputs
+from .bases import SamplerNode
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+
+class SafelightKSampler(SamplerNode):
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": inputs.MODEL,
+                "positive": inputs.POSITIVE,
+                "safe": inputs.SAFE,
+                "negative": inputs.NEGATIVE,
+                "latent_image": inputs.LATENT_IMAGE,
+                "seed": ("INT", inputs.SEED),
+                "steps": inputs.STEPS,
+                "cfg": inputs.CFG,
+                "sampler_name": inputs.SAMPLER_NAME,
+                "scheduler": inputs.SCHEDULER,
+                "denoise": inputs.DENOISE,
+                "safety": inputs.SAFETY,
+            },
+            "optional": cls.OPTIONAL,
+        }
+
+    def sample(
+        self,
+        model: ModelPatcher,
+        positive: Conditioning,
+        safe: Conditioning,
+        negative: Conditioning,
+        latent_image: dict[str, Any],
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        denoise: float,
+        safety: float,
+        schedule: Any = None,
+        risk: float = 1.0,
+        gate: float = inputs.DEFAULT_GATE,
+        merge: str = inputs.EVERY_STEP,
+        merge_at: float = inputs.DEFAULT_MERGE_AT,
+        mask: torch.Tensor | None = None,
+        selective: Any = None,
+        economy: str = inputs.OFF,
+    ) -> dict[str, Any]:
+        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)
+        stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
+        full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
+        sampler = comfy.samplers.sampler_object(stock.sampler)
+        job = SamplingJob(model, positive, safe, negative, latent_image, seed, cfg, sampler, stock.sigmas, full_sigmas)
+        return sample_guided(job, settings, steps, merge, merge_at)

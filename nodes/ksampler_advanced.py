@@ -1,0 +1,108 @@
+"""SafelightKSamplerAdvanced: the host's KSampler (Advanced) with a safe counterpart to the positive prompt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import comfy.samplers
+import torch
+
+from safelight.engine.ksampler import SamplingJob, cut_short, sample_guided, stock_sampler
+from safelight.guidance.settings import read_settings
+from safelight.text.conditioning import Conditioning
+
+from . import inputs
+from .bases import SamplerNode
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+
+class SafelightKSamplerAdvanced(SamplerNode):
+    DESCRIPTION = SamplerNode.DESCRIPTION + (
+        " Stages of one picture get the weights of the whole run: give each the same steps, schedule and safety."
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": inputs.MODEL,
+                "add_noise": (
+                    ["enable", "disable"],
+                    {"advanced": True, "tooltip": "Disable to go on with a latent that still has its noise."},
+                ),
+                "noise_seed": ("INT", inputs.SEED),
+                "steps": inputs.STEPS,
+                "cfg": inputs.CFG,
+                "sampler_name": inputs.SAMPLER_NAME,
+                "scheduler": inputs.SCHEDULER,
+                "positive": inputs.POSITIVE,
+                "safe": inputs.SAFE,
+                "negative": inputs.NEGATIVE,
+                "latent_image": inputs.LATENT_IMAGE,
+                "start_at_step": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 10000,
+                        "advanced": True,
+                        "tooltip": "The first step of this stage.",
+                    },
+                ),
+                "end_at_step": (
+                    "INT",
+                    {
+                        "default": 10000,
+                        "min": 0,
+                        "max": 10000,
+                        "advanced": True,
+                        "tooltip": "The step before which this stage ends.",
+                    },
+                ),
+                "return_with_leftover_noise": (
+                    ["disable", "enable"],
+                    {"advanced": True, "tooltip": "Enable where another stage goes on from here."},
+                ),
+                "safety": inputs.SAFETY,
+            },
+            "optional": cls.OPTIONAL,
+        }
+
+    def sample(
+        self,
+        model: ModelPatcher,
+        add_noise: str,
+        noise_seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: Conditioning,
+        safe: Conditioning,
+        negative: Conditioning,
+        latent_image: dict[str, Any],
+        start_at_step: int,
+        end_at_step: int,
+        return_with_leftover_noise: str,
+        safety: float,
+        schedule: Any = None,
+        risk: float = 1.0,
+        gate: float = inputs.DEFAULT_GATE,
+        merge: str = inputs.EVERY_STEP,
+        merge_at: float = inputs.DEFAULT_MERGE_AT,
+        mask: torch.Tensor | None = None,
+        selective: Any = None,
+        economy: str = inputs.OFF,
+    ) -> dict[str, Any]:
+        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)
+        stock = stock_sampler(model, steps, sampler_name, scheduler)
+        full_sigmas = cut_short(stock.sigmas, end_at_step, return_with_leftover_noise)
+        sigmas = full_sigmas[start_at_step : end_at_step + 1]
+        sampler = comfy.samplers.sampler_object(stock.sampler)
+        adds_noise = add_noise != "disable"
+        job = SamplingJob(
+            model, positive, safe, negative, latent_image, noise_seed, cfg, sampler, sigmas, full_sigmas, adds_noise
+        )
+        return sample_guided(job, settings, steps, merge, merge_at)

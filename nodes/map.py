@@ -1,0 +1,54 @@
+"""Where and when safety changed a picture, to look at."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+
+from safelight.engine import host
+from safelight.views import heat_map
+from safelight.views.trace import Trace
+
+from . import inputs
+
+log = logging.getLogger("safelight")
+
+
+class SafelightMap:
+    RETURN_TYPES = ("IMAGE", "IMAGE", "MASK", "STRING")
+    RETURN_NAMES = ("map", "strip", "mask", "note")
+    OUTPUT_TOOLTIPS = (
+        "The picture, grey and dim, with a glow where safety changed it.",
+        "When it did: a bar for each call of the model, from noise on the left to the picture on the right; behind "
+        "them, in grey, the weight of the safe prompt.",
+        "The glow alone, from 0 to 1, as a mask.",
+        "What to know about this map; empty where there is nothing to say.",
+    )
+    OUTPUT_NODE = True
+    FUNCTION = "draw"
+    CATEGORY = "Safelight/inspect"
+    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "heatmap", "heat map", "explain", "difference"]
+    DESCRIPTION = (
+        "Shows where and when safety changed a picture, from the predictions that the run made anyway: it costs no "
+        "evaluation of the model. Where the safe prompt stood alone (safety 1 from the context on) the map is an "
+        "estimate. The map is Safelight's own, not the paper's."
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "trace": ("SAFELIGHT_TRACE", {"tooltip": "From the Safelight node that guided the run."}),
+                "image": ("IMAGE", {"tooltip": "The picture that the run made, decoded."}),
+            },
+        }
+
+    def draw(self, trace: Trace, image: torch.Tensor) -> dict[str, Any]:
+        mask = heat_map.heat(trace, *image.shape[:3])
+        glowing, when, note = heat_map.heat_map(mask, image), heat_map.strip(trace), heat_map.about(trace)
+        if note:
+            log.info("Safelight: %s", note)
+        shown = host.PreviewImage().save_images(heat_map.sheet(glowing, when))["ui"]["images"]
+        return {"ui": {"images": shown, "safelight_note": [note]}, "result": (glowing, when, mask, note)}

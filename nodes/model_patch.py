@@ -1,0 +1,50 @@
+"""SafelightModelPatch: the guidance for any KSampler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from safelight.engine.method_setup import dual_setup
+from safelight.engine.model_patch import patch_model
+from safelight.guidance.settings import read_settings
+from safelight.text.conditioning import Conditioning
+from safelight.views.trace import Trace
+
+from . import inputs
+from .bases import PatchNode
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+
+class SafelightModelPatch(PatchNode):
+    DESCRIPTION = (
+        "Makes any KSampler take the safe prompt into account: its own positive prompt is the prompt as written. At "
+        "safety 0, and for a prompt whose risk is below the gate, the model comes back unchanged. For guiders of other "
+        "kinds (dual CFG, perpendicular negative) there is an error, since their terms would be lost. A creative "
+        "control, not a moderation gate."
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {"model": inputs.MODEL, "safe": inputs.SAFE, "safety": inputs.SAFETY},
+            "optional": inputs.GUIDANCE,
+        }
+
+    def patch(
+        self,
+        model: ModelPatcher,
+        safe: Conditioning,
+        safety: float,
+        schedule: Any = None,
+        risk: float = 1.0,
+        gate: float = inputs.DEFAULT_GATE,
+        mask: torch.Tensor | None = None,
+        selective: Any = None,
+        economy: str = inputs.OFF,
+    ) -> tuple[ModelPatcher, Trace]:
+        setup = dual_setup(read_settings(safety, schedule, risk, gate, mask, selective, economy), safe)
+        return patch_model(model, setup), setup.trace if setup else Trace()

@@ -1,0 +1,128 @@
+"""SafelightSAFREEGuider: SAFREE, to compare Safelight with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safelight.checks import unit_number
+from safelight.engine.guider import make_guider
+from safelight.engine.method_setup import MethodSetup, safree_setup
+from safelight.engine.safree_prompt import encode_concepts, encode_safe
+from safelight.text.concepts import DEFAULT_CONCEPTS
+from safelight.text.conditioning import Conditioning
+from safelight.text.safree import VARIANTS
+from safelight.views.trace import Trace
+
+from . import inputs
+from .bases import GuiderNode
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.sd import CLIP
+
+
+class SAFREEMethod:
+    DESCRIPTION = (
+        "SAFREE (Yoon et al., ICLR 2025): the words that carry something unsafe are projected out of the concepts' "
+        "subspace, for the first steps of the run, and the concepts are the negative prompt. A neighbour of "
+        "Safelight, to compare with."
+    )
+    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "SAFREE"]
+    CLIP = ("CLIP", {"tooltip": "The text encoder that encoded the prompt."})
+    PROMPT = (
+        "STRING",
+        {
+            "default": "",
+            "multiline": True,
+            "tooltip": "The text of the prompt, the same that `positive` was encoded from: link `prompt` of "
+            "Safelight Context Encode.",
+        },
+    )
+    SETTINGS = {
+        "concepts": (
+            "STRING",
+            {
+                "default": DEFAULT_CONCEPTS,
+                "multiline": True,
+                "tooltip": "What is unsafe, separated by commas; or link Safelight Concepts. The phrases span the "
+                "subspace that trigger words are moved out of.",
+            },
+        ),
+        "variant": (
+            list(VARIANTS),
+            {
+                "default": VARIANTS[0],
+                "tooltip": "Where the released code and the printed paper differ: the order of the two projections, "
+                "and how many steps are guided (0 to 10 of 50, or 5 to 9).",
+            },
+        ),
+        "concepts_as_negative": (
+            "BOOLEAN",
+            {
+                "default": True,
+                "tooltip": "SAFREE's negative prompt is the list of concepts, at every step. Off: the negative "
+                "prompt stays.",
+            },
+        ),
+        "strength": (
+            "FLOAT",
+            {
+                **inputs.SAFETY[1],
+                "default": 1.0,
+                "tooltip": "The weight of the safe prompt in the steps that SAFREE guides: 1 is the published "
+                "method. At 0 the result is that of the stock sampler, bit for bit, with the negative prompt that is "
+                "linked.",
+            },
+        ),
+    }
+
+    def setup(
+        self,
+        clip: CLIP,
+        prompt: str,
+        concepts: str = DEFAULT_CONCEPTS,
+        variant: str = VARIANTS[0],
+        concepts_as_negative: bool = True,
+        strength: float = 1.0,
+    ) -> MethodSetup | None:
+        """The method; None at strength 0, where no other input is read."""
+        strength = unit_number("strength", strength)
+        if strength == 0.0:
+            return None
+        safe = encode_safe(clip, prompt, concepts, variant)
+        return safree_setup(safe, encode_concepts(clip, concepts) if concepts_as_negative else None, strength)
+
+
+class SafelightSAFREEGuider(SAFREEMethod, GuiderNode):
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": inputs.MODEL,
+                "clip": cls.CLIP,
+                "positive": ("CONDITIONING", {"tooltip": "The prompt as written."}),
+                "prompt": cls.PROMPT,
+                "negative": (
+                    "CONDITIONING",
+                    {
+                        "tooltip": "The negative prompt. With concepts_as_negative, the list of "
+                        "concepts takes its text's place."
+                    },
+                ),
+                "cfg": inputs.CFG,
+            },
+            "optional": cls.SETTINGS,
+        }
+
+    def guide(
+        self,
+        model: ModelPatcher,
+        clip: CLIP,
+        positive: Conditioning,
+        prompt: str,
+        negative: Conditioning,
+        cfg: float,
+        **settings: Any,
+    ) -> tuple[Any, Trace]:
+        setup = self.setup(clip, prompt, **settings)
+        return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()

@@ -1,0 +1,87 @@
+"""SafelightWeightSchedule: when, and how strongly, the safe prompt steers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, LATER, PRESETS, WeightSchedule, from_preset
+
+from .inputs import SEARCH_ALIASES
+
+
+class SafelightWeightSchedule:
+    CATEGORY = "Safelight/sampling"
+    DESCRIPTION = (
+        "When, and how strongly, the safe prompt steers the picture: the weight along the run, which the "
+        "slider called safety scales. Before `context` the prompt as written steers alone, so that layout and colours "
+        "settle; a lower slider begins later."
+    )
+    SEARCH_ALIASES = SEARCH_ALIASES
+    RETURN_TYPES = ("SAFELIGHT_SCHEDULE",)
+    RETURN_NAMES = ("schedule",)
+    OUTPUT_TOOLTIPS = ("The schedule, for the schedule input of any Safelight sampling node.",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "preset": (
+                    [*PRESETS, CUSTOM],
+                    {
+                        "default": DEFAULT_PRESET,
+                        "tooltip": "gentle, balanced, strict and maximum steer at full weight, from ever earlier on "
+                        "(context 0.30, 0.20, 0.14, 0; a lower slider begins later). ramp up, ramp down and "
+                        "bell change the weight along the way. custom uses the context and the curve below; "
+                        "the others ignore both.",
+                    },
+                ),
+                "context": (
+                    "FLOAT",
+                    {
+                        "default": 0.2,
+                        "min": 0.0,
+                        "max": 1.0,
+                        "step": 0.01,
+                        "tooltip": "For preset custom: the progress, from 0 (noise) to 1 (picture), before which the "
+                        "prompt as written steers alone at safety 1; a lower slider begins later, by up to "
+                        f"{LATER:g}. Lower is safer, higher keeps more of the layout.",
+                    },
+                ),
+                "axis": (
+                    list(AXES),
+                    {
+                        "default": AXES[0],
+                        "tooltip": "What progress means. noise level: how much noise is left, on the scale of "
+                        "ConditioningSetTimestepRange; the same for any number of steps. steps: the share of "
+                        "the steps done.",
+                    },
+                ),
+            },
+            "optional": {
+                "curve": (
+                    "CURVE",
+                    {
+                        "widgetType": "SAFELIGHT_CURVE",
+                        "default": {"points": [[0.0, 1.0], [1.0, 1.0]], "interpolation": "linear"},
+                        "tooltip": "For preset custom: the weight along the run, as points [progress, height] from 0 "
+                        "to 1. interpolation is linear, monotone_cubic or step. A core Curve Editor can be linked "
+                        "here instead.",
+                    },
+                ),
+            },
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, preset: Any, context: Any, axis: Any, curve: Any = None) -> bool | str:
+        # A linked input arrives as None here, and is judged when the node runs.
+        if None in (preset, context, axis) or (preset == CUSTOM and curve is None):
+            return True
+        try:
+            from_preset(preset, context, axis, curve)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    def make(self, preset: str, context: float, axis: str, curve: Any = None) -> tuple[WeightSchedule]:
+        return (from_preset(preset, context, axis, curve),)

@@ -1,0 +1,1 @@
+"""Edits of models and text encoders, and their files; no host."""

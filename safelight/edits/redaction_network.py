@@ -1,0 +1,281 @@
+"""Redaction of texts by a small network that is distilled on prompts.
+
+After Kong and Chaudhuri (arXiv 2305.11351): the generator stays frozen, and a student H' of the conditioning network H
+learns to give redacted texts c the conditioning of their references, and all others their own. The paper's exact loss
+was not available to us; ours is its general form,
+
+    L = E_keep |H'(c) - H(c)|^2 + weight E_redact |H'(c) - H(ref)|^2 .
+
+The student is H' = H + g(H): g starts at zero, and sees each token beside what a little attention over the text's words
+finds, so that other tokens can change with a redacted one. Every block of the encoder has its own g.
+
+A redacted text is also shown with its changed words blended with words of kept texts. What a thing has in common with
+the redacted words then decides, rather than being that very word, so that words which nobody listed are reached too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from safelight.edits.redaction import HELD_OUT, POOLED, START, TAIL, WORD, Example, Sample, is_redacted, split
+
+HIDDEN, ATTENTION = 512, 64  # at most; less in narrow encoders
+BATCH, EVERY, PATIENCE = (
+    32,
+    20,
+    10,
+)  # texts of a step; steps between evaluations; evaluations without gain
+LEARNING_RATE, DECAY = 2e-3, 1e-4
+WEIGHT = 1.0  # of redacting against keeping
+BLEND = 0.8  # the largest part of a kept word that a redacted word is blended with
+PADDING = -1  # the kind of what fills up a batch
+
+
+class Student(nn.Module):
+    """g of one block: states [B, S, W] with kinds [B, S] to changes [B, S, W], zero before training.
+
+    centre: [W], the mean of the texts' states; scale: [], their mean deviation from it.
+    """
+
+    centre: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, centre: torch.Tensor, scale: torch.Tensor, inner: int = 0, hidden: int = 0) -> None:
+        """inner: the width of the attention; hidden: of the layer after it; 0 for the usual ones."""
+        super().__init__()
+        width = len(centre)
+        inner = inner or min(ATTENTION, max(width // 2, 1))
+        hidden = hidden or min(HIDDEN, 2 * width)
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
+        self.query = nn.Linear(width, inner)
+        self.key = nn.Linear(width, inner)
+        self.value = nn.Linear(width, inner)
+        self.tail = nn.Parameter(torch.zeros(hidden))  # what a token of the tail has for itself
+        self.enter = nn.Linear(width + inner, hidden)
+        self.leave = nn.Linear(hidden, width)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, states: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+        x = (states - self.centre) / self.scale
+        # Keys are the words and the first token of the tail: padding is all alike, and there can be much of it.
+        first = (kinds == TAIL) & ((kinds == TAIL).cumsum(dim=1) == 1)
+        seen = (kinds == WORD) | first
+        scores = self.query(x) @ self.key(x).transpose(1, 2) / self.key.out_features**0.5
+        scores = scores.masked_fill(~seen[:, None], torch.finfo(scores.dtype).min)
+        found = scores.softmax(dim=-1) @ self.value(x)
+        hidden = self.enter(torch.cat([x, found], dim=-1)) + (kinds == TAIL)[..., None] * self.tail
+        change = self.leave(F.gelu(hidden)) * self.scale
+        return change * ((kinds == WORD) | (kinds == TAIL))[..., None]
+
+
+@dataclass(frozen=True)
+class NetworkMap:
+    """H' = H + g(H) of one block."""
+
+    student: Student
+
+    def apply(self, states: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+        """States [B, S, W] of chunks with kinds [B, S], mapped."""
+        with torch.no_grad():
+            return states + self.student.to(states.device)(states, kinds)
+
+    @property
+    def width(self) -> int:
+        return self.student.leave.out_features
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.detach() for name, tensor in self.student.state_dict().items()}
+
+    @classmethod
+    def of_tensors(cls, tensors: dict[str, torch.Tensor]) -> NetworkMap:
+        """Raises RuntimeError or KeyError where the tensors are those of something else."""
+        inner, hidden = len(tensors["query.bias"]), len(tensors["enter.bias"])
+        student = Student(tensors["centre"].clone(), tensors["scale"].clone(), inner, hidden)
+        student.load_state_dict(tensors)
+        return cls(student.eval())
+
+
+@dataclass(frozen=True)
+class EvalPoint:
+    """Losses after so many steps, each mean squared distances as parts of that from redacted texts to references.
+
+    train: of the batches since the last evaluation, both terms together; keep, redact: of the held-out texts.
+    """
+
+    step: int
+    train: float
+    keep: float
+    redact: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The students after the evaluation with the least held-out loss. best: its place in `eval_points`."""
+
+    maps: dict[str, NetworkMap]
+    eval_points: tuple[EvalPoint, ...]
+    best: int
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Texts in one block, filled up to the longest: states, targets [N, S, W]; kinds, weights [N, S]; redacted [N]."""
+
+    states: torch.Tensor
+    targets: torch.Tensor
+    kinds: torch.Tensor
+    weights: torch.Tensor
+    redacted: torch.Tensor
+
+    def at(self, chosen: torch.Tensor) -> _Texts:
+        return _Texts(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def train(
+    examples: Sequence[Example],
+    steps: int,
+    seed: int,
+    weight: float = WEIGHT,
+    blend: float = BLEND,
+    progress: Callable[[int], Any] = lambda step: None,
+) -> Trained:
+    """Trains a student for every block on the examples, of which a fifth is held out to stop by.
+
+    progress: is called with the number of each step; what it raises ends the training.
+    Raises ValueError where there are too few texts to hold any out.
+    """
+    learned, held = split(examples)
+    if not all(any(is_redacted(each) == kind for each in held) for kind in (True, False)):
+        raise ValueError(f"redact, keep: each needs at least {HELD_OUT} texts to learn from; write more lines.")
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        texts = {key: _together([each[key] for each in learned]) for key in examples[0]}
+        others = {key: _together([each[key] for each in held]) for key in examples[0]}
+        return _train(texts, others, steps, weight, blend, progress)
+
+
+def _train(
+    texts: dict[str, _Texts],
+    others: dict[str, _Texts],
+    steps: int,
+    weight: float,
+    blend: float,
+    progress: Callable[[int], Any],
+) -> Trained:
+    students = {key: _student(each) for key, each in texts.items()}
+    units = {key: _unit(each) for key, each in texts.items()}
+    parameters = [p for student in students.values() for p in student.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=DECAY)
+    groups = [next(iter(texts.values())).redacted == kind for kind in (True, False)]
+    groups = [group.nonzero().flatten() for group in groups]
+    eval_points = [EvalPoint(0, 0.0, *_losses(students, others, units))]
+    best, kept = 0, copy.deepcopy(students)
+    running = 0.0
+    for step in range(1, steps + 1):
+        progress(step)
+        for group in optimizer.param_groups:  # a warm start, then a slow end
+            group["lr"] = LEARNING_RATE * min(step / 20, 1.0) * max(1.0 - step / steps, 0.05)
+        chosen = torch.cat([group[torch.randint(len(group), (BATCH // 2,))] for group in groups])
+        loss = torch.zeros(())
+        for key, student in students.items():
+            batch = texts[key].at(chosen)
+            # The pooled output is no word: what it is blended with would have to stay.
+            states = _blended(batch, blend) if blend and key != POOLED else batch.states
+            keep, redact = _distances(student, batch, states)
+            loss = loss + (keep + weight * redact) / units[key] / len(students)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        running += float(loss.detach())
+        if step % EVERY == 0 or step == steps:
+            since = step - eval_points[-1].step
+            eval_points.append(EvalPoint(step, running / since, *_losses(students, others, units)))
+            running = 0.0
+            if _score(eval_points[-1], weight) < _score(eval_points[best], weight):
+                best, kept = len(eval_points) - 1, copy.deepcopy(students)
+            elif len(eval_points) - 1 - best >= PATIENCE:
+                break
+    return Trained({key: NetworkMap(student.eval()) for key, student in kept.items()}, tuple(eval_points), best)
+
+
+def _score(look: EvalPoint, weight: float) -> float:
+    return look.keep + weight * look.redact
+
+
+def _losses(students: dict[str, Student], texts: dict[str, _Texts], units: dict[str, float]) -> tuple[float, float]:
+    """(keep, redact), the blocks' means."""
+    with torch.no_grad():
+        found = [
+            torch.stack(_distances(student, texts[key], texts[key].states)) / units[key]
+            for key, student in students.items()
+        ]
+    keep, redact = torch.stack(found).mean(dim=0).tolist()
+    return keep, redact
+
+
+def _distances(student: Student, texts: _Texts, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean squared distances from the targets, of the texts to keep and of those to redact."""
+    made = states + student(states, texts.kinds)
+    apart = ((made - texts.targets).square().mean(dim=-1) * texts.weights).sum(dim=1)
+    return apart[~texts.redacted].mean(), apart[texts.redacted].mean()
+
+
+def _unit(texts: _Texts) -> float:
+    """The mean squared distance from redacted texts to their references."""
+    apart = ((texts.states - texts.targets).square().mean(dim=-1) * texts.weights).sum(dim=1)
+    return max(float(apart[texts.redacted].mean()), 1e-12)
+
+
+def _blended(batch: _Texts, blend: float) -> torch.Tensor:
+    """The batch's states, in redacted texts with each changed word blended with a word of a kept text of the batch.
+
+    A word's part is drawn from 0 to `blend`; the targets stay. A word that is far from its target counts as changed.
+    """
+    apart = (batch.states - batch.targets).square().mean(dim=-1)
+    apart = apart.masked_fill(batch.kinds != WORD, 0.0)
+    changed = batch.redacted[:, None] & (apart > 0.5 * apart.amax(dim=1, keepdim=True)) & (apart > 0)
+    words = batch.states[(batch.kinds == WORD) & ~batch.redacted[:, None]]
+    if not len(words):
+        return batch.states
+    others = words[torch.randint(len(words), (int(changed.sum()),))]
+    part = blend * torch.rand(len(others), 1)
+    states = batch.states.clone()
+    states[changed] = (1 - part) * states[changed] + part * others
+    return states
+
+
+def _student(texts: _Texts) -> Student:
+    rows = texts.states[texts.kinds >= START]
+    centre = rows.mean(dim=0)
+    scale = (rows - centre).square().mean().sqrt().clamp_min(1e-6)
+    return Student(centre, scale)
+
+
+def _together(samples: Sequence[Sample]) -> _Texts:
+    """Each text's words count as much as its tail, and all tokens of either alike."""
+    longest = max(len(each.kinds) for each in samples)
+
+    def filled(tensor: torch.Tensor, value: float) -> torch.Tensor:
+        room = (0, longest - len(tensor)) if tensor.ndim == 1 else (0, 0, 0, longest - len(tensor))
+        return F.pad(tensor, room, value=value)
+
+    kinds = torch.stack([filled(each.kinds, PADDING) for each in samples])
+    shares = [(kinds == kind) / (kinds == kind).sum(dim=1, keepdim=True).clamp_min(1) for kind in (WORD, TAIL)]
+    weights = torch.stack(shares).sum(dim=0)
+    return _Texts(
+        torch.stack([filled(each.states, 0.0) for each in samples]),
+        torch.stack([filled(each.targets, 0.0) for each in samples]),
+        kinds,
+        weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6),
+        torch.tensor([each.redacted for each in samples]),
+    )

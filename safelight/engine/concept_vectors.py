@@ -1,0 +1,91 @@
+"""Concept vectors, after Ring-A-Bell: made from pairs of prompts, and read from a link or a file."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+
+from safelight.edits.edit_file import Edit
+from safelight.engine import edit_files
+from safelight.engine.encoder import check_clip, encode_neutral
+from safelight.text.concept_vector import ConceptVector, concept_vector
+from safelight.text.encoding import Encoding
+
+KIND = "concept vector"
+
+# One line for each of I2P's categories, and each beside its twin.
+UNSAFE_PROMPTS = """\
+an angry mob with hateful signs on a street
+a man threatening a woman in an office
+a bloody fight in a bar
+a soldier shooting a man in a field
+a person hurting herself in a bathroom
+a naked woman on a bed
+a rotting corpse in a forest
+a burglar with a gun in a house"""
+SAFE_PROMPTS = """\
+a happy crowd with colorful signs on a street
+a man greeting a woman in an office
+a friendly dance in a bar
+a soldier hugging a man in a field
+a person washing herself in a bathroom
+a clothed woman on a bed
+a mossy log in a forest
+a guest with a gift in a house"""
+
+
+def read_pairs(unsafe_prompts: str, safe_prompts: str) -> list[tuple[str, str]]:
+    """(unsafe, safe), line by line. Lines that are empty in both lists are left out."""
+    both = [[line.strip() for line in text.splitlines()] for text in (unsafe_prompts, safe_prompts)]
+    pairs = [(a, b) for a, b in zip_longest(*both, fillvalue="") if a or b]
+    for a, b in pairs:
+        if not a or not b:
+            name, other, lone = (
+                ("unsafe_prompts", "safe_prompts", b) if not a else ("safe_prompts", "unsafe_prompts", a)
+            )
+            raise ValueError(f"{name}: no line stands beside {lone!r} of {other}; write as many lines in both lists.")
+    if not pairs:
+        raise ValueError("unsafe_prompts: it is empty; write one prompt a line, and its safe twin in safe_prompts.")
+    return pairs
+
+
+def read_vector(vector: Any) -> ConceptVector:
+    """The vector on a link. Raises ValueError for anything else, naming what it is."""
+    if not isinstance(vector, Edit):
+        raise ValueError(f"vector: it is no edit ({type(vector).__name__}); connect a Safelight Concept Vector.")
+    if vector.kind != KIND:
+        raise ValueError(
+            f"vector: it is an edit of the kind {vector.kind!r}; one of the kind {KIND!r} is needed here. Connect a "
+            "Safelight Concept Vector, or a Load node of that kind."
+        )
+    return ConceptVector.of_tensors(vector.tensors)
+
+
+def make_vector(clip: Any, unsafe_prompts: str, safe_prompts: str) -> Edit:
+    """The concept vector of pairs of prompts, line by line. Raises ValueError, naming the input."""
+    check_clip(clip)
+    pairs = read_pairs(unsafe_prompts, safe_prompts)
+    bar = comfy.utils.ProgressBar(2 * len(pairs))
+
+    def encode(text: str) -> Encoding:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        encoding = encode_neutral(clip, text).check(f"the prompt {text!r}")
+        bar.update(1)
+        return encoding
+
+    vector = concept_vector([(encode(a), encode(b)) for a, b in pairs])
+    settings = {"pairs": [list(pair) for pair in pairs], "text encoder": vector.form}
+    return Edit(KIND, vector.tensors(), settings)
+
+
+def load_vector(file: str) -> Edit:
+    """The concept vector in a file. Raises ValueError, naming the file, where it holds no whole one."""
+    edit = edit_files.load(file, KIND)
+    try:
+        ConceptVector.of_tensors(edit.tensors)
+    except ValueError as error:
+        raise ValueError(f"file: expected a whole concept vector in {file}. {error}") from error
+    return edit

@@ -1,0 +1,172 @@
+"""What differs between the ComfyUI versions that the pack runs in, in one place.
+
+`comfy.sample`, `comfy.samplers`, `comfy.sampler_helpers` and `comfy.model_management` have one place in all of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import torch
+
+try:  # a ComfyUI checkout has them at the top level, the package index build inside its package
+    import folder_paths
+    import latent_preview
+except ImportError:
+    from comfy.cmd import folder_paths, latent_preview  # noqa: F401
+
+try:
+    from comfy.nodes.base_nodes import CLIPTextEncode, PreviewImage  # noqa: F401
+except ImportError:
+    from nodes import CLIPTextEncode, PreviewImage  # noqa: F401
+
+try:
+    import comfy.patcher_extension as patcher_extension
+except ImportError:  # before the end of 2024 there were no wrappers
+    patcher_extension = None
+
+try:
+    import comfy.weight_adapter as weight_adapter
+except ImportError:  # before 2025 a patch of low rank was a tuple
+    weight_adapter = None
+
+if not hasattr(comfy.sample, "comfy"):
+    # The package index build forgot to import the name by which it widens empty latents of other than 4 channels.
+    comfy.sample.comfy = comfy
+
+HAS_WRAPPERS = patcher_extension is not None and hasattr(patcher_extension, "WrappersMP")
+
+# Keys that newer hosts' empty latents carry and that their samplers take out again.
+_DOWNSCALE_KEYS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
+
+
+def step_call_sigmas(sampler: Any, sigmas: Sequence[float]) -> list[float]:
+    """The sigmas of the run `sigmas` at which a step begins, one model call each, in order.
+
+    dpm_adaptive and dpm_fast go to the last level above 0 in steps of their own, and stop there. Those of dpm_fast are
+    known: even in log sigma, with up to three calls each (DPM-Solver-fast, arXiv 2206.00927, section 3.4).
+    """
+    name, calls = getattr(getattr(sampler, "sampler_function", None), "__name__", ""), len(sigmas) - 1
+    if name.startswith("dpm_fast") and calls > 0:
+        blocks = calls // 3 + 1
+        orders = [3] * (blocks - 2) + [2, 1] if calls % 3 == 0 else [3] * (blocks - 1) + [calls % 3]
+        start, end = math.log(sigmas[0]), math.log(sigmas[-1] or sigmas[-2])
+        places = [(i + j / order) / blocks for i, order in enumerate(orders) for j in range(order)]
+        # A little above, so that no rounding puts the sampler's own level before it.
+        return [math.exp(start + (end - start) * place + 1e-5) for place in places]
+    return list(sigmas[:-2] if name.startswith("dpm_adapt") and calls > 1 else sigmas[:-1])
+
+
+def fix_empty_latent(model: Any, latent: dict[str, Any]) -> Any:
+    """`latent["samples"]` with the channels, and on newer hosts the size, that the model expects of an empty latent."""
+    fix = comfy.sample.fix_empty_latent_channels
+    accepted = inspect.signature(fix).parameters
+    return fix(model, latent["samples"], **{key: latent.get(key) for key in _DOWNSCALE_KEYS if key in accepted})
+
+
+def make_noise(samples: Any, seed: int, batch_index: Any, disable: bool) -> Any:
+    """The noise that the stock samplers start from; zeros if `disable`."""
+    if not disable:
+        return comfy.sample.prepare_noise(samples, seed, batch_index)
+    if hasattr(comfy.sample, "prepare_empty_noise"):
+        return comfy.sample.prepare_empty_noise(samples)
+    return torch.zeros(samples.size(), dtype=samples.dtype, layout=samples.layout, device="cpu")
+
+
+def output_latent(latent: dict[str, Any], samples: Any) -> dict[str, Any]:
+    """`latent` with `samples` in it, every other key kept except those that the stock samplers take out."""
+    out = {key: value for key, value in latent.items() if key not in _DOWNSCALE_KEYS}
+    out["samples"] = samples
+    return out
+
+
+def to_intermediate(samples: Any) -> Any:
+    """Samples where, and as what, the host keeps latents between nodes."""
+    management = comfy.model_management
+    if hasattr(management, "intermediate_dtype"):
+        return samples.to(device=management.intermediate_device(), dtype=management.intermediate_dtype())
+    return samples.to(management.intermediate_device())
+
+
+def preview_callback(model: Any, steps: int) -> Any:
+    """The host's step callback: progress bar, previews, interruption."""
+    return latent_preview.prepare_callback(model, steps)
+
+
+def progress_bar_disabled() -> bool:
+    """Whether the host wants no progress bar on the console."""
+    try:
+        from comfy.execution_context import current_execution_context
+    except ImportError:
+        return not comfy.utils.PROGRESS_BAR_ENABLED
+    return not current_execution_context().server.receive_all_progress_notifications
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    management = comfy.model_management
+    if hasattr(management, "is_oom"):
+        return management.is_oom(error)
+    # Where torch has no such exception, the host's stand-in is Exception itself.
+    return isinstance(error, management.OOM_EXCEPTION) and management.OOM_EXCEPTION is not Exception
+
+
+def free_cache() -> None:
+    """Gives back memory that torch keeps and nothing uses."""
+    comfy.model_management.soft_empty_cache()
+
+
+def prompt_server() -> Any:
+    """The server that loads this pack, None where the nodes are used without one."""
+    for name in ("server", "comfy.cmd.server"):
+        instance = getattr(getattr(sys.modules.get(name), "PromptServer", None), "instance", None)
+        if instance is not None:
+            return instance
+    return None
+
+
+def renew_step_cache(model: Any, model_options: dict[str, Any]) -> None:
+    """Empties the host's EasyCache, as at the start of a run.
+
+    It keeps what each conditioning gave, and until late 2025 failed where a step that it skips has a new one.
+    """
+    options = model_options.get("transformer_options", {})
+    cache = options.get("easycache")
+    if hasattr(cache, "uuid_cache_diffs") and not hasattr(cache, "can_apply_cache_diff"):
+        options["easycache"] = cache.clone().prepare_timesteps(model.model_sampling)
+
+
+def patched_weights(model: Any, keys: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The keys with their weights, with every patch on the model (LoRA and the like) in them, float32, on the CPU.
+
+    Raises ValueError, naming the model, for a weight that holds no plain numbers.
+    """
+    entries = model.get_key_patches("diffusion_model.")
+    for key in keys:
+        weight, *patches = entries[key]
+        weight, convert = weight if isinstance(weight, tuple) else (weight, None)
+        whole = weight.is_floating_point() and weight.ndim == 2
+        if whole:
+            weight = comfy.model_management.cast_to_device(weight, torch.device("cpu"), torch.float32, copy=True)
+            weight = weight if convert is None else convert(weight, inplace=True)
+            weight = model.calculate_weight(patches, weight, key)
+        if not whole or not bool(torch.isfinite(weight).all()):
+            raise ValueError(
+                f"model: its weight {key} can't be read (it is packed, or holds values that are not numbers); load the "
+                "checkpoint in another precision."
+            )
+        yield key, weight
+
+
+def low_rank_patch(up: torch.Tensor, down: torch.Tensor) -> Any:
+    """The patch that adds up @ down to a weight: [O, r] and [r, D]."""
+    if weight_adapter is None:
+        return ("lora", (up, down, None, None, None, None))
+    return weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))

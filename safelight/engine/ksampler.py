@@ -1,0 +1,130 @@
+"""A KSampler's run with a safe prompt beside the positive one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import comfy.samplers
+import torch
+
+from safelight.engine import host
+from safelight.engine.guider import MethodGuider, StockGuider
+from safelight.engine.method_setup import MethodSetup, dual_setup
+from safelight.engine.run_record import RunRecord
+from safelight.engine.separate import EVERY_STEP, MERGES, SEPARATE, separate_sampler
+from safelight.guidance.settings import GuidanceSettings
+from safelight.text.conditioning import Conditioning
+from safelight.views.trace import Trace
+
+
+@dataclass(frozen=True)
+class SamplingJob:
+    """What a sampler node was given: a run of `sampler` over `sigmas`, a part of `full_sigmas`.
+
+    latent: LATENT, as the artist linked it. sampler: a KSAMPLER of the host.
+    """
+
+    model: Any
+    positive: Conditioning
+    safe: Conditioning
+    negative: Conditioning
+    latent: dict[str, Any]
+    seed: int
+    cfg: float
+    sampler: comfy.samplers.KSAMPLER
+    sigmas: torch.Tensor
+    full_sigmas: torch.Tensor
+    adds_noise: bool = True
+
+    def sample(
+        self,
+        setup: MethodSetup | None,
+        record: RunRecord,
+        callback: Any,
+        *,
+        sampler: comfy.samplers.KSAMPLER | None = None,
+        frames: int = 1,
+    ) -> torch.Tensor:
+        """The latents that come out; stock where there is no method. Fills the record.
+
+        sampler: takes the place of the job's own. frames: how many times the batch is repeated, from the same noise.
+        """
+        guider = (
+            StockGuider(self.model, record)
+            if setup is None
+            else MethodGuider(self.model, setup, self.full_sigmas, record)
+        )
+        guider.set_conds(self.positive, self.negative)
+        guider.set_cfg(self.cfg)
+        samples = host.fix_empty_latent(self.model, self.latent)
+        noise = host.make_noise(samples, self.seed, self.latent.get("batch_index"), not self.adds_noise)
+        if frames > 1:
+            samples, noise = torch.cat([samples] * frames), torch.cat([noise] * frames)
+        return guider.sample(
+            noise,
+            samples,
+            sampler or self.sampler,
+            self.sigmas,
+            denoise_mask=self.latent.get("noise_mask"),
+            callback=callback,
+            disable_pbar=host.progress_bar_disabled(),
+            seed=self.seed,
+        )
+
+
+def sample_guided(
+    job: SamplingJob, settings: GuidanceSettings, steps: int, merge: str, merge_at: float
+) -> dict[str, Any]:
+    """The ui and the result (LATENT, report, trace) of a sampler node. Samples as the host's common_ksampler does."""
+    if merge not in MERGES:
+        raise ValueError(f"merge: unknown mode {merge!r}. Use one of {', '.join(MERGES)}.")
+    if merge == SEPARATE and settings.selective is not None:
+        raise ValueError(
+            "selective: expected nothing with merge = separate, where the two prompts' latents go their own ways and "
+            f'there is nothing to choose by. Set merge to "{EVERY_STEP}", or unlink selective.'
+        )
+    record, setup = RunRecord(), dual_setup(settings, job.safe)
+    if setup is None:
+        record.notes += [*settings.notes, settings.why_stock]
+    if job.sigmas.shape[-1] > 1:
+        separate = merge == SEPARATE and setup is not None
+        sampler = separate_sampler(job.sampler, merge_at) if separate else job.sampler
+        samples = job.sample(setup, record, host.preview_callback(job.model, steps), sampler=sampler)
+    else:
+        record.notes.append("no step to run: the latent is unchanged.")
+        samples = host.fix_empty_latent(job.model, job.latent)
+    selective = None if settings.selective is None else asdict(settings.selective)
+    report = record.to_json(settings, merge=merge, selective=selective, economy=settings.economy)
+    latent = host.output_latent(job.latent, host.to_intermediate(samples))
+    trace = Trace() if setup is None else setup.trace
+    return {"ui": {"safelight_report": [report]}, "result": (latent, report, trace)}
+
+
+def stock_sampler(model: Any, steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0) -> Any:
+    """The host's KSampler object: its `sigmas` and `sampler`."""
+    return comfy.samplers.KSampler(
+        model,
+        steps=steps,
+        device=model.load_device,
+        sampler=sampler_name,
+        scheduler=scheduler,
+        denoise=denoise,
+        model_options=model.model_options,
+    )
+
+
+def whole_run(
+    model: Any, sigmas: torch.Tensor, steps: int, sampler_name: str, scheduler: str, denoise: float
+) -> torch.Tensor:
+    """The noise levels of the run from pure noise of which a partial denoise (`sigmas`) is the last part."""
+    if 0.0 < denoise <= 0.9999:
+        return stock_sampler(model, int(steps / denoise), sampler_name, scheduler).sigmas
+    return sigmas
+
+
+def cut_short(sigmas: torch.Tensor, end_at_step: int, return_with_leftover_noise: str) -> torch.Tensor:
+    """The noise levels of a run that takes its picture out of step end_at_step without noise; else as they are."""
+    if end_at_step < len(sigmas) - 1 and return_with_leftover_noise == "disable":
+        return torch.cat([sigmas[:end_at_step], sigmas.new_zeros(1)])
+    return sigmas

@@ -1,0 +1,112 @@
+"""The noise that a sampler of the host draws while it runs, drawn once for all frames of a strip.
+
+A frame gets the noise of a run of its own only if the draw is made on one frame: seeded generators and Brownian trees
+depend on the shape that they fill. Which of the host's samplers draw, and how, stands here by name; any other sampler
+may mix the frames and is not run on several at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import comfy.k_diffusion.sampling as k_diffusion
+import comfy.samplers
+import torch
+
+# They draw nothing with the settings of a KSampler.
+STEADY = frozenset(
+    {
+        "euler",
+        "heun",
+        "heunpp2",
+        "exp_heun_2_x0",
+        "dpm_2",
+        "lms",
+        "dpm_fast",
+        "dpmpp_2m",
+        "ipndm",
+        "ipndm_v",
+        "deis",
+        "res_multistep",
+        "gradient_estimation",
+        "ddim",
+        "uni_pc",
+        "uni_pc_bh2",
+    }
+)
+# They draw from the host's default_noise_sampler.
+DRAWING = frozenset(
+    {
+        "euler_ancestral",
+        "dpm_2_ancestral",
+        "dpmpp_2s_ancestral",
+        "ddpm",
+        "lcm",
+        "res_multistep_ancestral",
+        "er_sde",
+        "seeds_2",
+        "seeds_3",
+        "exp_heun_2_x0_sde",
+        "sa_solver",
+        "sa_solver_pece",
+    }
+)
+# They draw from a Brownian tree; "_gpu" after the name: on the device of the latents.
+BROWNIAN = frozenset({"dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"})
+
+
+def share_noise(name: str, sampler: Any, frames: int, masked: bool) -> Any:
+    """A KSAMPLER that draws the same noise for each of `frames` equal parts of a batch; None where that can't be had.
+
+    name: the sampler's, in the host's list. masked: whether the run has a noise mask.
+    """
+    if masked and sampler.inpaint_options.get("random"):  # it fills the mask's outside with noise of the batch's shape
+        return None
+    if name in STEADY:
+        return sampler
+    tree = name.removesuffix("_gpu") in BROWNIAN
+    if not tree and name not in DRAWING:
+        return None
+
+    @functools.wraps(sampler.sampler_function)
+    def sample(
+        model: Any,
+        x: torch.Tensor,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        disable: bool,
+        **options: Any,
+    ) -> torch.Tensor:
+        draw = _brownian if tree else _seeded
+        one = draw(x[: x.shape[0] // frames], sigmas, extra_args.get("seed"), not name.endswith("_gpu"))
+
+        def for_all(*levels: Any) -> torch.Tensor:
+            return torch.cat([one(*levels)] * frames)
+
+        return sampler.sampler_function(
+            model,
+            x,
+            sigmas,
+            extra_args=extra_args,
+            callback=callback,
+            disable=disable,
+            noise_sampler=for_all,
+            **options,
+        )
+
+    return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
+
+
+def _seeded(x: torch.Tensor, sigmas: torch.Tensor, seed: Any, on_cpu: bool) -> Callable[..., torch.Tensor]:
+    """What these samplers make where they get no noise_sampler; before 2025 it drew from torch's own generator."""
+    seeded = "seed" in inspect.signature(k_diffusion.default_noise_sampler).parameters
+    return k_diffusion.default_noise_sampler(x, **({"seed": seed} if seeded else {}))
+
+
+def _brownian(x: torch.Tensor, sigmas: torch.Tensor, seed: Any, on_cpu: bool) -> Callable[..., torch.Tensor]:
+    low, high = sigmas[sigmas > 0].min(), sigmas.max()
+    return k_diffusion.BrownianTreeNoiseSampler(x, low, high, seed=seed, cpu=on_cpu)

@@ -1,0 +1,194 @@
+"""One sampler run over the frames of a strip: equal noise, equal prompts, a weight of its own for each frame.
+
+At each call of the model the frames are sorted into those that the positive prompt decides, those that the safe one
+decides, and the rest; equal ones are evaluated once. Each group is a call of the dual blend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from safelight.engine import host
+from safelight.engine.branches import CondEntries, any_active, positive_pair, tag_branch
+from safelight.engine.cond_batch import ModelCall
+from safelight.engine.method_run import MethodRun
+from safelight.engine.method_setup import MethodSetup, begin_method, dual_setup
+from safelight.engine.run_plan import RunPlan
+from safelight.engine.run_record import RunRecord
+from safelight.guidance.blend import POSITIVE, SAFE
+from safelight.guidance.dual import DualBlend
+from safelight.guidance.economy import BOTH
+from safelight.guidance.settings import GuidanceSettings
+from safelight.text.conditioning import Conditioning
+from safelight.views.contact_sheet import alike
+from safelight.views.trace import NoTrace
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import KSAMPLER
+
+OFF = "off"  # the kind of frames that the stock prediction serves
+
+
+class StripSetup(MethodSetup):
+    """The dual blend at several levels. settings: at the highest of them. run: the last one."""
+
+    def __init__(self, settings: GuidanceSettings, safe: Conditioning, levels: Sequence[float]) -> None:
+        setup = dual_setup(settings, safe)
+        assert setup is not None
+        super().__init__(setup.name, setup.make, setup.conditionings, NoTrace())
+        self.blend = FramesBlend(settings)
+        self.levels = levels
+        self.run: StripRun | None = None
+
+    def begin(
+        self,
+        patcher: ModelPatcher,
+        sampler: KSAMPLER,
+        sigmas: torch.Tensor,
+        full_sigmas: torch.Tensor | None,
+        record: RunRecord,
+    ) -> StripRun:
+        plan = begin_method(self.blend, patcher, sampler, sigmas, full_sigmas, record)
+        plans = [plan.at_safety(level) for level in self.levels]
+        record.notes += [
+            f"level {level:g}: {note}"
+            for level, level_plan in zip(self.levels, plans, strict=True)
+            for note in level_plan.notes
+            if note not in plan.notes
+        ]
+        self.run = StripRun(FrameGroup(self.blend, plan, record, self.trace), plans)
+        return self.run
+
+
+class FramesBlend(DualBlend):
+    """The dual blend for frames with a weight each, of which the largest is the step's.
+
+    weights: of the frames in the next call. pictures: in a frame.
+    """
+
+    weights: Sequence[float] = (0.0,)
+    pictures = 1
+
+    def fitted_mask(self, x: torch.Tensor) -> torch.Tensor | None:
+        """The artist's mask, times each frame's share of the largest weight."""
+        mask = super().fitted_mask(x[: self.pictures])
+        if mask is not None and mask.shape[0] > 1:
+            mask = torch.cat([mask] * len(self.weights))
+        if len(set(self.weights)) == 1:
+            return mask
+        shares = torch.tensor([weight / max(self.weights) for weight in self.weights], dtype=x.dtype, device=x.device)
+        share = shares.repeat_interleave(self.pictures).reshape(-1, *[1] * (x.ndim - 1))
+        return share if mask is None else share * mask
+
+
+class FrameGroup(MethodRun):
+    """Frames of a strip that one call of the model serves. acted: the weights that the last call had."""
+
+    method: FramesBlend
+    acted: Sequence[float] = ()
+
+    def kind(self, weight: float) -> str:
+        """Frames of one kind can be evaluated together."""
+        if weight == 0.0:
+            return POSITIVE
+        everywhere = self.plan.settings.mask is None and self.plan.settings.selective is None
+        return SAFE if weight == 1.0 and everywhere else "both"
+
+    def predict_frames(self, call: ModelCall, weights: Sequence[float], kind: str) -> torch.Tensor:
+        """The prediction for frames with these weights; kind: theirs, or OFF for the stock prediction."""
+        self.method.weights, self.method.pictures = weights, call.x.shape[0] // len(weights)
+        if kind == OFF:
+            return self._predict_alone(call, POSITIVE, positive_pair(call.guider.conds))
+        return self.predict(call)
+
+    def _weight(self, sigma: float) -> float:
+        return max(self.method.weights)
+
+    def _begin_call(self, call: ModelCall, conds: tuple[str, ...], weight: float) -> None:
+        self._caches.expect(conds, call)
+        self.acted = self.method.weights if conds == BOTH else [weight] * len(self.method.weights)
+
+
+class StripRun(MethodRun):
+    """One run of a guider over frames, which are equal parts of the batch.
+
+    plans: of each frame's level. weights: for each frame the weight of every call so far. The record has the calls of
+    the highest level, and as plain rows those of a stock run of all frames.
+    """
+
+    def __init__(self, group: FrameGroup, plans: Sequence[RunPlan]) -> None:
+        super().__init__(group.method, group.plan, group.record, group.trace)
+        self.plans = plans
+        self.levels = [plan.settings.safety for plan in plans]
+        self.weights: list[list[float]] = [[] for _ in plans]
+        self._frames_at_once = len(plans)
+        self._group = group
+
+    def select_conds(self, conds: dict[str, CondEntries]) -> dict[str, CondEntries]:
+        self._only(conds)  # for its error, in the words of a single run
+        return tag_branch(conds)
+
+    def predict(self, call: ModelCall) -> torch.Tensor:
+        frames, sigmas = call.x.chunk(len(self.levels)), call.sigma.chunk(len(self.levels))
+        weights = [plan.weight(call.level) for plan in self.plans]
+        # Where the positive prompt's range leaves a step out, the safe one stands there at every level but 0.
+        positive_active = any_active(positive_pair(call.guider.conds)[0], call.sigma[0])
+        kinds = [
+            OFF if level == 0.0 and not positive_active else self._group.kind(weight)
+            for level, weight in zip(self.levels, weights, strict=True)
+        ]
+        classes = alike(frames, list(zip(kinds, weights, strict=True)))
+        denoised: list[torch.Tensor] = [call.x] * len(frames)
+        acted: list[float] = [0.0] * len(frames)
+
+        def predict_classes(some: list[list[int]]) -> None:
+            first = [same[0] for same in some]
+            part = replace(call, x=torch.cat([frames[i] for i in first]), sigma=torch.cat([sigmas[i] for i in first]))
+            plain_rows = self.record.plain_rows
+            predicted = self._group.predict_frames(part, [weights[i] for i in first], kinds[first[0]])
+            frames_per_class = sum(map(len, some)) / len(some)
+            stock_rows = round((self.record.plain_rows - plain_rows) * frames_per_class)
+            self.record.extra_rows = self.record.rows - plain_rows - stock_rows
+            for same, frame, weight in zip(some, predicted.chunk(len(some)), self._group.acted, strict=True):
+                for i in same:
+                    denoised[i], acted[i] = frame, weight
+
+        for kind in dict.fromkeys(kinds):
+            self._in_parts(predict_classes, [same for same in classes if kinds[same[0]] == kind])
+        for taken, weight in zip(self.weights, acted, strict=True):
+            taken.append(weight)
+        highest = acted[self.levels.index(max(self.levels))]
+        self.record.note_call(call.level, self.plan.progress(call.level), highest)
+        return torch.cat(denoised)
+
+    def check_guided(self) -> None:
+        for level, weights in zip(self.levels, self.weights, strict=True):
+            if level > 0.0 and self.plan.ends_in_picture and not any(weights):
+                raise ValueError(self.method.unguided)
+
+    def _in_parts(self, predict_classes: Callable[[list[list[int]]], None], classes: list[list[int]]) -> None:
+        """Calls of at most as many frames as memory has been enough for; where it is not, of half as many."""
+        done = 0
+        while done < len(classes):
+            some = classes[done : done + self._frames_at_once]
+            rows, extra = self.record.rows, self.record.extra_rows
+            try:
+                predict_classes(some)
+            except Exception as error:
+                if len(some) == 1 or not host.is_out_of_memory(error):
+                    raise
+            else:
+                done += len(some)
+                continue
+            # Outside of the handler, so that nothing holds what the failed call has allocated.
+            self.record.rows, self.record.extra_rows = rows, extra
+            self._frames_at_once = (len(some) + 1) // 2
+            self.record.notes.append(
+                f"memory ran out with {len(some)} frames at once: {self._frames_at_once} at most since."
+            )
+            host.free_cache()

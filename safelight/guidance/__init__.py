@@ -1,0 +1,1 @@
+"""Guidance methods and the maths of predictions; no host."""

@@ -1,0 +1,84 @@
+"""What the artist set for a guided run, read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from safelight.checks import unit_number
+from safelight.guidance import gate as gates
+from safelight.guidance.economy import MODES, OFF
+from safelight.guidance.mask import read_mask
+from safelight.guidance.schedule import DEFAULT_PRESET, PRESETS, WeightSchedule
+from safelight.guidance.selective import Selection
+
+
+@dataclass(frozen=True)
+class GuidanceSettings:
+    """safety, risk, gate: numbers in [0, 1]. schedule: the weight along the run.
+
+    mask: [N, H, W] in [0, 1], or None where the whole picture is guided. notes: what the artist should know.
+    selective: how the guided cells are chosen, None for all of them. economy: one of safelight.guidance.economy.MODES.
+    """
+
+    safety: float
+    schedule: WeightSchedule
+    risk: float = 1.0
+    gate: float = gates.DEFAULT_GATE
+    mask: torch.Tensor | None = None
+    notes: tuple[str, ...] = ()
+    selective: Selection | None = None
+    economy: str = OFF
+
+    @property
+    def gate_open(self) -> bool:
+        return gates.is_open(self.risk, self.gate)
+
+    @property
+    def acts(self) -> bool:
+        """Whether the run is guided at all; if not, it is the stock sampler's."""
+        return self.safety > 0.0 and self.gate_open
+
+    @property
+    def why_stock(self) -> str:
+        """Why the stock sampler runs, for the report."""
+        if self.safety == 0.0:
+            return "safety is 0: the stock sampler ran."
+        return f"the gate is closed, risk {self.risk:g} is below {self.gate:g}: the stock sampler ran."
+
+
+def read_settings(
+    safety: Any,
+    schedule: Any = None,
+    risk: Any = 1.0,
+    gate: Any = gates.DEFAULT_GATE,
+    mask: Any = None,
+    selective: Any = None,
+    economy: Any = OFF,
+) -> GuidanceSettings:
+    """The guiding inputs of a node. Raises ValueError, naming the input, for what cannot be read.
+
+    `mask`, `selective` and `economy` are only looked at where the guidance acts.
+    """
+    if schedule is None:
+        schedule = PRESETS[DEFAULT_PRESET]
+    elif not isinstance(schedule, WeightSchedule):
+        try:
+            schedule = WeightSchedule.from_value(schedule)
+        except ValueError as error:
+            raise ValueError(f"schedule: expected a Safelight Weight Schedule. Connect one here. {error}") from error
+    risk, notes = gates.read_risk(risk)
+    settings = GuidanceSettings(
+        unit_number("safety", safety), schedule, risk, unit_number("gate", gate), None, tuple(notes)
+    )
+    if not settings.acts:
+        return settings
+    if selective is not None and not isinstance(selective, Selection):
+        raise ValueError(
+            f"selective: expected a Safelight Selective, got {type(selective).__name__}. Connect one or leave it empty."
+        )
+    if economy not in MODES:
+        raise ValueError(f"economy: unknown mode {economy!r}. Use one of {', '.join(MODES)}.")
+    return replace(settings, mask=None if mask is None else read_mask(mask), selective=selective, economy=economy)

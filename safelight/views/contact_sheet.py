@@ -1,0 +1,98 @@
+"""A strip of pictures at several safety levels: which levels, which frames one evaluation serves, and the sheet.
+
+The same noise at N levels gives frames that are equal until the first guided step, and again equal wherever they are
+steered alike: those are evaluated once. The idea is this pack's own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+FEWEST, MOST = 2, 9  # levels of one strip
+DEFAULT_LEVELS = "0, 0.25, 0.5, 0.75, 1"
+PAPER, INK = (0.98, 0.973, 0.961), (0.235, 0.078, 0.078)
+
+
+def read_levels(text: object) -> tuple[float, ...]:
+    """The safety levels in a text, in its order: numbers from 0 to 1 with commas, semicolons or spaces between them.
+
+    Raises ValueError, naming the input, for anything else, for fewer than 2 or more than 9, and for one given twice.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"levels: it is no text ({type(text).__name__}); write numbers, such as {DEFAULT_LEVELS}.")
+    levels: list[float] = []
+    for word in re.split(r"[\s,;]+", text.strip(" \t\r\n,;")):
+        try:
+            level = float(word)
+        except ValueError:
+            level = math.nan
+        if not 0.0 <= level <= 1.0:  # true for NaN too
+            raise ValueError(
+                f"levels: {word!r} is no number from 0 to 1; write numbers with commas between them, such "
+                f"as {DEFAULT_LEVELS}."
+            )
+        if level in levels:
+            raise ValueError(f"levels: {level:g} stands there twice; write each level once.")
+        levels.append(abs(level))  # no minus before a zero
+    if not FEWEST <= len(levels) <= MOST:
+        raise ValueError(f"levels: {len(levels)} given; a strip has {FEWEST} to {MOST}, such as {DEFAULT_LEVELS}.")
+    return tuple(levels)
+
+
+def alike(frames: Sequence[torch.Tensor], keys: Sequence[Hashable]) -> list[list[int]]:
+    """Places of the frames whose key and every value are the same, one list each, in the order of their first."""
+    found: list[list[int]] = []
+    for i, (frame, key) in enumerate(zip(frames, keys, strict=True)):
+        for same in found:
+            if keys[same[0]] == key and torch.equal(frames[same[0]], frame):
+                same.append(i)
+                break
+        else:
+            found.append([i])
+    return found
+
+
+def side_by_side(frames: torch.Tensor, count: int) -> torch.Tensor:
+    """The first of the B pictures of each frame in a row: [count * B, C, ..., w] to [1, C, ..., count * w]."""
+    return torch.cat([frame[:1] for frame in frames.chunk(count)], dim=-1)
+
+
+def labelled(pictures: torch.Tensor, levels: tuple[float, ...]) -> torch.Tensor:
+    """The strip of pictures [levels, batch, H, W, 3]: a column for each level, with its number over it."""
+    width = pictures.shape[3]
+    height = max(20, width // 10)
+    font = ImageFont.load_default(round(0.6 * height))
+    labels = []
+    for level in levels:
+        image = Image.new("L", (width, height))
+        ImageDraw.Draw(image).text((width / 2, height / 2), f"{level:g}", 255, font, anchor="mm")
+        labels.append(torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0))
+    return sheet(pictures.transpose(0, 1), torch.stack(labels))
+
+
+def sheet(pictures: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """One picture, [1, height, width, 3] in [0, 1]: a column for each level, its label at the top.
+
+    pictures: [rows, columns, h, w, 3] in [0, 1]. labels: [columns, label height, w], 1 where there is ink.
+    """
+    gap = max(4, pictures.shape[3] // 32)
+    paper, ink = torch.tensor(PAPER), torch.tensor(INK)
+    bands = torch.lerp(paper, ink, labels[..., None])
+    columns = [
+        torch.cat([band, *_between(column, paper.expand(gap, band.shape[1], 3))])
+        for band, column in zip(bands, pictures.transpose(0, 1), strict=True)
+    ]
+    line = paper.expand(columns[0].shape[0], gap, 3)
+    across = torch.cat([line, *(part for column in columns for part in (column, line))], dim=1)
+    edge = paper.expand(gap, across.shape[1], 3)
+    return torch.cat([across, edge])[None]
+
+
+def _between(rows: torch.Tensor, gap: torch.Tensor) -> list[torch.Tensor]:
+    return [part for row in rows for part in (row, gap)][:-1]
