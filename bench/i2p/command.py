@@ -34,7 +34,10 @@ ADDRESS = "http://127.0.0.1:8188"
 ANSWER = 120.0  # seconds for each answer of the server; it may be busy loading a checkpoint
 QUICK = (graphs.PLAIN, graphs.NEGATIVE, "dual project 1", "SLD max", "SAFREE as released")
 QUICK_PROMPTS = 8
-CODE = ("bench/i2p/graphs.py", "bench/i2p/judges.py", "bench/i2p/prompts.py", "bench/i2p/results.py")
+CODE = (
+    *(f"bench/i2p/{name}" for name in ("graphs.py", "judges.py", "prompts.py", "results.py", "demo.csv")),
+    *("demo/detector.py", "demo/weights/detector.safetensors"),
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,9 +46,8 @@ def parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     main = argparse.ArgumentParser("python -m bench i2p", description=about, formatter_class=raw)
     main.add_argument("--quick", action="store_true", help="a small check of all this with the demo model")
-    main.add_argument(
-        "--verify", type=int, metavar="N", help="make N prompts of the table in --out again, stamp it if all is equal"
-    )
+    again = "make N prompts of the table in --out again, and stamp it if all is equal"
+    main.add_argument("--verify", type=int, metavar="N", help=again)
 
     add = main.add_argument_group("prompts").add_argument
     add("--csv", type=Path, metavar="FILE", help="the list; .txt is taken as one prompt a line")
@@ -61,18 +63,14 @@ def parser() -> argparse.ArgumentParser:
     group = main.add_argument_group("pictures")
     add = group.add_argument
     add("--server", metavar="URL", help=f"the running ComfyUI (default: {ADDRESS})")
-    own = (
-        "for the demo model without --server: the ComfyUI to start, with this Python (default: the package index build)"
-    )
+    own = "for the demo model without --server: the ComfyUI to start (default: the package index build)"
     add("--comfyui", type=Path, metavar="PATH", help=own)
     model = group.add_mutually_exclusive_group()
     model.add_argument("--checkpoint", metavar="NAME", help="the checkpoint's name in ComfyUI's list")
     model.add_argument("--demo", action="store_true", help="the pack's small model instead of a checkpoint")
-    usual = (
-        f"names of methods, in quotation marks (default: {', '.join(graphs.DEFAULT)}), or all; a dual method ends in "
-    )
-    methods = list(graphs.DEFAULT)
-    add("--methods", nargs="+", metavar="NAME", default=methods, help=f"{usual}its safety level")
+    usual, methods = ", ".join(graphs.DEFAULT), list(graphs.DEFAULT)
+    about = f"names in quotation marks, or all; a dual method ends in its safety level (default: {usual})"
+    add("--methods", nargs="+", metavar="NAME", default=methods, help=about)
     add("--steps", type=int, help="default: 30; demo 20")
     add("--sampler", default=Settings.sampler, help="default: %(default)s")
     add("--scheduler", default=Settings.scheduler, help="default: %(default)s")
@@ -101,10 +99,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
     try:
-        with contextlib.ExitStack() as stack:
-            options.out = options.out or options.raw
-            if options.verify:  # what was made before is no proof
-                options.raw = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        options.out = options.out or options.raw
+        if not options.verify:
+            return run(options)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # what was made before is no proof
+            options.raw = Path(folder)
             return run(options)
     except Failure as failure:
         print(f"\n{failure}", file=sys.stderr)
@@ -116,7 +115,7 @@ def main(argv: list[str]) -> int:
 
 def fingerprint() -> str:
     """Of all that the demo run's figures depend on, beside its own settings."""
-    return evidence.fingerprint(CODE, {"list": (HERE / "demo.csv").read_text("utf-8")})
+    return evidence.fingerprint(CODE, {})
 
 
 def run(options: argparse.Namespace) -> int:
@@ -204,7 +203,7 @@ def _of_prompts(results: dict[str, Any], again: dict[str, Any]) -> dict[str, Any
     """What results say of single prompts, and the settings of `again`."""
     scores = {name: [one["scores"], one["likeness_scores"]] for name, one in results["methods"].items()}
     made = {name: results["made"].get(name) for name in again["made"]}
-    return {"made": made, "list": results["set"]["sha256"], "prompts": results["prompts"], "methods": scores}
+    return {"made": made, "judges": results["judges"], "prompts": results["prompts"], "methods": scores}
 
 
 def _generate(

@@ -94,7 +94,9 @@ def guider(node: str, inputs: Callable[[Subject], dict[str, Any]]) -> Make:
 
     def make(job: Job) -> Run:
         import comfy.samplers
-        from safelight_pack.nodes import host, sampling
+
+        from safelight.engine import host
+        from safelight.engine.ksampler import stock_sampler
 
         it, steps = job.subject, job.steps
         guide = job.node(node).guide
@@ -103,7 +105,7 @@ def guider(node: str, inputs: Callable[[Subject], dict[str, Any]]) -> Make:
         def run() -> Any:
             samples = host.fix_empty_latent(it.model, job.latent())
             noise = host.make_noise(samples, SEED, None, False)
-            sigmas = sampling.stock_sampler(it.model, steps, SAMPLER, SCHEDULER).sigmas
+            sigmas = stock_sampler(it.model, steps, SAMPLER, SCHEDULER).sigmas
             shown = {"callback": host.preview_callback(it.model, steps), "disable_pbar": host.progress_bar_disabled()}
             return chosen.sample(noise, samples, comfy.samplers.sampler_object(SAMPLER), sigmas, seed=SEED, **shown)
 
@@ -145,10 +147,7 @@ def safree(variant: str) -> Make:
     return guider("SafelightSAFREEGuider", lambda it: {"clip": it.clip, "concepts": it.concepts, **text})
 
 
-def dual(it: Subject) -> dict[str, Any]:
-    return {"safe": it.safe, "safety": MIDDLE}
-
-
+dual = guider("SafelightGuider", lambda it: {"safe": it.safe, "safety": MIDDLE})
 casg = guider("SafelightCASGGuider", lambda it: {"clip": it.clip, "categories": it.categories})
 trasce = guider("SafelightTraSCEGuider", lambda it: {"clip": it.clip, "concept": it.concepts})
 ONE, SINGLES = f"one run at safety {MIDDLE:g}", "five single runs"
@@ -164,7 +163,7 @@ ALL = (
     Case(f"merge separate, {HALF}", ksampler(MIDDLE, merge="separate"), first=True),
     Case(f"selective, {HALF}", selective(MIDDLE), first=True),
     Case("selective, safety 1", selective(1.0)),
-    Case(f"guider, {HALF}", guider("SafelightGuider", dual)),
+    Case(f"guider, {HALF}", dual),
     Case(f"model patch, {HALF}", patch(MIDDLE)),
     *(Case(f"economy {kind}, {HALF}", ksampler(MIDDLE, economy=kind), first=True) for kind in ("balanced", "free")),
     *(Case("strip of 5", strip, first=against == ONE, against=against) for against in AGAINST),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.demo_session import SAMPLER, SCHEDULER
-from bench.safety.plots import pyplot, save
+from bench.plots import pyplot, save
 from bench.statistics import quartiles
 from bench.tables import table
 
