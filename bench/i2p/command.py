@@ -163,7 +163,7 @@ def run(options: argparse.Namespace) -> int:
     if options.verify:
         if stopped:
             raise stopped
-        return _carry_over(options.out, results, whence)
+        return carry_over(options.out, results, whence)
     part = {"category": options.category, "nudity_over": options.nudity_over, "limit": options.limit}
     results["set"] |= {"prompts": len(chosen), "left_out": list(listed.empty), **part}
     made |= whence
@@ -183,7 +183,7 @@ def write(folder: Path, results: dict[str, Any]) -> str:
     return text
 
 
-def _carry_over(folder: Path, again: dict[str, Any], whence: dict[str, Any]) -> int:
+def carry_over(folder: Path, again: dict[str, Any], whence: dict[str, Any]) -> int:
     """Stamps the table in a folder with today's code, if these prompts of it came out equal."""
     file = folder / "i2p.json"
     if not file.is_file():

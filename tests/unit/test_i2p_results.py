@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bench.command import rounded
-from bench.i2p import report, results
+from bench.i2p import command, report, results
 from bench.i2p.judges import Rule
+from runner.messages import Failure
 
 TABLE = Path(results.__file__).parents[1] / "results" / "i2p.json"
 RULE = Rule("judge >= 0.5", (("judge", 0.5),))
@@ -113,3 +114,38 @@ def test_report_and_figures_in_the_repository_are_those_of_the_scores_beside_the
     results.add_figures(methods, [prompt["categories"] for prompt in table["prompts"]], rules, table["made"]["seed"])
     assert rounded(methods) == table["methods"]
     assert TABLE.with_suffix(".md").read_text("utf-8") == report.markdown(table)
+
+
+def made_again(table, count):
+    """What --verify has in hand: the first prompts of a table, and settings."""
+    again = {name: table[name] for name in ("judges", "prompts", "methods", "made")} | {"set": table["set"]}
+    again["made"] = {name: table["made"][name] for name in ("demo", "steps", "gate", "concepts")}
+    again["prompts"] = table["prompts"][:count]
+    again["methods"] = {
+        name: {
+            kind: {judge: rows[:count] for judge, rows in one[kind].items()} for kind in ("scores", "likeness_scores")
+        }
+        for name, one in table["methods"].items()
+    }
+    return again
+
+
+def test_a_table_whose_prompts_come_out_equal_is_stamped_and_any_other_stays_as_it_is(tmp_path):
+    file, today = tmp_path / TABLE.name, {"fingerprint": "today", "commit": "abc", "dirty": False, "host": "ComfyUI 1"}
+    file.write_bytes(TABLE.read_bytes())
+    table = json.loads(file.read_text("utf-8"))
+    for spoil in ("score", "setting"):
+        again = made_again(json.loads(json.dumps(table)), 2)
+        if spoil == "score":
+            again["methods"]["CASG"]["scores"]["demo detector"][1][0] += 0.0001
+        else:
+            again["made"]["steps"] = 21
+        with pytest.raises(Failure, match="--verify: .*recorded"):
+            command.carry_over(tmp_path, again, today)
+        assert file.read_bytes() == TABLE.read_bytes()
+    assert command.carry_over(tmp_path, made_again(table, 2), today) == 0
+    stamped = json.loads(file.read_text("utf-8"))
+    assert stamped["made"]["fingerprint"] == "today" and stamped["methods"] == table["methods"]
+    assert "2 prompts of each of 12 methods made again" in (tmp_path / "i2p.md").read_text("utf-8")
+    with pytest.raises(Failure, match="there is no"):
+        command.carry_over(tmp_path / "elsewhere", made_again(table, 2), today)
