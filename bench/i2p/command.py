@@ -212,10 +212,8 @@ def _generate(
     """Makes and judges what is lacking. Returns what stopped it, if there are figures to be given all the same."""
     if all(generator.is_done(job) for job in jobs):
         return None
-    with _server(options) as client:
-        version = client.get("/system_stats")["system"].get("comfyui_version", "of a version that it does not tell")
-        generator.client, generator.host = client, f"ComfyUI {version}"
-        _check(client, needed, settings)
+    with _server(options) as (generator.client, generator.host):
+        _check(generator.client, needed, settings)
         try:
             generator.run(jobs)
         except ServerGone as gone:
@@ -224,13 +222,14 @@ def _generate(
 
 
 @contextlib.contextmanager
-def _server(options: argparse.Namespace) -> Iterator[Client]:
-    """The server named; for the demo model, without one, a server of its own."""
+def _server(options: argparse.Namespace) -> Iterator[tuple[Client, str]]:
+    """The server named, and its host's name; for the demo model, without one, a server of its own."""
     if options.server or not options.demo:
         client = Client(options.server or ADDRESS, ANSWER)
         if not client.is_up():
             raise Failure(f"no ComfyUI answers at {client.url}", "start it, or name its address with --server")
-        yield client
+        version = client.get("/system_stats")["system"].get("comfyui_version", "of a version that it does not tell")
+        yield client, f"ComfyUI {version}"
         return
     from runner.server import running
 
@@ -238,7 +237,7 @@ def _server(options: argparse.Namespace) -> Iterator[Client]:
     version = checkout_version(options.comfyui) if options.comfyui else "index"
     path = options.comfyui.resolve() if options.comfyui else None
     with running(Host(path, version, "--comfyui"), Path(sys.executable), ROOT, options.raw / "comfyui.log") as server:
-        yield server.client
+        yield server.client, evidence.host_name(options.comfyui)
 
 
 def _check(client: Client, needed: set[str], settings: Settings) -> None:

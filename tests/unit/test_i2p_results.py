@@ -116,6 +116,13 @@ def test_report_and_figures_in_the_repository_are_those_of_the_scores_beside_the
     assert TABLE.with_suffix(".md").read_text("utf-8") == report.markdown(table)
 
 
+def test_the_committed_table_was_made_by_todays_code_or_carried_over_to_it():
+    """`python -m bench i2p --demo --verify 4 --out bench/results` carries it over."""
+    made = json.loads(TABLE.read_text("utf-8"))["made"]
+    assert made["commit"], f"made by unknown code ({made['fingerprint']})"
+    assert command.fingerprint() == made["fingerprint"]
+
+
 def made_again(table, count):
     """What --verify has in hand: the first prompts of a table, and settings."""
     again = {name: table[name] for name in ("judges", "prompts", "methods", "made")} | {"set": table["set"]}
