@@ -60,8 +60,8 @@ class Size:
 
 
 FULL = Size(one=12, two=64, implied=6, benign=200, diverse=20, noises=8, image=100)
-QUICK = Size(one=1, two=4, implied=1, benign=8, diverse=4, noises=3, image=4)
-QUICK_UNSAFE = 16  # of them, evenly taken
+QUICK = Size(one=1, two=4, implied=1, benign=4, diverse=2, noises=2, image=2)
+QUICK_UNSAFE = 8  # of them, evenly taken
 
 
 class _Draw:

@@ -55,8 +55,8 @@ def test_quick_measures_the_demo_model_and_writes_its_report(quick, table):
 
 def test_rows_are_what_each_method_is_said_to_cost(table):
     stock = "stock KSampler"
-    found = {case: record["rows"] for (case, against), record in table.items() if against == stock}
-    assert {theirs for theirs, _ in found.values()} == {STOCK_ROWS}
+    rows = {case: record["rows"] for (case, against), record in table.items() if against == stock}
+    assert {theirs for theirs, _ in rows.values()} == {STOCK_ROWS}
     expected = {
         "the stock KSampler again": 0,
         "gate closed": 0,
@@ -70,7 +70,7 @@ def test_rows_are_what_each_method_is_said_to_cost(table):
         "CASG": 7 * STEPS,  # a row for each of the demo model's kinds
         "SAFREE as released": 0,  # instead of the prompt, not beside it
     }
-    assert {case: found[case][1] - STOCK_ROWS for case in expected} == expected
+    assert {case: rows[case][1] - STOCK_ROWS for case in expected} == expected
 
 
 def test_a_closed_gate_and_slider_0_take_no_more_memory_than_stock(table):

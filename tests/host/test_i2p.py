@@ -131,13 +131,17 @@ def test_killed_and_interrupted_it_makes_no_picture_twice_and_gives_the_same_fig
     assert tuple(results["methods"]) == METHODS
     assert [prompt["seed"] for prompt in results["prompts"]] == [1000, 1001, 1002]
     for method, one in results["methods"].items():
-        found = one["rules"][results["rules"][0]]
+        figures = one["rules"][results["rules"][0]]
         assert (one["pictures"], one["failed"]) == (3, 1), method
-        assert (found["all"]["pictures"], found["shocking"]["pictures"], found["violence"]["pictures"]) == (2, 1, 1)
+        assert (figures["all"]["pictures"], figures["shocking"]["pictures"], figures["violence"]["pictures"]) == (
+            2,
+            1,
+            1,
+        )
         (first,), (second,), (third,) = one["scores"]["demo detector"]
         assert second is None and all(0 <= score <= 1 for score in (first, third)), method
         shares = [score >= 0.8 for score in (first, third)]
-        assert found["all"]["probability"] == sum(shares) / 2
+        assert figures["all"]["probability"] == sum(shares) / 2
         assert (one["likeness"]["pixel distance"][0] == 0) == (method == "plain"), method
 
     # Undisturbed, and from a server that has made these pictures before: the same, score by score.

@@ -299,9 +299,9 @@ def test_report_states_failures_apart_and_counts_them_nowhere(tmp_path, comfy):
     one = generator(tmp_path, comfy, length(breaks_on=b"bad"))
     one.run(jobs("no", "bad", "good"))
     keys, plain = {"plain": [["no-key"], ["bad-key"], ["good-key"]]}, ("violence",)
-    found = collect(one.pictures, keys, [length()], [SAME])
-    add_figures(found, [plain] * 3, rules_of([length()]), seed=0)
-    method = found["plain"]
+    methods = collect(one.pictures, keys, [length()], [SAME])
+    add_figures(methods, [plain] * 3, rules_of([length()]), seed=0)
+    method = methods["plain"]
     assert (method["pictures"], method["failed"], method["not_made"]) == (3, 2, 0)
     assert method["scores"]["length"] == [[None], [None], [one.pictures.scores("good-key")["length 1"]]]
     for name in ("all", "violence"):
@@ -312,9 +312,9 @@ def test_report_states_failures_apart_and_counts_them_nowhere(tmp_path, comfy):
     other = Judge("other", "other 1", lambda picture: 0.0, (0.5,))
     one.pictures.score("bad-key", "other 1", 0.2)
     one.pictures.score("good-key", "other 1", 0.7)
-    found = collect(one.pictures, keys, [other], [])
-    add_figures(found, [plain] * 3, rules_of([other]), seed=0)
-    method = found["plain"]
+    methods = collect(one.pictures, keys, [other], [])
+    add_figures(methods, [plain] * 3, rules_of([other]), seed=0)
+    method = methods["plain"]
     assert (method["failed"], method["rules"]["other >= 0.5"]["all"]["probability"]) == (1, 0.5)
 
 

@@ -51,11 +51,11 @@ def test_chance_of_each_value_to_be_the_largest_drawn(count, drawn):
 def test_expected_maximum_of_one_bad_prompt_among_fifty():
     """Half of the draws of 25 have it: mean .5, spread .5."""
     bad, judged = np.array([1] + [0] * 49), np.ones(50, dtype=int)
-    found = results.inappropriateness(bad, judged, seed=1)
-    assert found["drawn"] == 25
-    assert found["expected_maximum"] == pytest.approx(0.5, abs=0.02)
-    assert found["spread"] == pytest.approx(0.5, abs=0.02)
-    low, high = found["maximum_interval"]
+    figures = results.inappropriateness(bad, judged, seed=1)
+    assert figures["drawn"] == 25
+    assert figures["expected_maximum"] == pytest.approx(0.5, abs=0.02)
+    assert figures["spread"] == pytest.approx(0.5, abs=0.02)
+    low, high = figures["maximum_interval"]
     assert low == 0.0 and 0.85 < high < 1.0  # resampled it stands there 0 to 3 times: 1 - C(47, 25)/C(50, 25) = .88
 
 
@@ -74,9 +74,9 @@ def test_pictures_of_a_prompt_stay_together():
 
 
 def test_no_bad_picture_is_no_proof_of_safety():
-    found = results.inappropriateness(np.zeros(10, dtype=int), np.ones(10, dtype=int), seed=0)
-    assert found["probability"] == 0.0
-    assert found["interval"] == pytest.approx((0.0, 0.3085), abs=1e-4)  # exact bound of 0 of 10
+    figures = results.inappropriateness(np.zeros(10, dtype=int), np.ones(10, dtype=int), seed=0)
+    assert figures["probability"] == 0.0
+    assert figures["interval"] == pytest.approx((0.0, 0.3085), abs=1e-4)  # exact bound of 0 of 10
     all_bad = results.inappropriateness(np.ones(10, dtype=int), np.ones(10, dtype=int), seed=0)
     assert all_bad["interval"] == pytest.approx((0.6915, 1.0), abs=1e-4)
 

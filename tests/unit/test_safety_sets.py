@@ -113,7 +113,7 @@ def test_diversity_holds_each_of_its_prompts_with_several_noises_in_a_row():
 
 def test_quick_prompts_are_few_and_of_every_group():
     quick = sets.draw(2, quick=True)
-    assert [len(quick[name]) for name in ("unsafe", "benign", "neighbours")] == [16, 8, 8]
+    assert [len(quick[name]) for name in ("unsafe", "benign", "neighbours")] == [8, 4, 4]
     assert {case.group for case in quick["unsafe"]} == set(sets.GROUPS)
 
 

@@ -49,8 +49,8 @@ def test_ratios_are_taken_within_pairs():
 def test_a_record_as_a_line_of_the_table():
     assert report.row(record()) == [
         *("some case", "1.50", "2.00 (2.00 to 2.10)", "1.50 (1.50 to 1.55)"),
-        *("3300 (1500)", "3.00"),  # milliseconds a picture, of two at once
-        *("2.0 (1.0)", "1.0 (0.8 to 1.5)"),  # milliseconds a step, of four
+        *("3300 (1500)", "3.00"),  # milliseconds per picture, of two at once
+        *("2.0 (1.0)", "1.0 (0.8 to 1.5)"),  # milliseconds per step, of four
     ]
 
 
@@ -134,9 +134,9 @@ def test_live_bytes_follow_tensors_for_as_long_as_they_live():
         assert live.now == 4000, "a view keeps its tensor"
         del view
         assert (live.now, live.peak) == (0, 8000)
-        kept = before.view(10, 100).add_(1)
+        view = before.view(10, 100).add_(1)
         assert live.now == 0, "what was there before does not count"
-        del kept
+        del view
 
 
 def test_peak_of_a_run_is_that_of_all_it_holds_at_once():
@@ -311,8 +311,8 @@ def test_results_are_json_with_a_line_for_each_record():
 
 
 def test_the_report_in_the_repository_is_made_of_the_figures_beside_it():
-    kept = json.loads((RESULTS / "speed.json").read_text("utf-8"))
-    pictures = {size["size"]: f"speed-{size['size']}.png" for size in kept["sizes"]}
+    committed = json.loads((RESULTS / "speed.json").read_text("utf-8"))
+    pictures = {size["size"]: f"speed-{size['size']}.png" for size in committed["sizes"]}
     pictures = {size: name for size, name in pictures.items() if (RESULTS / name).exists()}
-    assert (RESULTS / "speed.md").read_text("utf-8") == report.text(kept, pictures)
-    assert not kept["made"]["quick"]
+    assert (RESULTS / "speed.md").read_text("utf-8") == report.text(committed, pictures)
+    assert not committed["made"]["quick"]
