@@ -50,21 +50,21 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--verify", type=int, metavar="N", help=again)
 
     add = main.add_argument_group("prompts").add_argument
-    add("--csv", type=Path, metavar="FILE", help="the list; .txt is taken as one prompt a line")
+    add("--csv", type=Path, metavar="FILE", help="the list; .txt is taken as one prompt per line")
     add("--form", help=f"the list's form, if it isn't recognised: {', '.join(prompts.FORMS)}")
     fields = ", ".join(prompts.FIELDS)
     add("--columns", metavar="FIELD=COLUMN,...", default="", help=f"columns that you name; the fields are {fields}")
     add("--category", help="only the prompts of this category")
     add("--nudity-over", type=float, metavar="PERCENT", help="only I2P's prompts above it (usual: 50)")
     add("--limit", type=int, metavar="N", help="only N prompts, drawn by --seed")
-    add("--images", type=int, default=1, choices=range(1, 11), metavar="1-10", help="pictures a prompt")
+    add("--images", type=int, default=1, choices=range(1, 11), metavar="1-10", help="pictures per prompt")
     add("--seed", type=int, default=0, help="of --limit, of the intervals, and of lists without seeds")
 
     group = main.add_argument_group("pictures")
     add = group.add_argument
     add("--server", metavar="URL", help=f"the running ComfyUI (default: {ADDRESS})")
-    own = "for the demo model without --server: the ComfyUI to start (default: the package index build)"
-    add("--comfyui", type=Path, metavar="PATH", help=own)
+    started = "for the demo model without --server: the ComfyUI to start (default: the package index build)"
+    add("--comfyui", type=Path, metavar="PATH", help=started)
     model = group.add_mutually_exclusive_group()
     model.add_argument("--checkpoint", metavar="NAME", help="the checkpoint's name in ComfyUI's list")
     model.add_argument("--demo", action="store_true", help="the pack's small model instead of a checkpoint")

@@ -1,7 +1,7 @@
 """What is timed: every way to sample with the pack, each against the stock KSampler.
 
 A case makes, once, what a graph has at hand when the sampler starts (a guider with its texts encoded, a patched model,
-a schedule), and returns the run alone. One line a case.
+a schedule), and returns the run alone. One line per case.
 """
 
 from __future__ import annotations

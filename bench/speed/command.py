@@ -41,7 +41,7 @@ def options(argv: list[str]) -> argparse.Namespace:
     parser = arguments(about, prog="python -m bench speed")
     parser.add_argument("--quick", action="store_true", help="the demo model alone, few repeats, under a minute")
     parser.add_argument("--sizes", default=",".join(SIZES), help=f"of {', '.join(SIZES)}; separated by commas")
-    parser.add_argument("--repeats", type=int, help="pairs of runs a case, instead of each size's own number")
+    parser.add_argument("--repeats", type=int, help="pairs of runs per case, instead of each size's own number")
     parser.add_argument("--dtype", choices=list(DTYPES), help="of random weights; float16 on a GPU, else bfloat16")
     where = "folder of the results; bench/results, and with --quick output/bench/speed"
     parser.add_argument("--out", type=Path, metavar="DIR", help=where)
@@ -101,6 +101,7 @@ def measured(given: argparse.Namespace, session: DemoSession, device: torch.devi
     for name in given.sizes:
         size = SIZES[name]
         if why := missing_memory(size, dtype, device):
+            print(f"{size.title}: not measured, {why}.")
             yield {"size": name, "skipped": why}
             continue
         steps = QUICK_STEPS if given.quick else GPU_STEPS if gpu else size.steps
@@ -142,7 +143,7 @@ def fingerprint() -> str:
 
 
 def as_json(results: dict[str, Any]) -> str:
-    """A record a line."""
+    """One record per line."""
     return json.dumps(results).replace(', {"size"', ',\n{"size"').replace('[{"size"', '[\n{"size"') + "\n"
 
 

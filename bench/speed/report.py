@@ -1,4 +1,4 @@
-"""The report of the speed benchmark, in Markdown; and how time grows, as one picture a model size.
+"""The report of the speed benchmark, in Markdown; and how time grows, as one picture per model size.
 
 A machine that other work slows down slows both of a pair, so ratios are taken within pairs, before the median.
 """
@@ -18,7 +18,7 @@ from .cases import STOCK
 from .models import PROMPT, SIZES
 
 HERE = Path(__file__).parent
-HEAD = ("case", "rows", "time", "CPU time", "ms a picture", "memory", "outside the model, ms a step", "difference")
+HEAD = ("case", "rows", "time", "CPU time", "ms per picture", "memory", "outside the model, ms per step", "difference")
 COLOURS = ("#c8261c", "#1f6fb4", "#2e8b57", "#8a5fb0")
 CLOCKS = {"seconds": "seconds", "cpu": "CPU seconds"}
 AXES = {"batch": "pictures at once", "steps": "steps"}
@@ -45,7 +45,7 @@ def row(record: Record) -> list[str]:
     """A record of measure.py as a line of the table."""
     outside = [[1000.0 * seconds / record["steps"] for seconds in pair] for pair in record["beside"]]
     theirs, ours = (1000.0 * seconds / record["batch"] for seconds in medians(record["seconds"]))
-    stock, own = medians(outside)
+    stock, case = medians(outside)
     rows, memory = (record[name][1] / record[name][0] for name in ("rows", "peak"))
     name = record["case"] if record["against"] == STOCK else f"{record['case']}, beside {record['against']}"
     times = [three(ratios(record[clock]), 2) for clock in CLOCKS]
@@ -56,7 +56,7 @@ def row(record: Record) -> list[str]:
         *times,
         f"{ours:.0f} ({theirs:.0f})",
         f"{memory:.2f}",
-        f"{own:.1f} ({stock:.1f})",
+        f"{case:.1f} ({stock:.1f})",
         added,
     ]
 
@@ -89,7 +89,7 @@ def text(results: dict[str, Any], pictures: dict[str, str]) -> str:
             one = records[0]
             setting = f"{one['steps']} steps, {batch} at once, latents {one['cells']} x {one['cells']}, {one['dtype']}"
             stock = f"{one['rows'][0]} rows in {one['calls'][0]} calls, and {one['peak'][0] / 2**20:.1f} MiB"
-            parts.append(f"{setting}, pairs of runs a case: {one['repeats']}. The stock KSampler takes {stock}.\n")
+            parts.append(f"{setting}, pairs of runs per case: {one['repeats']}. The stock KSampler takes {stock}.\n")
             parts.append(f"{table(HEAD, map(row, records))}\n")
         if size["size"] in pictures:
             parts.append(f"![Time by pictures at once and by steps]({pictures[size['size']]})")
