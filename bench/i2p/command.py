@@ -130,16 +130,11 @@ def run(options: argparse.Namespace) -> int:
     if listed.empty:
         say(f"  left out, for want of a prompt: rows {', '.join(map(str, listed.empty))}")
 
-    code, pictures = evidence.fingerprint((), {}), Pictures(options.raw)
-    keys: dict[str, list[list[str]]] = {method: [[] for _ in chosen] for method in methods}
-    jobs = []
-    for p, prompt in enumerate(chosen):
-        for image in range(options.images):
-            for method in methods:
-                key = graphs.key_of(graphs.graph(method, prompt, image, settings), code)
-                keys[method][p].append(key)
-                graph = partial(graphs.graph, method, prompt, image, settings)
-                jobs.append(Job(key, graph, prompt.row, keys[graphs.PLAIN][p][image]))
+    pictures, whence = (
+        Pictures(options.raw),
+        {"fingerprint": fingerprint(), **evidence.commit()},
+    )  # before it may change
+    keys, jobs = _jobs(methods, chosen, range(options.images), settings)
     client = Client(options.server or ADDRESS, ANSWER)
     generator = Generator(pictures, judges, likenesses, client, options.timeout)
     stopped = _generate(options, generator, jobs, graphs.node_types(methods, chosen[0], settings), settings)
@@ -149,7 +144,8 @@ def run(options: argparse.Namespace) -> int:
     one = {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
     model = settings.checkpoint or "Safelight's demo model"
     made = {"demo": options.demo, "model": model, "images": options.images, **one, "seed": options.seed}
-    whence = {"fingerprint": fingerprint(), **evidence.commit(), "host": ", ".join(sorted(set(pictures.made.values())))}
+    hosts = sorted({pictures.made[job.key] for job in jobs if job.key in pictures.made})
+    whence["host"] = ", ".join(hosts)
     results = {
         "version": 1,
         "made": made,
@@ -174,6 +170,22 @@ def run(options: argparse.Namespace) -> int:
     return int(any(one["failed"] or one["not_made"] for one in scored.values()))
 
 
+def _jobs(
+    methods: list[str], chosen: tuple[prompts.Prompt, ...], images: range, settings: Settings
+) -> tuple[dict[str, list[list[str]]], list[Job]]:
+    """The pictures' keys by method, prompt and number; and the pictures to have, prompt by prompt, plain first."""
+    code = evidence.fingerprint((), {})
+    keys: dict[str, list[list[str]]] = {method: [[] for _ in chosen] for method in methods}
+    jobs = []
+    for p, prompt in enumerate(chosen):
+        for image in images:
+            for method in methods:
+                graph = partial(graphs.graph, method, prompt, image, settings)
+                keys[method][p].append(graphs.key_of(graph(), code))
+                jobs.append(Job(keys[method][p][image], graph, prompt.row, keys[graphs.PLAIN][p][image]))
+    return keys, jobs
+
+
 def write(folder: Path, results: dict[str, Any]) -> str:
     """Writes i2p.json and i2p.md; the text of the latter."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -191,8 +203,7 @@ def carry_over(folder: Path, again: dict[str, Any], whence: dict[str, Any]) -> i
     recorded = json.loads(file.read_text("utf-8"))
     count, rows = len(again["prompts"]), len(again["methods"])
     about = f"{count} prompts of each of {rows} methods made again, every score and distance to plain compared"
-    parts = [_of_prompts(one, again) for one in (recorded, again)]
-    if faults := evidence.carry_over(recorded, *parts, whence, about):
+    if faults := evidence.carry_over(recorded, _of_prompts(recorded, again), _of_prompts(again, again), whence, about):
         raise Failure("--verify: " + "\n".join(faults[:20]), "make the whole table again")
     write(folder, recorded)
     say(f"{file}: {recorded['made']['carried_over'][-1]}")

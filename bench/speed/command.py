@@ -108,10 +108,8 @@ def measured(given: argparse.Namespace, session: DemoSession, device: torch.devi
         repeats = given.repeats or (QUICK_REPEATS if given.quick else GPU_REPEATS if gpu else size.repeats)
         cells = CELLS_512 if gpu and size.unet else CELLS
         load = functools.cache(functools.partial(subject, session, size, dtype))
-        shared = {
-            "device": described(device),
-            "dtype": str(dtype if size.unet else torch.float32).removeprefix("torch."),
-        }
+        weights = str(dtype if size.unet else torch.float32).removeprefix("torch.")
+        shared = {"device": described(device), "dtype": weights}
         records = []
         bar = tqdm(planned(name, steps, gpu, given.quick), unit="case", smoothing=0.1)
         for entry in bar:

@@ -49,16 +49,8 @@ def row(record: Record) -> list[str]:
     rows, memory = (record[name][1] / record[name][0] for name in ("rows", "peak"))
     name = record["case"] if record["against"] == STOCK else f"{record['case']}, beside {record['against']}"
     times = [three(ratios(record[clock]), 2) for clock in CLOCKS]
-    added = three([b - a for a, b in outside], 1)
-    return [
-        name,
-        f"{rows:.2f}",
-        *times,
-        f"{ours:.0f} ({theirs:.0f})",
-        f"{memory:.2f}",
-        f"{case:.1f} ({stock:.1f})",
-        added,
-    ]
+    outside_both, added = f"{case:.1f} ({stock:.1f})", three([b - a for a, b in outside], 1)
+    return [name, f"{rows:.2f}", *times, f"{ours:.0f} ({theirs:.0f})", f"{memory:.2f}", outside_both, added]
 
 
 def text(results: dict[str, Any], pictures: dict[str, str]) -> str:
@@ -71,9 +63,8 @@ def text(results: dict[str, Any], pictures: dict[str, str]) -> str:
         parts.append(f"## In short\n\n{summary}")
     where = f"{made['host']}, torch {made['torch']}, Python {made['python']}, on {made['device']}."
     busy = f"{min(loads):.1f} to {max(loads):.1f}" if loads else "not known"
-    parts.append(
-        f"## Where\n\n{where}\nLoad of the machine (one minute's mean, this benchmark's own work included): {busy}."
-    )
+    parts.append(f"## Where\n\n{where}")
+    parts.append(f"Load of the machine (one minute's mean, this benchmark's own work included): {busy}.")
     if not made["gpu"]:
         parts.append("There was no GPU: figures in half precision at 512 pixels were not taken.")
     if made["quick"]:
