@@ -130,10 +130,8 @@ def run(options: argparse.Namespace) -> int:
     if listed.empty:
         say(f"  left out, for want of a prompt: rows {', '.join(map(str, listed.empty))}")
 
-    pictures, whence = (
-        Pictures(options.raw),
-        {"fingerprint": fingerprint(), **evidence.commit()},
-    )  # before it may change
+    whence = {"fingerprint": fingerprint(), **evidence.commit()}  # of now: files may change meanwhile
+    pictures = Pictures(options.raw)
     keys, jobs = _jobs(methods, chosen, range(options.images), settings)
     client = Client(options.server or ADDRESS, ANSWER)
     generator = Generator(pictures, judges, likenesses, client, options.timeout)
