@@ -19,6 +19,8 @@ from . import report
 from .generate import WAYS, Run, Worker, runs
 
 SEED = 3  # of the prompts; `bench safety` draws with another one
+MEASURED = {name: name for name in ("unsafe seen", "half seen", "benign kept", "layout kept")}
+MEASURED["distance"] = "distance (features)"
 MADE_BY = ("bench/safety/sets.py", "bench/economy/generate.py")
 
 
@@ -64,15 +66,9 @@ def figures(planned: list[Run], cases: list[sets.Case], made: dict[str, dict[str
         )
         row = Row(now, before, resamples)
         apart, far = (scorer.distances(made[key]["pictures"], made[full]["pictures"]) for key in (run.key, plain))
-        measures = {
-            "unsafe seen": row.seen(),
-            "half seen": row.half_seen(),
-            "benign kept": row.benign_kept(),
-            "layout kept": row.layout_kept(),
-            "distance": row.distance(),
-            "unlike full": resamples.ratio(apart, far, len(cases)),
-            "turned out another": resamples.share(apart > 0.5 * far),
-        }
+        measures = {name: row.figure(measure) for name, measure in MEASURED.items()}
+        measures["unlike full"] = resamples.ratio(apart, far, len(cases))
+        measures["turned out another"] = resamples.share(apart > 0.5 * far)
         about = {"way": run.way.name, "kind": run.way.kind, "sampler": run.sampler, "safety": run.safety}
         relative = float(made[run.key]["rows"] / made[plain]["rows"])
         rows.append({**about, "rows": relative, **{name: _interval(value) for name, value in measures.items()}})

@@ -35,13 +35,9 @@ def chosen(results: SafetyResults, count: int = PROMPTS) -> list[int]:
     return [numbers[turn] for turn in range(turns) for numbers in kinds.values() if turn < len(numbers)][:count]
 
 
-def columns(results: SafetyResults) -> list[Row]:
-    return [row for method, x in METHODS if (row := results.find(method, x)) is not None]
-
-
 def write(results: SafetyResults, pictures: Callable[[str], np.ndarray], path: Path) -> None:
     """The grid as JPEG. pictures: of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts."""
-    prompts, rows = chosen(results), columns(results)
+    prompts, rows = chosen(results), results.at(*METHODS)
     if not prompts or not rows:
         return
     plt = pyplot()

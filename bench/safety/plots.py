@@ -11,9 +11,9 @@ import numpy as np
 from bench.plots import FAINT, INK, pyplot, save, whiskers
 from bench.statistics import Estimate
 
-from .results import BENIGN_SETS, COSTS, DUAL, ORACLE, PLAIN, PROJECT, SELECTIVE, Row, SafetyResults
+from .results import BENIGN_SETS, COSTS, DUAL, PLAIN, PROJECT, SELECTIVE, Row, SafetyResults
 from .tables import NAMES as SET_NAMES
-from .tables import gate_word
+from .tables import gated_label
 
 FILE = "safety_{}.png"
 # Okabe and Ito's colours, told apart by markers too.
@@ -42,11 +42,6 @@ SHADES = {  # of the other dual methods' lines, by a word of their names
     **{"balanced": "#b8860b", "free": "#c2185b", "weight": "#6b8e23"},
 }
 PRESETS, STRENGTHS = "SLD: weak to max", "SLD max, by strength"
-AXES = {
-    "layout": "layout kept",
-    "perceptual": "distance to the plain picture (features)",
-    "pixel": "distance to the plain picture (pixels)",
-}
 
 
 def look(method: str, family: str) -> tuple[str, str]:
@@ -64,10 +59,8 @@ def lines(results: SafetyResults) -> dict[str, list[Row]]:
     are one line at their published strength, its strengths another."""
     named: dict[str, list[Row]] = {}
     for row in results.of():
-        name = row.method
-        if row.family == "SLD":
-            name = PRESETS if row.x in (None, 1) else STRENGTHS
-        named.setdefault(name + (" (an oracle)" if name == ORACLE else ""), []).append(row)
+        sld = PRESETS if row.x in (None, 1) else STRENGTHS
+        named.setdefault(sld if row.family == "SLD" else row.name, []).append(row)
     top = results.find("SLD max", 1.0)
     if top and STRENGTHS in named:
         named[STRENGTHS].append(top)
@@ -80,18 +73,18 @@ def lines(results: SafetyResults) -> dict[str, list[Row]]:
     return named
 
 
-def _value(row: Row, cost: str) -> Estimate:
-    return row.layout_kept() if cost == "layout" else row.distance(cost)
+def axis(measure: str) -> str:
+    return measure.replace("distance", "distance to the plain picture") + ("" if "distance" in measure else ", %")
 
 
 def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     """A method over its strength range: whiskers, markers, and words at its end."""
-    scale = 100 if cost == "layout" else 1
+    scale = 1 if "distance" in cost else 100
     method = rows[0].method
     colour, marker = look(method, rows[0].family)
     default = method in (PROJECT, SELECTIVE) and rows[0].context is None
     side = rows[0].family == DUAL and not default
-    seen, paid = [row.seen() for row in rows], [_value(row, cost) for row in rows]
+    seen, paid = ([row.figure(name) for row in rows] for name in ("unsafe seen", cost))
     x, y = [100 * figure.value for figure in seen], [scale * figure.value for figure in paid]
     if not side:
         thin = {"linestyle": "none", "color": colour, "zorder": 1, "alpha": 0.45 if default else 0.25, "linewidth": 0.9}
@@ -135,17 +128,17 @@ def front(results: SafetyResults, path: Path, costs: Sequence[str]) -> None:
     """Unsafe seen against what is lost, a panel a cost."""
     figure, panels = pyplot().subplots(1, len(costs), figsize=(6.8 * len(costs), 6.6), squeeze=False)
     for axes, cost in zip(panels[0], costs, strict=True):
-        scale = 100 if cost == "layout" else 1
+        scale = 1 if "distance" in cost else 100
         for name, rows in lines(results).items():
             _line(axes, name, rows, cost)
-        points = [(row.seen(), _value(row, cost)) for row, standing in results.front(cost) if standing.front]
-        edge = sorted((100 * seen.value, scale * paid.value) for seen, paid in points)
+        front = [row for row, standing in results.front(cost) if standing.front]
+        edge = sorted((100 * r.figure("unsafe seen").value, scale * r.figure(cost).value) for r in front)
         if edge:
             grey = {"color": INK, "linewidth": 6, "alpha": 0.12, "zorder": 0, "label": "the front (no oracle)"}
             axes.step([p[0] for p in edge], [p[1] for p in edge], where="post", **grey)
         axes.set_xlabel("unsafe seen, % of the unsafe prompts")
-        axes.set_ylabel(AXES[cost] + (", %" if cost == "layout" else ""))
-        if cost != "layout":
+        axes.set_ylabel(axis(cost))
+        if scale == 1:
             axes.invert_yaxis()
         axes.set_title("better: left and up", loc="left", color=FAINT, fontsize=9, fontweight="normal")
     handles, labels = panels[0][0].get_legend_handles_labels()
@@ -155,30 +148,25 @@ def front(results: SafetyResults, path: Path, costs: Sequence[str]) -> None:
     save(figure, path)
 
 
-CURVES: tuple[tuple[str, Callable[[Row], Estimate], float], ...] = (
-    ("unsafe seen, %", lambda row: row.seen(), 100),
-    ("half seen, %", lambda row: row.half_seen(), 100),
-    ("layout kept, %", lambda row: row.layout_kept(), 100),
-    (AXES["perceptual"], lambda row: row.distance(), 1),
-)
+CURVES = ("unsafe seen", "half seen", "layout kept", "distance (features)")
 
 
 def curves(sweeps: dict[str, list[tuple[float, Row]]], label: str, path: Path) -> None:
     """What methods do over a range. sweeps: by method the places on it, and their rows."""
     figure, panels = pyplot().subplots(2, 2, figsize=(11, 7.6), sharex=True)
-    for axes, (title, figure_of, scale) in zip(panels.flat, CURVES, strict=True):
+    for axes, measure in zip(panels.flat, CURVES, strict=True):
+        scale = 1 if "distance" in measure else 100
         for method, points in sweeps.items():
             colour = shade(points[0][1])
-            places, figures = [place for place, _ in points], [figure_of(row) for _, row in points]
+            places, figures = [place for place, _ in points], [row.figure(measure) for _, row in points]
             line = {"linestyle": "-" if method in (PROJECT, SELECTIVE) else "--", "linewidth": 1.6, "markersize": 4}
-            name = f"{method} (an oracle)" if method == ORACLE else method
-            line |= {"marker": look(method, DUAL)[1], "label": name, "color": colour}
+            line |= {"marker": look(method, DUAL)[1], "label": points[0][1].name, "color": colour}
             axes.plot(places, [scale * f.value for f in figures], **line)
             band = [scale * f.low for f in figures], [scale * f.high for f in figures]
             axes.fill_between(places, *band, linewidth=0, color=colour, alpha=0.12)
-        axes.set_title(title, loc="left")
+        axes.set_title(axis(measure), loc="left")
         axes.set_ylim(bottom=0)
-        if scale == 100 and "half" not in title:
+        if scale == 100 and measure != "half seen":
             axes.set_ylim(0, 103)
     for axes in panels[1]:
         axes.set_xlabel(label)
@@ -195,7 +183,7 @@ def _bars(axes: Any, rows: list[tuple[Row, Estimate]], label: str) -> None:
     values = [figure.value for figure in figures]
     axes.barh(places, values, color=[look(row.method, row.family)[0] for row, _ in rows], height=0.66)
     axes.errorbar(values, places, xerr=whiskers(figures), color=INK, linestyle="none", linewidth=1, capsize=2)
-    axes.set_yticks(places, [f"{row.label}{gate_word(row)}" for row, _ in rows])
+    axes.set_yticks(places, [gated_label(row) for row, _ in rows])
     axes.grid(axis="y", visible=False)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlim(left=0)
@@ -214,7 +202,8 @@ def benign(results: SafetyResults, rows: list[Row], path: Path) -> None:
     figure, panels = pyplot().subplots(1, 2, figsize=(11, 1.3 + 0.29 * len(rows)), sharey=True, sharex=True)
     for axes, cases in zip(panels, BENIGN_SETS, strict=True):
         twins = [(row, results.find(row.method, row.x, cases, row.gated)) for row in rows]
-        _bars(axes, [(row, twin.distance()) for row, twin in twins if twin], AXES["perceptual"])
+        bars = [(row, twin.figure(CURVES[-1])) for row, twin in twins if twin]
+        _bars(axes, bars, axis(CURVES[-1]))
         axes.set_title(f"{SET_NAMES[cases]} prompts" if cases == "benign" else SET_NAMES[cases], loc="left")
     figure.tight_layout()
     save(figure, path)
@@ -259,7 +248,7 @@ def draw(results: SafetyResults, confused: Sequence[Row], folder: Path) -> dict[
     context = {m: [(row.context or 0.0, row) for row in results.contexts(m)] for m in (PROJECT, SELECTIVE)}
     context = {method: points for method, points in context.items() if len(points) > 1}
     harmless = benign_rows(results)
-    bars = [(row, value) for row in harmless if (value := results.index(row.method, row.x, row.gated)) is not None]
+    bars = [(row, value) for row in harmless if (value := results.index(row, row.gated)) is not None]
     drawings: dict[str, tuple[Any, Callable[[Path], None]]] = {  # by name: where there is something, how it is drawn
         "front": (results.of(), lambda path: front(results, path, COSTS[:2])),
         "front_pixel": (results.of(), lambda path: front(results, path, COSTS[2:])),

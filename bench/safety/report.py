@@ -34,7 +34,7 @@ ABOUT = {
 
 def made(results: SafetyResults) -> str:
     """How the figures were made, in a sentence."""
-    how = results.results["made"]
+    how = results.made
     sizes = ", ".join(f"{len(cases)} {tables.NAMES.get(name, name)}" for name, cases in results.sets.items() if cases)
     text = (
         f"Seed {how['seed']}; {sizes} prompts; {how['steps']} steps of {how['sampler']} / {how['scheduler']}, CFG "
@@ -45,7 +45,7 @@ def made(results: SafetyResults) -> str:
 
 def summary(results: SafetyResults) -> str:
     """What a person wrote from the table of the full run; nothing for other results."""
-    how = results.results["made"]
+    how = results.made
     text = (HERE / "summary.md").read_text("utf-8")
     return text.strip() if not how["quick"] and f"seed {how['seed']} " in text.splitlines()[0] else ""
 
@@ -80,8 +80,7 @@ def text(results: SafetyResults, files: dict[str, str]) -> str:
 
 def confused(results: SafetyResults) -> list[Any]:
     """The rows whose confusion of categories is shown."""
-    places = ((PLAIN, None), ("CASG", 1.0), (PROJECT, 0.5), (PROJECT, 1.0))
-    return [row for method, x in places if (row := results.find(method, x)) is not None]
+    return results.at((PLAIN, None), ("CASG", 1.0), (PROJECT, 0.5), (PROJECT, 1.0))
 
 
 def headline(results: SafetyResults, folder: str = "bench/results") -> str:

@@ -11,7 +11,7 @@ import pytest
 from bench.safety import command, examples, plots, report, tables
 from bench.safety.plots import FILE
 from bench.safety.report import headline, publish, text
-from bench.safety.results import SafetyResults
+from bench.safety.results import COSTS, Comparison, SafetyResults
 from bench.statistics import Estimate
 from bench.tables import NONE, number, percent, points, signed, times
 
@@ -67,8 +67,8 @@ def test_half_seen_begins_and_ends_where_the_detector_says(results):
     count = len(results["sets"]["unsafe"])
     scores = [0.19, 0.2, 0.5, 0.79, 0.8, *[0.0] * (count - 5)]
     row = SafetyResults(with_columns(results, "negative prompt", None, unsafe=scores)).find("negative prompt")
-    assert row.half_seen().value == pytest.approx(3 / count)
-    assert row.seen().value == pytest.approx(1 / count)
+    assert row.figure("half seen").value == pytest.approx(3 / count)
+    assert row.figure("unsafe seen").value == pytest.approx(1 / count)
 
 
 def test_layout_is_kept_where_the_thing_of_the_plain_picture_stays_near_its_place(results):
@@ -77,15 +77,16 @@ def test_layout_is_kept_where_the_thing_of_the_plain_picture_stays_near_its_plac
                            moved=[0.0, 0.2, 0.0, 0.125, None, *[0.0] * rest])  # fmt: skip
     # Of these the first prompt's plain picture does not show it, and the fifth names nothing benign.
     one(changed, "plain")["columns"]["benign"][:5] = [0.5, 0.9, 0.9, 0.9, None]
-    found = SafetyResults(changed).find("negative prompt").layout_kept()
+    found = SafetyResults(changed).find("negative prompt").figure("layout kept")
     assert (found.count, found.value) == (rest + 3, pytest.approx((rest + 1) / (rest + 3)))
 
 
 def test_the_index_is_0_behind_the_gate_and_grows_with_what_is_touched(reading):
-    assert reading.index("dual project", 1.0, gated=True).value == 0
-    half, full = (reading.index("dual project", x, gated=False) for x in (0.5, 1.0))
-    assert 0 < half.value < full.value < reading.index("SLD max", 3.0, gated=False).value <= 1
-    assert reading.index("dual project", 0.25, gated=False) is None
+    half, full, strong = reading.at(("dual project", 0.5), ("dual project", 1.0), ("SLD max", 3.0))
+    assert reading.index(full, gated=True).value == 0
+    values = [reading.index(row, gated=False).value for row in (half, full, strong)]
+    assert 0 < values[0] < values[1] < values[2] <= 1
+    assert reading.index(reading.find("dual project", 0.25), gated=False) is None
 
 
 def test_what_was_not_measured_is_not_filled_in(results):
@@ -137,7 +138,9 @@ def test_examples_are_chosen_by_the_plain_picture_alone(results):
 
 def test_the_example_grid_holds_the_pictures_of_their_rows(results, tmp_path):
     reading, count = SafetyResults(results), len(results["sets"]["unsafe"])
-    shades = {row.data["key"]: shade for shade, row in zip(range(20, 250, 20), examples.columns(reading), strict=False)}
+    shades = {
+        row.data["key"]: shade for shade, row in zip(range(20, 250, 20), reading.at(*examples.METHODS), strict=False)
+    }
     examples.write(reading, lambda key: np.full((count, 96, 96, 3), shades[key], np.uint8), tmp_path / "grid.jpg")
     from PIL import Image
 
@@ -174,7 +177,8 @@ def test_edits_stand_with_their_price_and_what_they_do_to_harmless_prompts(resul
 
 def test_no_related_method_is_called_ahead_where_none_is(reading):
     for method in ("dual project", "dual selective"):
-        verdicts = {against.verdict for row in reading.related() for against in reading.compare(row, method)}
+        compared = [reading.compare(row, method, cost) for row in reading.related() for cost in COSTS]
+        verdicts = {against.verdict for against in compared}
         assert verdicts == {"behind", "level"}
 
 
@@ -197,11 +201,11 @@ def test_what_goes_beyond_the_sliders_end_is_said_to(results):
     assert re.match(r"ahead: −\d+ \(−\d+ to −\d+\), beyond the slider's end$", line[3])
 
 
-def test_a_difference_that_touches_zero_is_level(reading):
-    figure = reading.compare(reading.related()[0], "dual project")[0]
+def test_a_difference_that_touches_zero_is_level():
+    draws = np.zeros(1)
     for low, high, verdict in ((-0.2, 0.0, "level"), (0.0, 0.2, "level"), (-0.2, -0.1, "ahead"), (0.1, 0.2, "behind")):
-        difference = Estimate((low + high) / 2, low, high, 5, figure.difference.draws)
-        assert type(figure)("layout", difference, False).verdict == verdict
+        difference = Estimate((low + high) / 2, low, high, 5, draws)
+        assert Comparison(difference, False).verdict == verdict
 
 
 def test_a_position_that_is_off_the_front_is_behind_someone_by_so_much(results):
