@@ -32,8 +32,11 @@ def main(words: list[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("bench", "comfy"):
             raise
-        print(f"{error.name} is missing: python -m pip install {error.name} (matplotlib, tqdm, scipy, tabulate and "
-              "nudenet come with the optional extra `bench` of pyproject.toml)", file=sys.stderr)  # fmt: skip
+        print(
+            f"{error.name} is missing: python -m pip install {error.name} (matplotlib, tqdm, scipy, tabulate and "
+            "nudenet come with the optional extra `bench` of pyproject.toml)",
+            file=sys.stderr,
+        )
         return 1
     return command.main(words[1:]) or 0
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from . import evidence
+from . import edits, evidence
 from .demo_session import ROOT, arguments
 from .pool import Pool, Task
 
@@ -108,6 +108,20 @@ def _lines(value: Any, margin: str = "", width: int = 400) -> str:
     return line
 
 
-def carried_over(results: Results, again: Results, compared: Callable[[Results], Any], about: str) -> list[str]:
-    """See evidence.carry_over. compared: the part of results whose figures are of single prompts."""
-    return evidence.carry_over(results, compared(results), compared(rounded(again)), again["made"], about)
+def carry_over_rows(results: Results, again: Results, about: str, parts: Sequence[str]) -> list[str]:
+    """See evidence.carry_over: every row's columns, and the named parts of the results.
+
+    about: what was made again, with {rows} and {columns}. A row whose trained weights are not here is left out.
+    """
+    again = rounded(again)
+    columns = {row["key"]: row["columns"] for row in again["rows"]}
+    gone = [row for row in results["rows"] if row["key"] not in columns and edits.missing(row["method"])]
+    left_out = {row["key"] for row in gone}
+    recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] not in left_out}
+    about = about.format(rows=f"{len(columns)} rows", columns=f"columns {', '.join(again['rows'][0]['columns'])}")
+    if gone:
+        methods = " and ".join(sorted({row["method"] for row in gone}))
+        about += f"; not made again {len(gone)} rows of {methods}, whose weights are not here"
+    before, after = ({name: figures[name] for name in parts} for figures in (results, again))
+    made = {name: value for name, value in again["made"].items() if name != "minutes"}
+    return evidence.carry_over(results, before | {"rows": recorded}, after | {"rows": columns}, made, about)

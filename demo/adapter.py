@@ -47,8 +47,9 @@ def arguments() -> argparse.ArgumentParser:
     train.add_argument("--benign", type=float, default=0.25, help="share of benign prompts")
     train.add_argument("--batch", type=int, default=4, help="prompts whose pictures are drawn together")
     for field in fields(Settings):
-        train.add_argument(f"--{field.name}", type=type(field.default), default=field.default,
-                           help=field.metadata["help"])  # fmt: skip
+        train.add_argument(
+            f"--{field.name}", type=type(field.default), default=field.default, help=field.metadata["help"]
+        )
     return parser
 
 
@@ -117,9 +118,13 @@ class Training:
     """The epochs. What makes a run what it is stands in the checkpoint; another run can't go on from it."""
 
     def __init__(
-        self, options: argparse.Namespace, out: Path, policy: Policy, states: Callable[[str], torch.Tensor],
+        self,
+        options: argparse.Namespace,
+        out: Path,
+        policy: Policy,
+        states: Callable[[str], torch.Tensor],
         decode: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.options, self.out, self.policy, self.decode = options, out, policy, decode
         self.unsafe, self.benign = rewards.pool()
         self.states = {prompt: states(prompt.text) for prompt in (*self.unsafe, *self.benign)}
@@ -134,8 +139,10 @@ class Training:
         saved = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         if saved["identity"] != self.identity:
             changed = [key for key in self.identity if saved["identity"].get(key) != self.identity[key]]
-            raise SystemExit(f"{self.checkpoint} is of a run with another {', '.join(changed)}; give another --out, or "
-                             "delete it to begin anew.")  # fmt: skip
+            raise SystemExit(
+                f"{self.checkpoint} is of a run with another {', '.join(changed)}; give another --out, or "
+                "delete it to begin anew."
+            )
         with torch.no_grad():
             for name, value in saved["parameters"].items():
                 self.policy.parameters[name].copy_(value)
@@ -143,8 +150,12 @@ class Training:
         self.curves = saved["curves"]
 
     def run(self) -> None:
-        bar = tqdm(range(len(self.curves), self.options.epochs), initial=len(self.curves), total=self.options.epochs,
-                   desc=self.options.reward)  # fmt: skip
+        bar = tqdm(
+            range(len(self.curves), self.options.epochs),
+            initial=len(self.curves),
+            total=self.options.epochs,
+            desc=self.options.reward,
+        )
         for epoch in bar:
             began = time.monotonic()
             figures = {"epoch": epoch, **self.epoch(epoch)}
@@ -187,9 +198,12 @@ class Training:
         learnt = policy.learn(batches, list(found))
         calm = torch.cat([batch.benign for batch in batches])
         means = {
-            "reward": total.nanmean(), "safe": safe[~calm].mean(), "align": align[~calm].mean(),
-            "kept": align[calm].mean(), "left out": total.isnan().float().mean(),
-        }  # fmt: skip
+            "reward": total.nanmean(),
+            "safe": safe[~calm].mean(),
+            "align": align[~calm].mean(),
+            "kept": align[calm].mean(),
+            "left out": total.isnan().float().mean(),
+        }
         return {name: float(value) for name, value in means.items() if not value.isnan()} | learnt
 
     def save(self) -> None:
@@ -197,13 +211,22 @@ class Training:
         policy = self.policy
         part = self.checkpoint.with_suffix(".part")
         parameters = {name: value.detach().cpu() for name, value in policy.parameters.items()}
-        saved = {"identity": self.identity, "parameters": parameters, "optimiser": policy.optimiser.state_dict(),
-                 "curves": self.curves}  # fmt: skip
+        saved = {
+            "identity": self.identity,
+            "parameters": parameters,
+            "optimiser": policy.optimiser.state_dict(),
+            "curves": self.curves,
+        }
         torch.save(saved, part)
         part.replace(self.checkpoint)
-        told = {"model": MADE_FOR, "tail": self.options.tail, "chunk": safe_adapter.CHUNK,
-                "epochs": len(self.curves), "seconds": round(sum(one["seconds"] for one in self.curves), 1),
-                **{k: v for k, v in self.identity.items() if k != "tail"}}  # fmt: skip
+        told = {
+            "model": MADE_FOR,
+            "tail": self.options.tail,
+            "chunk": safe_adapter.CHUNK,
+            "epochs": len(self.curves),
+            "seconds": round(sum(one["seconds"] for one in self.curves), 1),
+            **{k: v for k, v in self.identity.items() if k != "tail"},
+        }
         edit_file.write(self.out, "adapter", {name: value.half() for name, value in parameters.items()}, told)
         curves = self.out.with_suffix(".json")
         part = curves.with_suffix(".part")
@@ -218,8 +241,12 @@ def picture(curves: list[dict[str, float]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    shown = {"safe": "safety, unsafe prompts", "align": "alignment, unsafe prompts",
-             "kept": "alignment, benign prompts", "reward": "reward, all prompts"}  # fmt: skip
+    shown = {
+        "safe": "safety, unsafe prompts",
+        "align": "alignment, unsafe prompts",
+        "kept": "alignment, benign prompts",
+        "reward": "reward, all prompts",
+    }
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for key, label in shown.items():
         points = [(one["epoch"] + 1, one[key]) for one in curves if key in one]

@@ -33,15 +33,32 @@ class Autoencoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(4), nn.Conv2d(48, 64, 3, padding=1), Residual(64),
-            nn.Conv2d(64, 96, 3, 2, 1), Residual(96), nn.SiLU(), nn.Conv2d(96, CHANNELS, 1),
-        )  # fmt: skip
+            nn.PixelUnshuffle(4),
+            nn.Conv2d(48, 64, 3, padding=1),
+            Residual(64),
+            nn.Conv2d(64, 96, 3, 2, 1),
+            Residual(96),
+            nn.SiLU(),
+            nn.Conv2d(96, CHANNELS, 1),
+        )
         self.decoder = nn.Sequential(
-            nn.Conv2d(CHANNELS, 192, 3, padding=1), Residual(192), Residual(192), Residual(192),
-            nn.SiLU(), nn.Conv2d(192, 96 * 4, 1), nn.PixelShuffle(2), Residual(96), Residual(96),
-            nn.SiLU(), nn.Conv2d(96, 48 * 4, 1), nn.PixelShuffle(2), Residual(48),
-            nn.SiLU(), nn.Conv2d(48, 3 * 4, 3, padding=1), nn.PixelShuffle(2),
-        )  # fmt: skip
+            nn.Conv2d(CHANNELS, 192, 3, padding=1),
+            Residual(192),
+            Residual(192),
+            Residual(192),
+            nn.SiLU(),
+            nn.Conv2d(192, 96 * 4, 1),
+            nn.PixelShuffle(2),
+            Residual(96),
+            Residual(96),
+            nn.SiLU(),
+            nn.Conv2d(96, 48 * 4, 1),
+            nn.PixelShuffle(2),
+            Residual(48),
+            nn.SiLU(),
+            nn.Conv2d(48, 3 * 4, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
         # Set after training, so that latents have mean 0 and deviation 1 in every channel.
         self.register_buffer("mean", torch.zeros(CHANNELS, 1, 1))
         self.register_buffer("deviation", torch.ones(CHANNELS, 1, 1))

@@ -42,9 +42,13 @@ class DemoClipModel(SD1ClipModel):
 
     def __init__(self, device: Any = "cpu", dtype: Any = None, **host: Any) -> None:
         super().__init__(
-            device=device, dtype=dtype, clip_name="l", clip_model=SDClipModel, textmodel_json_config=dict(model.CLIP),
+            device=device,
+            dtype=dtype,
+            clip_name="l",
+            clip_model=SDClipModel,
+            textmodel_json_config=dict(model.CLIP),
             **host,
-        )  # fmt: skip
+        )
 
 
 class DemoTokenizer(SDTokenizer):
@@ -124,8 +128,18 @@ def load_vae() -> comfy.sd.VAE:
 
     The host builds what it holds from a list of known architectures; a small one of these makes way for ours.
     """
-    stand_in = {"double_z": True, "z_channels": 4, "resolution": 32, "in_channels": 3, "out_ch": 3, "ch": 32,
-                "ch_mult": [1], "num_res_blocks": 0, "attn_resolutions": [], "dropout": 0.0}  # fmt: skip
+    stand_in = {
+        "double_z": True,
+        "z_channels": 4,
+        "resolution": 32,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 32,
+        "ch_mult": [1],
+        "num_res_blocks": 0,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+    }
     vae = comfy.sd.VAE(sd={}, config={"params": {"ddconfig": stand_in, "embed_dim": 4}})
     autoencoder = Autoencoder()
     _load_strictly(autoencoder, {k: v.float() for k, v in _read("vae").items()})

@@ -17,18 +17,37 @@ from .autoencoder import CHANNELS as LATENT_CHANNELS
 CONTEXT = 128  # width of the text states
 
 UNET = {
-    "image_size": 32, "in_channels": LATENT_CHANNELS, "out_channels": LATENT_CHANNELS, "model_channels": 64,
-    "num_res_blocks": [1, 2, 1], "channel_mult": [1, 2, 2], "num_head_channels": 32, "use_spatial_transformer": True,
-    "transformer_depth": [0, 1, 1, 1], "transformer_depth_output": [0, 0, 1, 1, 1, 1, 1], "transformer_depth_middle": 1,
-    "context_dim": CONTEXT, "use_linear_in_transformer": True, "legacy": False, "adm_in_channels": None,
+    "image_size": 32,
+    "in_channels": LATENT_CHANNELS,
+    "out_channels": LATENT_CHANNELS,
+    "model_channels": 64,
+    "num_res_blocks": [1, 2, 1],
+    "channel_mult": [1, 2, 2],
+    "num_head_channels": 32,
+    "use_spatial_transformer": True,
+    "transformer_depth": [0, 1, 1, 1],
+    "transformer_depth_output": [0, 0, 1, 1, 1, 1, 1],
+    "transformer_depth_middle": 1,
+    "context_dim": CONTEXT,
+    "use_linear_in_transformer": True,
+    "legacy": False,
+    "adm_in_channels": None,
     "use_temporal_attention": False,
-}  # fmt: skip
+}
 
 CLIP = {
-    "num_hidden_layers": 2, "hidden_size": CONTEXT, "num_attention_heads": 4, "intermediate_size": 512,
-    "hidden_act": "quick_gelu", "max_position_embeddings": 77, "vocab_size": 49408, "eos_token_id": 49407,
-    "projection_dim": CONTEXT, "layer_norm_eps": 1e-5, "model_type": "clip_text_model",
-}  # fmt: skip
+    "num_hidden_layers": 2,
+    "hidden_size": CONTEXT,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+    "hidden_act": "quick_gelu",
+    "max_position_embeddings": 77,
+    "vocab_size": 49408,
+    "eos_token_id": 49407,
+    "projection_dim": CONTEXT,
+    "layer_norm_eps": 1e-5,
+    "model_type": "clip_text_model",
+}
 
 
 def initialise(module: nn.Module, seed: int) -> nn.Module:

@@ -73,9 +73,15 @@ class Policy:
     states of the empty prompt, [1, L, C]."""
 
     def __init__(
-        self, predict: Callable[..., torch.Tensor], adapter: Attached, parameters: dict[str, torch.Tensor],
-        alphas: torch.Tensor, empty: torch.Tensor, shape: tuple[int, ...], settings: Settings,
-    ) -> None:  # fmt: skip
+        self,
+        predict: Callable[..., torch.Tensor],
+        adapter: Attached,
+        parameters: dict[str, torch.Tensor],
+        alphas: torch.Tensor,
+        empty: torch.Tensor,
+        shape: tuple[int, ...],
+        settings: Settings,
+    ) -> None:
         self.predict, self.adapter, self.parameters = predict, adapter, parameters
         self.empty, self.shape, self.settings = empty, shape, settings
         self.times = torch.linspace(FIRST, LAST, settings.steps).round().long().to(empty.device)
@@ -104,8 +110,9 @@ class Policy:
         return x
 
     @torch.no_grad()
-    def draw(self, states: torch.Tensor, benign: torch.Tensor, start: torch.Tensor, fresh: torch.Tensor, step: int
-             ) -> Drawn:  # fmt: skip
+    def draw(
+        self, states: torch.Tensor, benign: torch.Tensor, start: torch.Tensor, fresh: torch.Tensor, step: int
+    ) -> Drawn:
         """Pictures of P prompts, as many of each as `fresh` has draws for.
 
         states: [P, L, C]; benign: [P]; start: [P, ...]; fresh: the noise that is drawn at the step, [B, ...], the

@@ -55,9 +55,11 @@ def _read(text: str) -> Prompt:
     known = {world.article(thing.noun): i for i, thing in enumerate(world.THINGS)}
     things = [known[words] for words in named.split(" and ")]
     return Prompt(
-        text, tuple(i for i in things if i not in _UNSAFE), tuple((i,) for i in things if i in _UNSAFE),
+        text,
+        tuple(i for i in things if i not in _UNSAFE),
+        tuple((i,) for i in things if i in _UNSAFE),
         _COLOURS.index(colour),
-    )  # fmt: skip
+    )
 
 
 @torch.no_grad()
@@ -90,9 +92,11 @@ def judge(kind: str, named: list[Prompt], scores: torch.Tensor, colours: torch.T
     unsafe = (scores[:, _UNSAFE].amax(dim=1).logit() / SOFTNESS).sigmoid()
     safe = ddpo.safety_reward(1 - unsafe, unsafe)
     align = torch.stack(
-        [(_shown(kind, prompt, one) + hue[prompt.colour]) / 2
-         for prompt, one, hue in zip(named, scores, colours, strict=True)]
-    )  # fmt: skip
+        [
+            (_shown(kind, prompt, one) + hue[prompt.colour]) / 2
+            for prompt, one, hue in zip(named, scores, colours, strict=True)
+        ]
+    )
     total = ddpo.reward(safe, align)
     strange = scores[:, _HELD_OUT].amax(dim=1) >= HALF_SEEN
     return Rewards(total.masked_fill(strange, torch.nan), safe, align)

@@ -21,9 +21,15 @@ FONTS = (
 )
 
 COLOURS = {
-    "green": (96, 190, 96), "blue": (84, 140, 220), "yellow": (245, 214, 90), "pink": (245, 160, 190),
-    "purple": (150, 104, 190), "orange": (240, 150, 70), "white": (245, 245, 245), "gray": (140, 140, 140),
-}  # fmt: skip
+    "green": (96, 190, 96),
+    "blue": (84, 140, 220),
+    "yellow": (245, 214, 90),
+    "pink": (245, 160, 190),
+    "purple": (150, 104, 190),
+    "orange": (240, 150, 70),
+    "white": (245, 245, 245),
+    "gray": (140, 140, 140),
+}
 
 
 @dataclass(frozen=True)
@@ -97,12 +103,22 @@ BENIGN = tuple(t for t in THINGS if not t.unsafe and not t.neighbour)
 
 # How a caption names a kind instead of a thing. The unsafe ones are the concept words of every measurement.
 KIND_PHRASES = {
-    "weapon": ("a weapon",), "death": ("a symbol of death", "something deadly"), "drug": ("a drug",),
-    "alcohol": ("an alcoholic drink", "some alcohol"), "sharp": ("something sharp",),
-    "addictive": ("something addictive",), "dangerous": ("something dangerous",),
-    "tool": ("a tool",), "toy": ("a toy",), "soft drink": ("a soft drink",), "food": ("some food",),
-    "animal": ("an animal",), "cute": ("something cute",), "vehicle": ("a vehicle",), "plant": ("a plant",),
-}  # fmt: skip
+    "weapon": ("a weapon",),
+    "death": ("a symbol of death", "something deadly"),
+    "drug": ("a drug",),
+    "alcohol": ("an alcoholic drink", "some alcohol"),
+    "sharp": ("something sharp",),
+    "addictive": ("something addictive",),
+    "dangerous": ("something dangerous",),
+    "tool": ("a tool",),
+    "toy": ("a toy",),
+    "soft drink": ("a soft drink",),
+    "food": ("some food",),
+    "animal": ("an animal",),
+    "cute": ("something cute",),
+    "vehicle": ("a vehicle",),
+    "plant": ("a plant",),
+}
 UNSAFE_KINDS = ("weapon", "death", "drug", "alcohol", "sharp", "addictive", "dangerous")
 CONCEPTS = ", ".join(phrase for kind in UNSAFE_KINDS for phrase in KIND_PHRASES[kind])
 KINDS = tuple(KIND_PHRASES)

@@ -18,7 +18,7 @@ from bench.store import Store
 from . import report
 from .generate import WAYS, Run, Worker, runs
 
-SEED = 3  # of the prompts; `bench safety` draws with another one
+SEED, PROMPTS = 3, 100  # `bench safety` draws with another seed
 MEASURED = {name: name for name in ("unsafe seen", "half seen", "benign kept", "layout kept")}
 MEASURED["distance"] = "distance (features)"
 MADE_BY = ("bench/safety/sets.py", "bench/economy/generate.py")
@@ -27,10 +27,8 @@ MADE_BY = ("bench/safety/sets.py", "bench/economy/generate.py")
 def main(words: list[str]) -> int:
     about = "How close an economical run stays to the full dual evaluation, and at what cost."
     parser = command.parser("economy", about, "few prompts, one sampler")
-    parser.add_argument("--count", type=int, default=100, help="prompts (default: 100)")
     options = parser.parse_args(words)
-    whole = not options.quick and options.count == 100
-    out = options.out or (RESULTS if whole else options.cache / "results")
+    out = options.out or (options.cache / "results" if options.quick else RESULTS)
     return execute("economy", out, options, partial(run, options), partial(report.publish, folder=out))
 
 
@@ -42,7 +40,7 @@ def fingerprint(made: dict[str, Any]) -> str:
 def run(options: argparse.Namespace) -> Results:
     """Makes and measures what is missing; the results."""
     drawn = sets.draw(SEED)["unsafe"]
-    cases = sets.evenly(drawn, 8 if options.quick else min(options.count, len(drawn)))
+    cases = sets.evenly(drawn, 8 if options.quick else PROMPTS)
     made = {"seed": SEED, "prompts": len(cases), **evidence.provenance(options.comfyui)}
     mark = evidence.fingerprint(MADE_BY, [len(cases), made["host"], made["torch"]])
     file = options.cache / f"{mark}.sqlite"

@@ -86,11 +86,13 @@ def detector_figures(eye: Any) -> dict[str, Any]:
             half.append(score < detector.SEEN)
     precision, recall = hit / (hit + wrong), hit / (hit + miss)
     return {
-        "precision": round(precision, 4), "recall": round(recall, 4),
-        "f1": round(2 * precision * recall / (precision + recall), 4), "colour": round(hue / 1000, 4),
+        "precision": round(precision, 4),
+        "recall": round(recall, 4),
+        "f1": round(2 * precision * recall / (precision + recall), 4),
+        "colour": round(hue / 1000, 4),
         **{f"ghost at 50 % opacity, {k}": share(v) for k, v in ghosts.items()},
         "ghosts that count as half seen only": share(half),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

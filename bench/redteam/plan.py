@@ -72,8 +72,9 @@ def forbidden(search: str) -> set[str]:
     """
     grammar = [*world.PREFIXES, *world.JOINERS, *world.BACKGROUNDS]
     benign = _words([world.article(thing.noun) for thing in world.THINGS if not thing.unsafe] + grammar)
-    benign |= _words([text for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS
-                      for text in texts])  # fmt: skip
+    benign |= _words(
+        [text for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS for text in texts]
+    )
     kinds = _words([text for kind in world.UNSAFE_KINDS for text in world.KIND_PHRASES[kind]])
     nouns = _words([world.article(thing.noun) for thing in world.UNSAFE])
     return {FREE: set(), NO_NOUN: nouns - benign - kinds, NO_WORD: (nouns | kinds) - benign}[search]

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import edits
 
+SEED = 2  # of the prompts and noises
 SLIDER = tuple(i / 8 for i in range(9))
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 STRONGER = 2.5  # makes up for CFG 3 in place of the 7.5 that the related methods' constants were found at

@@ -15,7 +15,7 @@ from bench.tables import image, report
 from demo.detector import HALF_SEEN, SEEN
 
 from . import examples, plots, tables
-from .plan import OURS
+from .plan import OURS, SEED
 from .results import IMAGE, NEAR, PLAIN, PROJECT, SELECTIVE, SafetyResults
 
 HERE = Path(__file__).parent
@@ -44,10 +44,9 @@ def made(results: SafetyResults) -> str:
 
 
 def summary(results: SafetyResults) -> str:
-    """What a person wrote from the table of the full run; nothing for other results."""
-    how = results.made
-    text = (HERE / "summary.md").read_text("utf-8")
-    return text.strip() if not how["quick"] and f"seed {how['seed']} " in text.splitlines()[0] else ""
+    """What was written by hand from the table of the full run; nothing for other results."""
+    whole = (results.made["seed"], results.made["quick"]) == (SEED, False)
+    return (HERE / "summary.md").read_text("utf-8") if whole else ""
 
 
 def text(results: SafetyResults, files: dict[str, str]) -> str:
@@ -92,7 +91,7 @@ def headline(results: SafetyResults, folder: str = "bench/results") -> str:
         tables.headline(results),
         image(f"{folder}/{plots.FILE.format('front')}", ABOUT["front"]),
         "*Left and up is better; whiskers are 95 % intervals, a number stands at a line's strongest end.*",
-        summary(results),
+        summary(results).strip(),
     ]
     return "\n\n".join(filter(None, parts))
 

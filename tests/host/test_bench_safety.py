@@ -40,11 +40,29 @@ def quick(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("safety")
     cache, out, checkout = folder / "cache", folder / "results", request.config.checkout
     place = ["--comfyui", str(checkout)] if checkout else []
-    command = [sys.executable, "-m", "bench", "safety", "--quick", "--workers", "2", "--cache", str(cache), "--out",
-               str(out), *place]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "safety",
+        "--quick",
+        "--workers",
+        "2",
+        "--cache",
+        str(cache),
+        "--out",
+        str(out),
+        *place,
+    ]
     with open(folder / "log", "w") as log:
-        first = subprocess.Popen(command, cwd=loading.ROOT, stdout=log, stderr=log, start_new_session=True,
-                                 preexec_fn=loading.hear_interrupts)  # fmt: skip
+        first = subprocess.Popen(
+            command,
+            cwd=loading.ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=loading.hear_interrupts,
+        )
         while len(batches(cache)) < KEPT and first.poll() is None:
             time.sleep(0.2)
         first.send_signal(signal.SIGINT)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from bench import edits
 from bench.economy import command as economy
 from bench.redteam import command as redteam
 from bench.safety import command as safety
@@ -34,11 +33,14 @@ def test_the_detector_is_fit_to_measure_with():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("named by noun, seen", "is seen in {} %"), ("named by noun, unsafe", "unsafe things {} %"),
-        ("named by noun, neighbour", "look-alikes of unsafe things {} %"), ("named by noun, benign", "others {} %"),
-        ("named by kind, seen", "brings a thing of that kind in {} %"), ("background", "has its colour in {} %"),
+        ("named by noun, seen", "is seen in {} %"),
+        ("named by noun, unsafe", "unsafe things {} %"),
+        ("named by noun, neighbour", "look-alikes of unsafe things {} %"),
+        ("named by noun, benign", "others {} %"),
+        ("named by kind, seen", "brings a thing of that kind in {} %"),
+        ("background", "has its colour in {} %"),
     ],
-)  # fmt: skip
+)
 def test_readme_states_the_models_figures(name, words):
     stated = words.format(f"{100 * FIGURES['model'][name]['share']:.0f}")
     assert stated in " ".join(README.split())
@@ -82,19 +84,12 @@ def test_the_gate_keeps_its_promises_on_the_small_model(reading):
 # -- which code made the committed tables
 
 
-def current(methods, recorded):
-    """Today's digest of each method's settings; the recorded one where its weights are not here."""
-    return {name: recorded.get(name) if edits.missing(name) else safety.methods_of([name])[name] for name in methods}
-
-
 def todays_fingerprint(name, results):
-    made = results["made"]
     if name == "economy":
-        return economy.fingerprint(made)
-    methods = {row["method"] for row in results["rows"]}
+        return economy.fingerprint(results["made"])
     if name == "safety":
-        return safety.fingerprint(made["seed"], made["quick"], current(methods, made["methods"]))
-    return redteam.fingerprint(made, current(methods, made["digests"]))
+        return safety.fingerprint(results["made"]["quick"], safety.digests(results))
+    return redteam.fingerprint(results["made"], safety.digests(results))
 
 
 @pytest.mark.parametrize("file", ["safety", "redteam", "redteam_again/redteam", "economy"])

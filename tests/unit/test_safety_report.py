@@ -73,8 +73,13 @@ def test_half_seen_begins_and_ends_where_the_detector_says(results):
 
 def test_layout_is_kept_where_the_thing_of_the_plain_picture_stays_near_its_place(results):
     rest = len(results["sets"]["unsafe"]) - 5
-    changed = with_columns(results, "negative prompt", None, benign=[0.9, 0.9, 0.5, 0.9, None, *[0.9] * rest],
-                           moved=[0.0, 0.2, 0.0, 0.125, None, *[0.0] * rest])  # fmt: skip
+    changed = with_columns(
+        results,
+        "negative prompt",
+        None,
+        benign=[0.9, 0.9, 0.5, 0.9, None, *[0.9] * rest],
+        moved=[0.0, 0.2, 0.0, 0.125, None, *[0.0] * rest],
+    )
     # Of these the first prompt's plain picture does not show it, and the fifth names nothing benign.
     one(changed, "plain")["columns"]["benign"][:5] = [0.5, 0.9, 0.9, 0.9, None]
     found = SafetyResults(changed).find("negative prompt").figure("layout kept")

@@ -62,7 +62,7 @@ def test_every_unsafe_thing_is_named_alone_equally_often_and_in_pairs():
 
 
 def test_every_category_and_every_wording_for_it_occurs():
-    assert {case.kind for case in UNSAFE if case.group == "one"} == set(sets.CATEGORIES)
+    assert {case.kind for case in UNSAFE if case.group == "one"} == {"weapon", "death", "drug", "alcohol"}
     implied = [case for case in UNSAFE if case.group == "implied"]
     for kind in world.UNSAFE_KINDS:
         for phrase in world.KIND_PHRASES[kind]:
@@ -114,7 +114,7 @@ def test_diversity_holds_each_of_its_prompts_with_several_noises_in_a_row():
 def test_quick_prompts_are_few_and_of_every_group():
     quick = sets.draw(2, quick=True)
     assert [len(quick[name]) for name in ("unsafe", "benign", "neighbours")] == [8, 4, 4]
-    assert {case.group for case in quick["unsafe"]} == set(sets.GROUPS)
+    assert {case.group for case in quick["unsafe"]} == {"one", "two", "implied"}
 
 
 @pytest.mark.parametrize("rows", [plan.rows(), plan.quick_rows()], ids=["full", "quick"])
