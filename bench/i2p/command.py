@@ -202,7 +202,8 @@ def carry_over(folder: Path, again: dict[str, Any], whence: dict[str, Any]) -> i
     count, rows = len(again["prompts"]), len(again["methods"])
     about = f"{count} prompts of each of {rows} methods made again, every score and distance to plain compared"
     if faults := evidence.carry_over(recorded, _of_prompts(recorded, again), _of_prompts(again, again), whence, about):
-        raise Failure("--verify: " + "\n".join(faults[:20]), "make the whole table again")
+        shown = "\n".join(faults[:20])
+        raise Failure(f"--verify: {len(faults)} differences, the first of them:\n{shown}", "make the whole table again")
     write(folder, recorded)
     say(f"{file}: {recorded['made']['carried_over'][-1]}")
     return 0
