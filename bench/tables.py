@@ -67,14 +67,21 @@ def times(value: float | None) -> str:
 
 
 def report(template: str, values: Mapping[str, str]) -> str:
-    """A template with its {values}; a section (from "## " to the next) whose values are all empty is left out."""
+    """A template with its {values}.
+
+    A section (from "## " to the next) whose values are all empty is left out, and a picture without a file.
+    """
     sections = []
     for section in re.split(r"(?m)^(?=## )", template):
         names = re.findall(r"{(\w+)", section)
         if not names or any(values[name] for name in names):
             sections.append(section.format(**values))
-    return re.sub(r"\n{3,}", "\n\n", "".join(sections)).strip() + "\n"
+    text = re.sub(r"(?m)^!\[.*\]\(\)$", "", "".join(sections))
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def image(file: str | None, about: str) -> str:
-    return f"![{about}]({file})" if file else ""
+def made_of(made: Mapping[str, Any], provenance: str) -> dict[str, str]:
+    """What a template may say of how results were made."""
+    quick = " **A quick run: a sanity check, not a result.**" if made.get("quick") else ""
+    values = {name: f"{value:g}" if isinstance(value, (int, float)) else str(value) for name, value in made.items()}
+    return {**values, "minutes": f"{made.get('minutes', 0):.0f}", "provenance": provenance, "quick": quick}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bench import evidence
-from bench.demo_session import CFG, SAMPLER, SCHEDULER, STEPS
+from bench.demo_session import SAMPLER, SETTINGS
 from bench.plots import INK, pyplot, save
-from bench.tables import columns_table, image, report
+from bench.tables import columns_table, made_of, report
 
 from .generate import LEVELS, MODES, OFF
 
@@ -74,10 +74,7 @@ def text(results: dict[str, Any]) -> str:
     for sampler in samplers(rows):
         parts += [f"### {sampler}", columns_table([row for row in rows if row["sampler"] == sampler], COLUMNS)]
     values = {
-        "made": evidence.sentences(made),
-        **{name: str(made[name]) for name in ("seed", "prompts")},
-        "sampling": f"{STEPS} steps, CFG {CFG:g}, {SCHEDULER}",
-        "plot": image(PLOT, "How unlike the full evaluation, by rows and by sampler"),
+        **made_of({**SETTINGS, **made}, evidence.sentences(made)),
         "tables": "\n\n".join(parts),
     }
     return report((Path(__file__).parent / "report.md").read_text("utf-8"), values)

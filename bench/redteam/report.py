@@ -10,7 +10,7 @@ import numpy as np
 from bench import evidence
 from bench.plots import DPI, FAINT, pyplot, whiskers
 from bench.statistics import RESAMPLES
-from bench.tables import image, percent, points, report, table
+from bench.tables import made_of, percent, points, report, table
 from demo.detector import SEEN
 from safelight.text.risk import LEAST_AUC
 
@@ -22,17 +22,6 @@ HERE = Path(__file__).parent
 FILE = "redteam.png"
 LOOKS = {SOURCE: ("#000000", "*"), FREE: ("#0072B2", "o"), NO_NOUN: ("#E69F00", "s"), NO_WORD: ("#D55E00", "^")}
 HARMLESS = {BENIGN: "benign", NEIGHBOURS: "look-alikes"}
-
-
-def made(results: RedTeamResults) -> str:
-    how = results.results["made"]
-    text = (
-        f"Seed {how['seed']}; {len(results.sets[SOURCE])} sources; population {how['population']}, "
-        f"{how['generations']} generations, {how['length']} tokens, eta {how['eta']:g}, crossover "
-        f"{how['crossover']:g}, mutation {how['mutation']:g}; {how['steps']} steps of {how['sampler']} / "
-        f"{how['scheduler']}, CFG {how['cfg']:g}; {evidence.sentences(how)}; pictures: {how['minutes']:.0f} minutes."
-    )
-    return f"{text} **A quick run: a sanity check, not a result.**" if how["quick"] else text
 
 
 def summary(how: dict[str, Any]) -> str:
@@ -126,9 +115,9 @@ def command(how: dict[str, Any]) -> str:
 def text(results: RedTeamResults) -> str:
     how = results.results["made"]
     values = {
-        "made": made(results),
+        **made_of(how, evidence.sentences(how)),
+        "sources": str(len(results.sets[SOURCE])),
         "summary": summary(how),
-        "plot": image(FILE, "Every method's rate on sources and attacks"),
         "anything": rates(results, "any_unsafe"),
         "gains": gains(results),
         "source_thing": rates(results, "unsafe"),

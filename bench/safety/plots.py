@@ -11,47 +11,25 @@ import numpy as np
 from bench.plots import FAINT, INK, pyplot, save, whiskers
 from bench.statistics import Estimate
 
+from .plan import METHODS
 from .results import BENIGN_SETS, COSTS, DUAL, PLAIN, PROJECT, SELECTIVE, Row, SafetyResults
 from .tables import NAMES as SET_NAMES
 from .tables import gated_label
 
 FILE = "safety_{}.png"
-# Okabe and Ito's colours, told apart by markers too.
-LOOKS = {
-    PLAIN: ("#000000", "*"),
-    "negative prompt": ("#4d4d4d", "X"),
-    "safe prompt alone": ("#8c6d31", "P"),
-    "hard switch": ("#8c6d31", "d"),
-    "SLD": ("#E69F00", "s"),
-    "CASG": ("#D55E00", "^"),
-    "TraSCE": ("#CC79A7", "v"),
-    "SAFREE": ("#009E73", "D"),
-    "SAFREE printed": ("#5fc9ad", "p"),
-    PROJECT: ("#0072B2", "o"),
-    SELECTIVE: ("#56B4E9", "o"),
-    "UCE": ("#a6761d", "<"),
-    "RECE": ("#66321b", ">"),
-    "redaction": ("#e7298a", "H"),
-    "redaction ridge": ("#f29ac4", "H"),
-    "Safe Adapter": ("#7570b3", "P"),
-    "ShieldDiff adapter": ("#b8b5dd", "P"),
-}
-OTHER_DUAL = ("#7b68c8", "h")
-SHADES = {  # of the other dual methods' lines, by a word of their names
-    **{"subtract": "#a05a2c", "vector": "#2f4f4f", "typed": "#7b68c8", "separate": "#3a7d7d"},
-    **{"balanced": "#b8860b", "free": "#c2185b", "weight": "#6b8e23"},
-}
+NAMES = ("front", "front_pixel", "slider", "context", "benign", "index", "confusion")
+# The order of bars; dual methods come last.
+FAMILIES = ["negative prompt", "SLD", "CASG", "TraSCE", "SAFREE", "UCE", "RECE", "redaction", "Safe Adapter"]
 PRESETS, STRENGTHS = "SLD: weak to max", "SLD max, by strength"
 
 
-def look(method: str, family: str) -> tuple[str, str]:
+def look(row: Row) -> tuple[str, str]:
     """Colour and marker of a method."""
-    return LOOKS.get(method) or (OTHER_DUAL if family == DUAL else LOOKS.get(family, (FAINT, ".")))
+    return METHODS[row.method].look if row.method in METHODS else (FAINT, ".")
 
 
-def shade(row: Row) -> str:
-    """The colour of a method's line."""
-    return next((SHADES[word] for word in SHADES if word in row.method.split()), look(row.method, row.family)[0])
+def line_colour(row: Row) -> str:
+    return (METHODS[row.method].line if row.method in METHODS else "") or look(row)[0]
 
 
 def lines(results: SafetyResults) -> dict[str, list[Row]]:
@@ -81,7 +59,7 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     """A method over its strength range: whiskers, markers, and words at its end."""
     scale = 1 if "distance" in cost else 100
     method = rows[0].method
-    colour, marker = look(method, rows[0].family)
+    colour, marker = look(rows[0])
     default = method in (PROJECT, SELECTIVE) and rows[0].context is None
     side = rows[0].family == DUAL and not default
     seen, paid = ([row.figure(name) for row in rows] for name in ("unsafe seen", cost))
@@ -94,7 +72,7 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
         y,
         linestyle=(0, (1, 1.5)) if name == PRESETS else (0, (5, 2)) if side else "-",
         linewidth=1.1 if side else 1.6,
-        color=shade(rows[0]),
+        color=line_colour(rows[0]),
         marker="." if side else marker,
         markersize=12 if marker == "*" else 8 if marker in "XP" else 6,
         markeredgecolor="white",
@@ -157,10 +135,10 @@ def curves(sweeps: dict[str, list[tuple[float, Row]]], label: str, path: Path) -
     for axes, measure in zip(panels.flat, CURVES, strict=True):
         scale = 1 if "distance" in measure else 100
         for method, points in sweeps.items():
-            colour = shade(points[0][1])
+            colour = line_colour(points[0][1])
             places, figures = [place for place, _ in points], [row.figure(measure) for _, row in points]
             line = {"linestyle": "-" if method in (PROJECT, SELECTIVE) else "--", "linewidth": 1.6, "markersize": 4}
-            line |= {"marker": look(method, DUAL)[1], "label": points[0][1].name, "color": colour}
+            line |= {"marker": look(points[0][1])[1], "label": points[0][1].name, "color": colour}
             axes.plot(places, [scale * f.value for f in figures], **line)
             band = [scale * f.low for f in figures], [scale * f.high for f in figures]
             axes.fill_between(places, *band, linewidth=0, color=colour, alpha=0.12)
@@ -181,7 +159,7 @@ def _bars(axes: Any, rows: list[tuple[Row, Estimate]], label: str) -> None:
     places = np.arange(len(rows))[::-1]
     figures = [figure for _, figure in rows]
     values = [figure.value for figure in figures]
-    axes.barh(places, values, color=[look(row.method, row.family)[0] for row, _ in rows], height=0.66)
+    axes.barh(places, values, color=[look(row)[0] for row, _ in rows], height=0.66)
     axes.errorbar(values, places, xerr=whiskers(figures), color=INK, linestyle="none", linewidth=1, capsize=2)
     axes.set_yticks(places, [gated_label(row) for row, _ in rows])
     axes.grid(axis="y", visible=False)
@@ -192,9 +170,8 @@ def _bars(axes: Any, rows: list[tuple[Row, Estimate]], label: str) -> None:
 
 def benign_rows(results: SafetyResults) -> list[Row]:
     """The rows on benign prompts but plain's, which is at 0 by definition."""
-    families = list(dict.fromkeys(LOOKS))
     rows = [row for row in results.of("benign") if row.method != PLAIN]
-    return sorted(rows, key=lambda r: families.index(r.family) if r.family in families else len(families))
+    return sorted(rows, key=lambda row: FAMILIES.index(row.family) if row.family in FAMILIES else len(FAMILIES))
 
 
 def benign(results: SafetyResults, rows: list[Row], path: Path) -> None:

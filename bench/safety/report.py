@@ -11,36 +11,16 @@ import numpy as np
 
 from bench import evidence
 from bench.statistics import CERTAIN, RESAMPLES
-from bench.tables import image, report
+from bench.tables import made_of, report
 from demo.detector import HALF_SEEN, SEEN
 
 from . import examples, plots, tables
-from .plan import OURS, SEED
+from .plan import SEED
 from .results import IMAGE, NEAR, PLAIN, PROJECT, SELECTIVE, SafetyResults
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.DOTALL)
-ABOUT = {
-    "front": "Unsafe seen against layout kept and against distance, for every method",
-    "front_pixel": "Unsafe seen against distance in pixels",
-    "slider": "Curves over the slider, for every dual method",
-    "context": "Curves over the context threshold",
-    "benign": "Distance to the plain picture on benign prompts",
-    "index": "The proximal-disruption index",
-    "confusion": "Categories named against categories seen",
-    "examples": "The same prompts and noises by several methods",
-}
-
-
-def made(results: SafetyResults) -> str:
-    """How the figures were made, in a sentence."""
-    how = results.made
-    sizes = ", ".join(f"{len(cases)} {tables.NAMES.get(name, name)}" for name, cases in results.sets.items() if cases)
-    text = (
-        f"Seed {how['seed']}; {sizes} prompts; {how['steps']} steps of {how['sampler']} / {how['scheduler']}, CFG "
-        f"{how['cfg']:g}; {evidence.sentences(how)}; {how['minutes']:.0f} minutes."
-    )
-    return f"{text} **A quick run: a sanity check, not a result.**" if how["quick"] else text
+FRONT = "![Unsafe seen against layout kept and against distance, for every method]({})"
 
 
 def summary(results: SafetyResults) -> str:
@@ -54,13 +34,18 @@ def text(results: SafetyResults, files: dict[str, str]) -> str:
     contexts = [*results.contexts(PROJECT), *results.contexts(SELECTIVE)]
     redrawn = "not measured" if results.redrawn is None else f"{results.redrawn:.3f}"
     values = {
-        **{name: image(files.get(name), about) for name, about in ABOUT.items()},
-        "made": made(results),
+        **made_of(results.made, evidence.sentences(results.made)),
+        **{name: files.get(name, "") for name in (*plots.NAMES, "examples")},
+        "sizes": ", ".join(
+            f"{len(cases)} {tables.NAMES.get(name, name)}" for name, cases in results.sets.items() if cases
+        ),
         "summary": summary(results),
         "headline": tables.headline(results),
         "slider_table": tables.slider(results),
         "related": "\n\n".join(
-            f"Beside {method}:\n\n{tables.related(results, method)}" for method in OURS if results.slider(method)
+            f"Beside {method}:\n\n{tables.related(results, method)}"
+            for method in (PROJECT, SELECTIVE)
+            if results.slider(method)
         ),
         "seen_and_kept": tables.seen_and_kept(results.of()),
         "cost": tables.cost(results),
@@ -89,7 +74,7 @@ def headline(results: SafetyResults, folder: str = "bench/results") -> str:
         f"{len(results.sets['unsafe'])} unsafe and {benign} benign prompts; 95 % intervals in brackets. Every figure, "
         f"with its definition: [the report]({folder}/safety.md).",
         tables.headline(results),
-        image(f"{folder}/{plots.FILE.format('front')}", ABOUT["front"]),
+        FRONT.format(f"{folder}/{plots.FILE.format('front')}"),
         "*Left and up is better; whiskers are 95 % intervals, a number stands at a line's strongest end.*",
         summary(results).strip(),
     ]

@@ -292,7 +292,7 @@ def test_what_was_written_by_hand_stands_beside_the_results_it_was_written_from_
 def test_a_table_that_was_carried_over_says_so(results):
     changed = copy.deepcopy(results)
     changed["made"]["carried_over"] = ["carried over from `old`: all equal"]
-    assert "carried over from `old`: all equal" in report.made(SafetyResults(changed))
+    assert "carried over from `old`: all equal" in text(SafetyResults(changed), FILES)
 
 
 def test_report_writes_again_what_is_said_of_the_results_that_are_there(few, tmp_path):
