@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, LATER, PRESETS, WeightSchedule, from_preset
+from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, PRESETS, START_SHIFT, WeightSchedule, from_preset
 
 from .inputs import SEARCH_ALIASES
 
@@ -45,7 +45,7 @@ class SafelightWeightSchedule:
                         "step": 0.01,
                         "tooltip": "For preset custom: the progress, from 0 (noise) to 1 (picture), before which the "
                         "prompt as written steers alone at safety 1; a lower slider begins later, by up to "
-                        f"{LATER:g}. Lower is safer, higher keeps more of the layout.",
+                        f"{START_SHIFT:g}. Lower is safer, higher keeps more of the layout.",
                     },
                 ),
                 "axis": (

@@ -151,8 +151,9 @@ def serving(frontend: Frontend, host: Host, python: Path, root: Path) -> Iterato
     script = str(root / "tests" / "browser" / "standin.py")
     log = logs / "standin.log"
     with log.open("wb") as sink:
-        process = start([str(python), script, str(frontend.static), "--port", str(port)], stdout=sink,
-                        stderr=subprocess.STDOUT)  # fmt: skip
+        process = start(
+            [str(python), script, str(frontend.static), "--port", str(port)], stdout=sink, stderr=subprocess.STDOUT
+        )
     try:
         client = Client(f"http://127.0.0.1:{port}")
         wait_until_up(client, process, log, "the stand-in server")
@@ -179,14 +180,20 @@ def counted(report: Path, code: int | None) -> Counts:
 def run_node(node: str, files: Sequence[Path], root: Path, report: Path, pattern: str, **variables: str) -> Counts:
     """Runs test files with node's own runner, showing a line for each test."""
     report.unlink(missing_ok=True)
-    command = [node, "--test-reporter=spec", "--test-reporter-destination=stdout",
-               "--test-reporter=junit", f"--test-reporter-destination={report}"]  # fmt: skip
+    command = [
+        node,
+        "--test-reporter=spec",
+        "--test-reporter-destination=stdout",
+        "--test-reporter=junit",
+        f"--test-reporter-destination={report}",
+    ]
     if pattern:
         command.append(f"--test-name-pattern=/{pattern}/i")
     if len(files) > 1:
         command.append("--test")
-    finished = run_watched([*command, *map(str, files)], on_line=say, silence=SILENCE, cwd=root,
-                           env={**os.environ, **variables})  # fmt: skip
+    finished = run_watched(
+        [*command, *map(str, files)], on_line=say, silence=SILENCE, cwd=root, env={**os.environ, **variables}
+    )
     return counted(report, finished.returncode)
 
 
@@ -195,8 +202,9 @@ def run_scripts(node: str, root: Path, reports: Path, pattern: str) -> Counts:
     return run_node(node, sorted((root / "tests" / "js").glob("*.test.mjs")), root, reports / "scripts.xml", pattern)
 
 
-def run_pages(node: str, host: Host, python: Path, root: Path, reports: Path, pattern: str,
-              versions: Sequence[str]) -> Iterator[Counts]:  # fmt: skip
+def run_pages(
+    node: str, host: Host, python: Path, root: Path, reports: Path, pattern: str, versions: Sequence[str]
+) -> Iterator[Counts]:
     """Every frontend in every mode that it has. Raises Missing before the first one where something is not there."""
     tests = root / "tests" / "browser"
     chromium = find_chromium()
@@ -211,12 +219,27 @@ def run_pages(node: str, host: Host, python: Path, root: Path, reports: Path, pa
                 pictures.mkdir(parents=True)
                 say(f"\n--- frontend {frontend.version}, {mode}, on {host.name if host.path else 'the stand-in'}")
                 yield run_node(
-                    node, [tests / "all.mjs"], root, reports / f"{name}.xml", pattern, CHROMIUM=chromium,
-                    SAFELIGHT_URL=url, SAFELIGHT_MODE=mode, SAFELIGHT_FRONTEND=frontend.version,
-                    SAFELIGHT_HOST=host.version if host.path else "stand-in", SAFELIGHT_PICTURES=str(pictures),
-                )  # fmt: skip
+                    node,
+                    [tests / "all.mjs"],
+                    root,
+                    reports / f"{name}.xml",
+                    pattern,
+                    CHROMIUM=chromium,
+                    SAFELIGHT_URL=url,
+                    SAFELIGHT_MODE=mode,
+                    SAFELIGHT_FRONTEND=frontend.version,
+                    SAFELIGHT_HOST=host.version if host.path else "stand-in",
+                    SAFELIGHT_PICTURES=str(pictures),
+                )
     if host.path is None:
         with running(host, python, root, root / "output" / "browser" / "host.log") as server:
             say(f"\n--- the page of {host.name}")
-            yield run_node(node, [tests / "index_page.mjs"], root, reports / "index_page.xml", pattern,
-                           CHROMIUM=chromium, SAFELIGHT_URL=server.client.url)  # fmt: skip
+            yield run_node(
+                node,
+                [tests / "index_page.mjs"],
+                root,
+                reports / "index_page.xml",
+                pattern,
+                CHROMIUM=chromium,
+                SAFELIGHT_URL=server.client.url,
+            )

@@ -40,9 +40,16 @@ def take(root: Path, host: Host, python: Path) -> None:
     with browser.serving(frontend, host, python, root) as url:
         for mode in frontend.modes:
             counts = browser.run_node(
-                node, [tests / "pictures.mjs"], root, root / "output" / "pictures.xml", "", CHROMIUM=chromium,
-                SAFELIGHT_URL=url, SAFELIGHT_MODE=mode, **{name: str(folder) for name, folder in folders.items()},
-            )  # fmt: skip
+                node,
+                [tests / "pictures.mjs"],
+                root,
+                root / "output" / "pictures.xml",
+                "",
+                CHROMIUM=chromium,
+                SAFELIGHT_URL=url,
+                SAFELIGHT_MODE=mode,
+                **{name: str(folder) for name, folder in folders.items()},
+            )
             if counts.code != 0:
                 raise Failure(f"the pictures in {mode} were not all taken", "see what stands above")
     for path in sorted(path for folder in folders.values() for path in folder.glob("*.jpg")):

@@ -45,12 +45,19 @@ def kept(nodes: dict[str, Any]) -> dict[str, Any]:
 
 def runs() -> Iterator[dict[str, Any]]:
     """The settings of samplers whose steps are recorded: of SafelightKSampler, then of two stages of one picture."""
-    for steps, name, scheduler, denoise in product((4, 10, 20), ("euler", "dpmpp_2m"), ("normal", "karras", "simple"),
-                                                   (1, 0.6)):  # fmt: skip
+    for steps, name, scheduler, denoise in product(
+        (4, 10, 20), ("euler", "dpmpp_2m"), ("normal", "karras", "simple"), (1, 0.6)
+    ):
         yield {"steps": steps, "sampler_name": name, "scheduler": scheduler, "denoise": denoise}
     for start, end, rest in ((0, 10000, "disable"), (0, 10, "enable"), (10, 10000, "disable")):
-        yield {"steps": 20, "sampler_name": "euler", "scheduler": "normal", "start_at_step": start, "end_at_step": end,
-               "return_with_leftover_noise": rest}  # fmt: skip
+        yield {
+            "steps": 20,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "start_at_step": start,
+            "end_at_step": end,
+            "return_with_leftover_noise": rest,
+        }
 
 
 def rounded(answer: dict[str, Any]) -> dict[str, Any]:

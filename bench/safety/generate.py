@@ -101,7 +101,7 @@ class Generator:
         inputs = dict(row.of.settings)
         method, strength = inputs.pop("safe"), inputs.pop("strength", 1.0)
         context = inputs.pop("context", row.context)
-        slider = {name: inputs.pop(name) for name in ("later", "gamma") if name in inputs}
+        slider = {name: inputs.pop(name) for name in ("start_shift", "exponent") if name in inputs}
         if context is None:
             schedule = self.session.nodes["SafelightWeightSchedule"]().make("balanced", 0.2, "noise level")[0]
         else:

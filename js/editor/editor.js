@@ -1,6 +1,6 @@
 // The editor of a weight schedule as one element. It knows nothing of ComfyUI: what it needs comes by update(), what it
 // does goes out by handlers.
-import { AXES, CUSTOM, INTERPOLATIONS, GAMMA, LATER, PRESETS, begins, heightOf, stepWeights, strength } from "../schedule/curve.js"
+import { AXES, CUSTOM, INTERPOLATIONS, EXPONENT, START_SHIFT, PRESETS, begins, heightOf, stepWeights, strength } from "../schedule/curve.js"
 import { addPoint, deletePoint, movePoint, tidyContext } from "./curve_edit.js"
 import { readCurve, scheduleFault, writeCurve } from "../schedule/curve_value.js"
 import { createBar } from "./bar.js"
@@ -98,7 +98,7 @@ export function createCurveEditor(handlers) {
     const now = schedule()
     const { safety, axis, steps } = around
     const acts = now.curve && now.context !== null && !now.fault
-    const act = { ...now.curve, context: now.context, later: LATER, gamma: GAMMA }
+    const act = { ...now.curve, context: now.context, startShift: START_SHIFT, exponent: EXPONENT }
     const from = acts ? begins(act, safety ?? 1) : now.context
     const run = acts && steps ? stepWeights(act, safety ?? 1, steps.starts, steps.guarded) : null
     return {

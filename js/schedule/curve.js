@@ -1,4 +1,4 @@
-// The weight schedule's maths, for drawing only: Python evaluates (safelight/schedule.py, safelight/progress.py), and
+// The weight schedule's maths, for drawing only: Python evaluates (safelight/guidance/schedule.py, safelight/progress.py), and
 // tests/vectors holds both to the same numbers. No page, no host.
 //
 // A curve is {points: [[progress, height], ...], interpolation}: both numbers in [0, 1], sorted by progress, at least
@@ -12,13 +12,13 @@ export const DEFAULT_PRESET = "balanced"
 
 const FULL = [[0, 1], [1, 1]]
 
-/** By how much later a schedule begins at safety 0 than at safety 1, as in safelight/schedule.py. */
-export const LATER = 0.4
+/** By how much later a schedule begins at safety 0 than at safety 1, as in safelight/guidance/schedule.py. */
+export const START_SHIFT = 0.4
 
-/** The slider's gamma: the weight where the curve is 1 is safety to this power; as in safelight/schedule.py. */
-export const GAMMA = 0.5
+/** The slider's exponent: the weight where the curve is 1 is safety to this power; as in safelight/guidance/schedule.py. */
+export const EXPONENT = 0.5
 
-/** The schedules of every preset but `custom`, as in safelight/schedule.py. */
+/** The schedules of every preset but `custom`, as in safelight/guidance/schedule.py. */
 export const PRESETS = {
   gentle: { points: FULL, interpolation: "linear", context: 0.3 },
   balanced: { points: FULL, interpolation: "linear", context: 0.2 },
@@ -124,24 +124,24 @@ function guardedContext(context, starts) {
 
 /**
  * The progress from which on the safe prompt takes part at this place of the slider.
- * @param {{context: number, later?: number}} schedule
+ * @param {{context: number, startShift?: number}} schedule
  * @param {number} safety
  */
-export function begins({ context, later = 0 }, safety) {
-  const shift = later * (1 - safety)
+export function begins({ context, startShift = 0 }, safety) {
+  const shift = startShift * (1 - safety)
   return shift ? Math.min(Number((context + shift).toFixed(9)), 1) : context
 }
 
 /**
  * The weight at this place of the slider where the curve is 1.
- * @param {{gamma?: number}} schedule
+ * @param {{exponent?: number}} schedule
  * @param {number} safety
  */
-export const strength = ({ gamma = 1 }, safety) => (safety > 0 ? safety ** gamma : 0)
+export const strength = ({ exponent = 1 }, safety) => (safety > 0 ? safety ** exponent : 0)
 
 /**
  * The weight that each step of a run gets.
- * @param {{points: number[][], interpolation: string, context: number, later?: number, gamma?: number}} schedule
+ * @param {{points: number[][], interpolation: string, context: number, startShift?: number, exponent?: number}} schedule
  * @param {number} safety the slider, in [0, 1]
  * @param {number[]} starts progress at the start of each step of the whole run
  * @param {number[]} [counted] progress at the steps that the guard counts; these unless given

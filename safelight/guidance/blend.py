@@ -23,7 +23,7 @@ def blend(denoised_cond: torch.Tensor, denoised_safe: torch.Tensor, weight: floa
         mixed = torch.where(weight <= 0, denoised_cond, mixed)
         return torch.where(weight < 1, mixed, denoised_safe)
     if not 0.0 <= weight <= 1.0:
-        raise ValueError(f"safety: the weight is {weight}; it must lie between 0 and 1.")
+        raise ValueError(f"safety: expected a weight from 0 to 1, got {weight}. Choose another schedule.")
     if weight == 0.0:
         return denoised_cond
     if weight == 1.0:

@@ -46,7 +46,7 @@ class NoiseGuidance(GuidanceMethod):
         raise NotImplementedError
 
     def settings(self, start: float) -> GuidanceSettings:
-        return GuidanceSettings(1.0, WeightSchedule(((0.0, 1.0), (1.0, 1.0)), context=self.warm_up))
+        return GuidanceSettings(1.0, WeightSchedule(((0.0, 1.0), (1.0, 1.0)), start_percent=self.warm_up))
 
     def needs(self, step: Step) -> Needs:
         predictions = (POSITIVE, NEGATIVE, *self.unsafe)

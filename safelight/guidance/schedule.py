@@ -1,11 +1,11 @@
 """When, and how strongly, the safe conditioning steers: the weight schedule.
 
-The weight of the safe branch at progress p is ``w(p) = safety**gamma * curve(p)`` from
-``context + later * (1 - safety)`` on and 0 before it. `context` is the global-context threshold: until then the prompt
-as written steers alone, and layout, colour and composition settle. A lower slider also begins `later`: for the same
-effect that keeps more of the picture than a smaller weight alone, and a `gamma` below 1 makes up for the strength that
-it takes. The presets' contexts are the warm-ups of Safe Latent Diffusion (Schramowski et al., CVPR 2023, arXiv
-2211.05105, delta = 15, 10, 7, 0 of 50 steps).
+The weight of the safe branch at progress p is ``w(p) = safety**exponent * curve(p)`` from
+``start_percent + start_shift * (1 - safety)`` on and 0 before it. The start is what the node calls `context`, the
+global-context threshold: until then the positive prompt steers alone, and layout, colour and composition settle. A
+lower slider also starts later: for the same effect that keeps more of the picture than a smaller weight alone, and an
+exponent below 1 makes up for the strength that it takes. The presets' starts are the warm-ups of Safe Latent Diffusion
+(Schramowski et al., CVPR 2023, arXiv 2211.05105, delta = 15, 10, 7, 0 of 50 steps).
 
 Monotone cubic interpolation is the Hermite form of F. N. Fritsch and R. E. Carlson, "Monotone Piecewise Cubic
 Interpolation", SIAM J. Numer. Anal. 17 (1980): tangents are the means of the neighbouring secants, zero at an extremum,
@@ -43,39 +43,42 @@ class WeightSchedule:
 
     points: (progress, height) pairs, both in [0, 1], at least two; kept sorted by progress, no two at the same one.
     interpolation: one of INTERPOLATIONS. "step" holds a point's height until the next point.
-    context: progress in [0, 1] before which the weight is 0 at safety 1.
-    later: by how much later it begins at safety 0; in proportion between.
-    gamma: of the slider, in [0, 1]; 1 is the slider itself.
-    axis: one of AXES, see safelight.progress.
+    start_percent: progress in [0, 1] before which the weight is 0 at safety 1.
+    start_shift: by how much later it starts at safety 0; in proportion between.
+    exponent: of the slider, in [0, 1]; 1 is the slider itself.
+    axis: one of AXES, see safelight.guidance.progress.
 
-    Raises ValueError, naming the fault, for anything else, and for a curve that is zero from `context` on: such a
+    Raises ValueError, naming the input, for anything else, and for a curve that is zero from the start on: such a
     schedule would guard nothing.
     """
 
     points: tuple[Point, ...]
     interpolation: str = "linear"
-    context: float = 0.2
+    start_percent: float = 0.2
     axis: str = "noise level"
-    later: float = 0.0
-    gamma: float = 1.0
+    start_shift: float = 0.0
+    exponent: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", _read_points(self.points))
-        object.__setattr__(self, "context", unit_number("context", self.context))
-        object.__setattr__(self, "later", unit_number("later", self.later))
-        object.__setattr__(self, "gamma", unit_number("gamma", self.gamma))
+        object.__setattr__(self, "start_percent", unit_number("context", self.start_percent))
+        object.__setattr__(self, "start_shift", unit_number("later", self.start_shift))
+        object.__setattr__(self, "exponent", unit_number("gamma", self.exponent))
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(
-                f"curve: unknown interpolation {shortened(self.interpolation)}; use one of {', '.join(INTERPOLATIONS)}."
+                f"curve: unknown interpolation {shortened(self.interpolation)}. Use one of {', '.join(INTERPOLATIONS)}."
             )
         if self.axis not in AXES:
-            raise ValueError(f"axis: unknown axis {shortened(self.axis)}; use one of {', '.join(AXES)}.")
+            raise ValueError(f"axis: unknown axis {shortened(self.axis)}. Use one of {', '.join(AXES)}.")
         if all(y == 0.0 for _, y in self.points):
-            raise ValueError("curve: it is zero everywhere, so nothing would be guarded; raise at least one point.")
-        if self.curve(self.context) == 0.0 and all(y == 0.0 for x, y in self.points if x > self.context):
             raise ValueError(
-                f"curve: it is zero from context {self.context:g} on, so nothing would be guarded; "
-                "raise the curve there or lower context."
+                "curve: expected a height above 0 somewhere, got 0 everywhere, so nothing would be guarded. Raise at "
+                "least one point."
+            )
+        if self.curve(self.start_percent) == 0.0 and all(y == 0.0 for x, y in self.points if x > self.start_percent):
+            raise ValueError(
+                f"curve: expected a height above 0 from context {self.start_percent:g} on, got 0, so nothing would be "
+                "guarded. Raise the curve there or lower context."
             )
 
     @cached_property
@@ -104,7 +107,9 @@ class WeightSchedule:
     def curve(self, p: float) -> float:
         """Height of the curve at progress p, in [0, 1]; the end points' heights outside them."""
         if math.isnan(p):
-            raise ValueError("progress: it is not a number; the noise schedule of this run cannot be read.")
+            raise ValueError(
+                "sigmas: expected numbers, got NaN in this run's noise schedule. Choose another scheduler."
+            )
         i = bisect_right(self._xs, p) - 1
         if i < 0:
             return self.points[0][1]
@@ -129,27 +134,30 @@ class WeightSchedule:
 
     def begins(self, safety: float) -> float:
         """The progress from which on the safe branch takes part at this place of the slider."""
-        later = self.later * (1.0 - unit_number("safety", safety))
+        shift = self.start_shift * (1.0 - unit_number("safety", safety))
         # A sum is rounded, so that a step that starts just there takes part.
-        return min(round(self.context + later, 9), 1.0) if later else self.context
+        return min(round(self.start_percent + shift, 9), 1.0) if shift else self.start_percent
 
     def strength(self, safety: float) -> float:
         """The weight at this place of the slider where the curve is 1."""
         safety = unit_number("safety", safety)
-        return safety**self.gamma if safety else 0.0
+        return safety**self.exponent if safety else 0.0
 
-    def weight(self, p: float, safety: float, context: float | None = None) -> float:
+    def weight(self, p: float, safety: float, start_percent: float | None = None) -> float:
         """Weight of the safe branch at progress p: strength * curve(p) from `begins` on, 0 before.
 
-        `context` replaces that: the clamped one of safelight.progress.guard.
+        start_percent: in the place of `begins`, the clamped one of safelight.guidance.progress.clamp_start.
         """
-        height = self.curve(p)
-        return self.strength(safety) * height if p >= (self.begins(safety) if context is None else context) else 0.0
+        height = self.curve(p)  # refuses a p that is not a number, which no comparison would
+        start = self.begins(safety) if start_percent is None else start_percent
+        return self.strength(safety) * height if p >= start else 0.0
 
     def mean(self, lo: float, hi: float) -> float:
         """Mean height of the curve over [lo, hi], exact; the height at lo where lo equals hi."""
         if not lo <= hi:
-            raise ValueError(f"curve: no mean over [{lo}, {hi}], its ends are in the wrong order.")
+            raise ValueError(
+                f"curve: expected the ends of [{lo}, {hi}] in order for its mean. Give the lower one first."
+            )
         if lo == hi:
             return self.curve(lo)
         knots = [lo, *(x for x in self._xs if lo < x < hi), hi]
@@ -161,31 +169,25 @@ class WeightSchedule:
         return min(area / (hi - lo), 1.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form, read back by from_value."""
-        return {
-            "points": [[x, y] for x, y in self.points],
-            "interpolation": self.interpolation,
-            "context": self.context,
-            "axis": self.axis,
-            "later": self.later,
-            "gamma": self.gamma,
-        }
+        """JSON form, read back by from_value. Its keys are part of saved reports."""
+        values = {key: getattr(self, name) for key, name in _SAVED_AS.items()}
+        return {"points": [[x, y] for x, y in self.points], "interpolation": self.interpolation, **values}
 
     @classmethod
-    def from_value(cls, value: Any, context: float | None = None, axis: str | None = None) -> WeightSchedule:
+    def from_value(cls, value: Any, start_percent: float | None = None, axis: str | None = None) -> WeightSchedule:
         """A schedule from whatever stands for a curve.
 
         value: a WeightSchedule; a dict {"points": [[x, y], ...], "interpolation": ...} with, optionally, "context",
             "axis", "later" and "gamma"; a list of pairs; the host's curve object; JSON text of any of them; the same in
             the host's wrappers {"__value__": ...} and {"__type__": "CURVE", "__value__": ...}. Where no interpolation
             is given it is the host's default, monotone cubic.
-        context, axis: replace the value's own where not None.
+        start_percent, axis: replace the value's own where not None.
 
-        Raises ValueError naming the fault.
+        Raises ValueError, naming the input.
         """
         given: dict[str, Any] = {}
-        if context is not None:
-            given["context"] = context
+        if start_percent is not None:
+            given["start_percent"] = start_percent
         if axis is not None:
             given["axis"] = axis
         if isinstance(value, cls):
@@ -194,74 +196,90 @@ class WeightSchedule:
             value = _parse(value)
         while isinstance(value, Mapping) and "__value__" in value:
             if value.get("__type__", "CURVE") != "CURVE":
-                raise ValueError(f"curve: got a value of type {shortened(value['__type__'])}; connect a CURVE.")
+                raise ValueError(
+                    f"curve: expected a CURVE, got a value of type {shortened(value['__type__'])}. Connect a CURVE."
+                )
             value = value["__value__"]
         if isinstance(value, Mapping):
             if "points" not in value:
-                raise ValueError(f"curve: it has no points (it has {shortened(sorted(map(str, value)))}).")
-            own = {key: value[key] for key in ("context", "axis", "later", "gamma") if key in value}
-            return cls(value["points"], value.get("interpolation", HOST_INTERPOLATION), **{**own, **given})
+                raise ValueError(
+                    f"curve: expected points, got an object with {shortened(sorted(map(str, value)))}. Give it "
+                    '"points", a list of [progress, height] pairs.'
+                )
+            saved = {name: value[key] for key, name in _SAVED_AS.items() if key in value}
+            return cls(value["points"], value.get("interpolation", HOST_INTERPOLATION), **{**saved, **given})
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
             return cls(value, HOST_INTERPOLATION, **given)  # type: ignore[arg-type]
         if hasattr(value, "points") or hasattr(value, "interp"):
             return _read_host_curve(cls, value, given)
         raise ValueError(
-            f"curve: cannot read {shortened(value)}; give an object with points and interpolation, or a list of pairs."
+            f"curve: expected a curve, got {shortened(value)}. Give an object with points and interpolation, or a list "
+            "of pairs."
         )
+
+
+# The names of a saved schedule's keys, which are older than the attributes'.
+_SAVED_AS = {"context": "start_percent", "axis": "axis", "later": "start_shift", "gamma": "exponent"}
 
 
 def from_preset(preset: str, context: float, axis: str, curve: Any = None) -> WeightSchedule:
     """The schedule of the SafelightWeightSchedule node.
 
     "custom" reads `curve` (anything WeightSchedule.from_value reads) and `context`; every other preset brings its own
-    and ignores both. `axis` holds for all of them, and so do LATER and GAMMA: an edited preset stays what it was in
-    the rest.
+    and ignores both. `axis` holds for all of them, and so do START_SHIFT and EXPONENT: an edited preset stays what it
+    was in the rest.
     """
     if preset == CUSTOM:
         if curve is None:
             raise ValueError(
-                'curve: preset "custom" needs a curve and none is connected; connect a curve or choose another preset.'
+                'curve: expected a curve for the preset "custom", got none. Connect a curve or choose another preset.'
             )
-        return replace(WeightSchedule.from_value(curve, context=context, axis=axis), later=LATER, gamma=GAMMA)
+        schedule = WeightSchedule.from_value(curve, start_percent=context, axis=axis)
+        return replace(schedule, start_shift=START_SHIFT, exponent=EXPONENT)
     if preset not in PRESETS:
-        raise ValueError(f"preset: unknown preset {shortened(preset)}; use one of {', '.join([*PRESETS, CUSTOM])}.")
+        raise ValueError(f"preset: unknown preset {shortened(preset)}. Use one of {', '.join([*PRESETS, CUSTOM])}.")
     return replace(PRESETS[preset], axis=axis)
 
 
 def _parse(text: str) -> Any:
     if not text.strip():
-        raise ValueError('curve: the text is empty; write for example {"points": [[0, 1], [1, 1]]}.')
+        raise ValueError('curve: expected JSON, got an empty text. Write for example {"points": [[0, 1], [1, 1]]}.')
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"curve: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg} (in {shortened(text)})."
+            f"curve: expected JSON, got a fault at line {error.lineno}, column {error.colno}: {error.msg} (in "
+            f"{shortened(text)}). Mend the text there."
         ) from error
     except (ValueError, RecursionError) as error:  # a number with too many digits, thousands of brackets
-        raise ValueError(f"curve: not readable as JSON: {error}.") from error
+        raise ValueError(
+            f"curve: expected JSON, got a text that can't be read: {error}. Write a shorter one."
+        ) from error
 
 
 def _read_points(points: Any) -> tuple[Point, ...]:
     if isinstance(points, (str, bytes, Mapping)) or not hasattr(points, "__iter__"):
-        raise ValueError(f"curve: its points are {shortened(points)}; give a list of [progress, height] pairs.")
+        raise ValueError(f"curve: expected a list of points, got {shortened(points)}. Give [progress, height] pairs.")
     read: list[Point] = []
     for number, point in enumerate(points, start=1):
         if isinstance(point, (str, bytes, Mapping)) or not hasattr(point, "__len__") or len(point) != 2:
-            raise ValueError(f"curve: point {number} is {shortened(point)}; a point is a pair [progress, height].")
+            raise ValueError(
+                f"curve: expected a pair [progress, height] for point {number}, got {shortened(point)}. Mend it."
+            )
         x, y = point
         read.append(
             (unit_number(f"curve: progress of point {number}", x), unit_number(f"curve: height of point {number}", y))
         )
     if len(read) < 2:
-        raise ValueError(f"curve: it has {len(read)} point{'' if len(read) == 1 else 's'}; it needs at least two.")
+        raise ValueError(f"curve: expected at least two points, got {len(read)}. Add points.")
     read.sort(key=lambda point: point[0])
     for (x0, y0), (x1, y1) in zip(read, read[1:], strict=False):
         if x0 == x1:
             raise ValueError(
-                f"curve: two points at progress {x0:g} (heights {y0:g} and {y1:g}); move or remove one of them."
+                f"curve: two points stand at progress {x0:g} (heights {y0:g} and {y1:g}). Move or remove one of them."
             )
         if not math.isfinite((y1 - y0) / (x1 - x0)):
-            raise ValueError(f"curve: two points at progress {x0:g} are too close; move or remove one of them.")
+            raise ValueError(f"curve: two points at progress {x0:g} are too close. Move or remove one of them.")
     return tuple(read)
 
 
@@ -287,14 +305,14 @@ def _read_host_curve(cls: type[WeightSchedule], value: Any, given: dict[str, Any
 _FULL: tuple[Point, ...] = ((0.0, 1.0), (1.0, 1.0))
 
 # Of 0.2, 0.3 and 0.4, and of the slider and its root, those with which every place of the slider lay nearest to the
-# front of unsafe seen against layout kept and distance, a later context at safety 1 among the others, and with which it
+# front of unsafe seen against layout kept and distance, a later start at safety 1 among the others, and with which it
 # acted most evenly: 160 prompts of the demo world, none of bench safety's.
-LATER = 0.4
-GAMMA = 0.5
+START_SHIFT = 0.4
+EXPONENT = 0.5
 
 
-def _preset(points: tuple[Point, ...], context: float, interpolation: str = "linear") -> WeightSchedule:
-    return WeightSchedule(points, interpolation, context, later=LATER, gamma=GAMMA)
+def _preset(points: tuple[Point, ...], start_percent: float, interpolation: str = "linear") -> WeightSchedule:
+    return WeightSchedule(points, interpolation, start_percent, start_shift=START_SHIFT, exponent=EXPONENT)
 
 
 # The shapes stay above zero everywhere, so that a run of a single step is guarded by each of them.

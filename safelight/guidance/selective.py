@@ -49,17 +49,19 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ValueError(f"mode: {self.mode!r} is unknown; use one of {', '.join(MODES)}.")
+            raise ValueError(f"mode: unknown mode {self.mode!r}. Use one of {', '.join(MODES)}.")
         if unit_number("quantile", self.quantile) >= 1.0:
-            raise ValueError("quantile: at 1 no cell would be left to guide; use less, such as 0.9.")
+            raise ValueError(
+                "quantile: expected less than 1, where no cell would be left to guide. Use less, such as 0.9."
+            )
         if not MIN_THRESHOLD <= self.threshold <= MAX_THRESHOLD:  # true for NaN too
             raise ValueError(
-                f"threshold: {self.threshold} is out of range; give a number from {MIN_THRESHOLD:g} to "
-                f"{MAX_THRESHOLD:g}."
+                f"threshold: expected a number from {MIN_THRESHOLD:g} to {MAX_THRESHOLD:g}, got {self.threshold}. Give "
+                "such a number."
             )
         for name, value, most in (("smooth", self.smooth, MAX_SMOOTH), ("grow", self.grow, MAX_GROW)):
             if not isinstance(value, Integral) or not 0 <= value <= most:
-                raise ValueError(f"{name}: {value} is out of range; give a whole number from 0 to {most}.")
+                raise ValueError(f"{name}: expected a whole number from 0 to {most}, got {value}. Give such a number.")
 
     def weights(
         self,

@@ -17,25 +17,27 @@ from safelight.guidance.schedule import WeightSchedule
 _SMALLEST_RATIO = 1e-6
 
 
-def merge_weight(schedule: WeightSchedule, safety: float, merge_at: float, context: float | None = None) -> float:
-    """The weight of the safe trajectory: the strength at `safety` times the curve's mean over [context, merge_at].
+def merge_weight(schedule: WeightSchedule, safety: float, merge_at: float, start_percent: float | None = None) -> float:
+    """The weight of the safe trajectory: the strength at `safety` times the curve's mean over
+    [start, merge_at].
 
-    context: replaces the schedule's own, as in WeightSchedule.weight.
-    Raises ValueError where merge_at does not come after the context, or where safety > 0 and the mean is 0, so that
+    start_percent: in the place of the schedule's own, as in WeightSchedule.weight.
+    Raises ValueError where merge_at does not come after the start, or where safety > 0 and the mean is 0, so that
     the merge would guard nothing.
     """
     safety = unit_number("safety", safety)
     merge_at = unit_number("merge_at", merge_at)
-    start = schedule.begins(safety) if context is None else context
+    start = schedule.begins(safety) if start_percent is None else start_percent
     if merge_at <= start:
         raise ValueError(
-            f"merge_at: {merge_at:g} does not come after context {start:g}, where the branches part; raise merge_at."
+            f"merge_at: expected a progress after context {start:g}, where the branches part, got {merge_at:g}. Raise "
+            "merge_at."
         )
     weight = schedule.strength(safety) * schedule.mean(start, merge_at)
     if safety > 0.0 and weight == 0.0:
         raise ValueError(
-            f"curve: it is zero from context {start:g} to merge_at {merge_at:g}, so the merge would guard nothing; "
-            "raise the curve there, or raise merge_at."
+            f"curve: expected a height above 0 from context {start:g} to merge_at {merge_at:g}, got 0, so the merge "
+            "would guard nothing. Raise the curve there, or raise merge_at."
         )
     return weight
 
@@ -63,10 +65,10 @@ def merge_trajectories(
     per_sample = (-1,) + (1,) * (z_cond.ndim - 1)
     level = torch.as_tensor(sigma, device=z_cond.device, dtype=torch.float32).reshape(per_sample)
     if not bool((level > 0).all()):
-        raise ValueError(f"merge_at: the noise level there is {sigma}; the merge needs one above 0, lower merge_at.")
+        raise ValueError(f"merge_at: expected a noise level above 0 there, got {sigma}. Lower merge_at.")
     w = torch.as_tensor(weight, device=z_cond.device, dtype=torch.float32)
     if not bool(((w >= 0) & (w <= 1)).all()):
-        raise ValueError("safety: the weight of the merge must lie between 0 and 1.")
+        raise ValueError("safety: expected weights from 0 to 1 for the merge, got others. Choose another schedule.")
 
     picture_cond, picture_safe = signal * denoised_cond.float(), signal * denoised_safe.float()
     noise_cond, noise_safe = (z_cond.float() - picture_cond) / level, (z_safe.float() - picture_safe) / level

@@ -44,10 +44,14 @@ def translations(locales: Path) -> dict[str, Any]:
 def run_of(query: Mapping[str, Any]) -> tuple[Any, ...]:
     """The settings of a run, however they are written, those left out at the nodes' defaults."""
     return (
-        int(query["steps"]), query.get("sampler_name", "euler"), query["scheduler"], float(query.get("denoise", 1)),
-        int(query.get("start_at_step", 0)), int(query.get("end_at_step", 10000)),
+        int(query["steps"]),
+        query.get("sampler_name", "euler"),
+        query["scheduler"],
+        float(query.get("denoise", 1)),
+        int(query.get("start_at_step", 0)),
+        int(query.get("end_at_step", 10000)),
         query.get("return_with_leftover_noise", "disable"),
-    )  # fmt: skip
+    )
 
 
 class StandIn:
@@ -131,11 +135,26 @@ class StandIn:
         return web.json_response(translations(PACK / "locales"))
 
     async def get_stats(self, _: web.Request) -> web.Response:
-        system = {"os": "linux", "ram_total": 2**34, "ram_free": 2**33, "comfyui_version": "0.33.0", "argv": [],
-                  "python_version": "3.12", "pytorch_version": "2", "embedded_python": False,
-                  "required_frontend_version": "0.0.0"}  # fmt: skip
-        cpu = {"name": "cpu", "type": "cpu", "index": None, "vram_total": 2**34, "vram_free": 2**33,
-               "torch_vram_total": 2**34, "torch_vram_free": 2**33}  # fmt: skip
+        system = {
+            "os": "linux",
+            "ram_total": 2**34,
+            "ram_free": 2**33,
+            "comfyui_version": "0.33.0",
+            "argv": [],
+            "python_version": "3.12",
+            "pytorch_version": "2",
+            "embedded_python": False,
+            "required_frontend_version": "0.0.0",
+        }
+        cpu = {
+            "name": "cpu",
+            "type": "cpu",
+            "index": None,
+            "vram_total": 2**34,
+            "vram_free": 2**33,
+            "torch_vram_total": 2**34,
+            "torch_vram_free": 2**33,
+        }
         return web.json_response({"system": system, "devices": [cpu]})
 
     async def get_settings(self, _: web.Request) -> web.Response:

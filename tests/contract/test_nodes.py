@@ -19,6 +19,7 @@ def declarations(node):
 
 # --- the file format
 
+
 def test_no_saved_workflow_breaks(recorded, present):
     assert snapshot.breaks(recorded, present) == []
 
@@ -74,6 +75,7 @@ def test_what_is_appended_breaks_nothing_and_wants_to_be_recorded(recorded, chan
 
 # --- what the artist is told
 
+
 def test_every_node_can_be_found_and_says_what_it_is_for(pack):
     assert set(pack.NODE_DISPLAY_NAME_MAPPINGS) == set(pack.NODE_CLASS_MAPPINGS)
     for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
@@ -104,6 +106,7 @@ def test_every_help_page_belongs_to_a_node():
 
 
 # --- what the host can run
+
 
 def test_a_node_runs_without_its_optional_inputs_on_the_values_its_widgets_show(pack):
     for node_id, node in pack.NODE_CLASS_MAPPINGS.items():

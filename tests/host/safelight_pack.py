@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from types import ModuleType
 from typing import Any
 
 import host
 import loading
 import torch
+
+from safelight.guidance.schedule import WeightSchedule
 
 
 class PlainVAE:
@@ -27,55 +27,84 @@ class Pack:
         self.module = loading.load_pack()
         self.nodes: dict[str, type] = self.module.NODE_CLASS_MAPPINGS
 
-    def part(self, name: str) -> ModuleType:
-        """A module of the pack, e.g. "safelight.schedule", as the nodes themselves see it."""
-        return importlib.import_module(f"{loading.PACK}.{name}")
-
     def schedule(self, points: Any = ((0.0, 1.0), (1.0, 1.0)), context: float = 0.0, **options: Any) -> Any:
         """A SAFELIGHT_SCHEDULE; without arguments, full weight from the first step on."""
         options = {"interpolation": "linear", "axis": "noise level", **options}
-        return self.part("safelight.schedule").WeightSchedule(tuple(points), context=context, **options)
+        return WeightSchedule(tuple(points), start_percent=context, **options)
 
-    def ksampler(self, model: Any, positive: list, safe: list, negative: list, latent_image: dict,
-                 **settings: Any) -> torch.Tensor:
+    def ksampler(
+        self, model: Any, positive: list, safe: list, negative: list, latent_image: dict, **settings: Any
+    ) -> torch.Tensor:
         """SafelightKSampler's latent."""
         return self.reported(model, positive, safe, negative, latent_image, **settings)[0]
 
-    def reported(self, model: Any, positive: list, safe: list, negative: list, latent_image: dict,
-                 **settings: Any) -> tuple[torch.Tensor, dict]:
+    def reported(
+        self, model: Any, positive: list, safe: list, negative: list, latent_image: dict, **settings: Any
+    ) -> tuple[torch.Tensor, dict]:
         """SafelightKSampler's latent and its report."""
         settings = {**host.SETTINGS, "safety": 0.5, **settings}
-        out = host.call(self.nodes["SafelightKSampler"], model=model, positive=positive, safe=safe, negative=negative,
-                        latent_image=latent_image, **settings)
+        out = host.call(
+            self.nodes["SafelightKSampler"],
+            model=model,
+            positive=positive,
+            safe=safe,
+            negative=negative,
+            latent_image=latent_image,
+            **settings,
+        )
         return out[0]["samples"], json.loads(out[1])
 
-    def strip(self, model: Any, positive: list, safe: list, negative: list, latent_image: dict,
-              **settings: Any) -> tuple[torch.Tensor, dict, torch.Tensor, torch.Tensor]:
+    def strip(
+        self, model: Any, positive: list, safe: list, negative: list, latent_image: dict, **settings: Any
+    ) -> tuple[torch.Tensor, dict, torch.Tensor, torch.Tensor]:
         """SafelightStrip's latents, report, strip and frames."""
         settings = {**host.SETTINGS, "levels": "0, 0.25, 0.5, 0.75, 1", "vae": PlainVAE(), **settings}
         strip, frames, latent, report = host.call(
-            self.nodes["SafelightStrip"], model=model, positive=positive, safe=safe, negative=negative,
-            latent_image=latent_image, **settings)
+            self.nodes["SafelightStrip"],
+            model=model,
+            positive=positive,
+            safe=safe,
+            negative=negative,
+            latent_image=latent_image,
+            **settings,
+        )
         return latent["samples"], json.loads(report), strip, frames
 
-    def advanced(self, model: Any, positive: list, safe: list, negative: list, latent_image: dict,
-                 **settings: Any) -> torch.Tensor:
+    def advanced(
+        self, model: Any, positive: list, safe: list, negative: list, latent_image: dict, **settings: Any
+    ) -> torch.Tensor:
         """SafelightKSamplerAdvanced's latent."""
         settings = {**host.ADVANCED, "safety": 0.5, **settings}
-        out = host.call(self.nodes["SafelightKSamplerAdvanced"], model=model, positive=positive, safe=safe,
-                        negative=negative, latent_image=latent_image, **settings)
+        out = host.call(
+            self.nodes["SafelightKSamplerAdvanced"],
+            model=model,
+            positive=positive,
+            safe=safe,
+            negative=negative,
+            latent_image=latent_image,
+            **settings,
+        )
         return out[0]["samples"]
 
-    def custom(self, model: Any, positive: list, safe: list, negative: list, latent_image: dict,
-               **settings: Any) -> torch.Tensor:
+    def custom(
+        self, model: Any, positive: list, safe: list, negative: list, latent_image: dict, **settings: Any
+    ) -> torch.Tensor:
         """SafelightGuider's latent in SamplerCustomAdvanced, with the noise and the noise levels of a KSampler."""
         sampling = {key: settings.pop(key, value) for key, value in host.SETTINGS.items()}
-        guider = host.call(self.nodes["SafelightGuider"], model=model, positive=positive, safe=safe, negative=negative,
-                           cfg=sampling["cfg"], **{"safety": 0.5, **settings})[0]
+        guider = host.call(
+            self.nodes["SafelightGuider"],
+            model=model,
+            positive=positive,
+            safe=safe,
+            negative=negative,
+            cfg=sampling["cfg"],
+            **{"safety": 0.5, **settings},
+        )[0]
         return custom_sample(guider, host.sigmas_of(model, **sampling), latent_image, sampling)
 
-    def patched(self, model: Any, positive: list, safe: list, negative: list, latent_image: dict,
-                **settings: Any) -> torch.Tensor:
+    def patched(
+        self, model: Any, positive: list, safe: list, negative: list, latent_image: dict, **settings: Any
+    ) -> torch.Tensor:
         """The stock KSampler's latent behind SafelightModelPatch."""
         sampling = {key: settings.pop(key) for key in host.SETTINGS if key in settings}
         return host.stock(self.patch(model, safe, **settings), positive, negative, latent_image, **sampling)
@@ -91,5 +120,11 @@ def custom_sample(guider: Any, sigmas: torch.Tensor, latent_image: dict, samplin
     module = host.extra("nodes_custom_sampler")
     noise = host.call(module.RandomNoise, noise_seed=sampling["seed"])[0]
     sampler = host.call(module.KSamplerSelect, sampler_name=sampling["sampler_name"])[0]
-    return host.call(module.SamplerCustomAdvanced, noise=noise, guider=guider, sampler=sampler, sigmas=sigmas,
-                     latent_image=latent_image)[0]["samples"]
+    return host.call(
+        module.SamplerCustomAdvanced,
+        noise=noise,
+        guider=guider,
+        sampler=sampler,
+        sigmas=sigmas,
+        latent_image=latent_image,
+    )[0]["samples"]

@@ -110,8 +110,9 @@ def test_auto_uses_a_vector_unless_a_safe_prompt_is_written(make, encode, sd1):
     assert same(encode(sd1, vector=vector, safe_prompt="a cat")[1], encode(sd1, "a cat")[0])
 
 
-@pytest.mark.parametrize("inputs", [{"method": "project"}, {"method": "typed", "safe_prompt": "a cat"},
-                                    {"safe_prompt": "a cat"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "inputs", [{"method": "project"}, {"method": "typed", "safe_prompt": "a cat"}, {"safe_prompt": "a cat"}]
+)
 def test_a_method_without_use_for_it_says_so_and_does_as_without_it(make, encode, sd1, inputs):
     _, safe, _, verdict = encode(sd1, vector=make(sd1), **inputs)
     assert any("vector is not used" in note for note in verdict["notes"])
@@ -173,11 +174,16 @@ def test_an_edit_of_another_kind_is_an_error_that_names_both(make, encode, sd1):
         encode(sd1, method="subtract", vector=3)
 
 
-@pytest.mark.parametrize(("unsafe", "safe", "named"), [
-    ("", "", "unsafe_prompts: it is empty"), ("a knife\na gun", "a spoon", "safe_prompts: no line.*'a gun'"),
-    ("a knife", "a spoon\n\na pen", "unsafe_prompts: no line.*'a pen'"), ("a cat", "a cat", "unsafe_prompts: the text"),
-    ("a cat " * 40, "a dog", "unsafe_prompts: line 1 is longer than the 77 tokens"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("unsafe", "safe", "named"),
+    [
+        ("", "", "unsafe_prompts: it is empty"),
+        ("a knife\na gun", "a spoon", "safe_prompts: no line.*'a gun'"),
+        ("a knife", "a spoon\n\na pen", "unsafe_prompts: no line.*'a pen'"),
+        ("a cat", "a cat", "unsafe_prompts: the text"),
+        ("a cat " * 40, "a dog", "unsafe_prompts: line 1 is longer than the 77 tokens"),
+    ],
+)
 def test_pairs_that_make_no_vector_are_errors_that_name_the_input(make, sd1, unsafe, safe, named):
     with pytest.raises(ValueError, match=named):
         make(sd1, unsafe, safe)

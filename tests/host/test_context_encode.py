@@ -13,11 +13,34 @@ import pytest
 import tiny_encoders
 import torch
 
-BENIGN = ["a cat", "a dog on a table", "a red car on a street", "a tree and a house", "an apple on a plate", "a boat",
-          "a lamp and a book", "a bird on a chair", "a garden with a bench", "a cup of tea on a table",
-          "a piano and a window", "a bridge over a river"]  # fmt: skip
-UNSAFE = ["a knife", "a gun on a table", "blood on a street", "a gun and a house", "a knife on a plate", "a sword",
-          "blood and a book", "a sword on a chair", "a garden with a gun", "a knife and a cup of tea"]  # fmt: skip
+from safelight.engine import concept_spaces
+
+BENIGN = [
+    "a cat",
+    "a dog on a table",
+    "a red car on a street",
+    "a tree and a house",
+    "an apple on a plate",
+    "a boat",
+    "a lamp and a book",
+    "a bird on a chair",
+    "a garden with a bench",
+    "a cup of tea on a table",
+    "a piano and a window",
+    "a bridge over a river",
+]
+UNSAFE = [
+    "a knife",
+    "a gun on a table",
+    "blood on a street",
+    "a gun and a house",
+    "a knife on a plate",
+    "a sword",
+    "blood and a book",
+    "a sword on a chair",
+    "a garden with a gun",
+    "a knife and a cup of tea",
+]
 PLANTED = ("knife", "gun", "blood", "sword", "weapon")  # words that share a direction in the planted encoder
 CONCEPTS = "weapon, blood"
 PROMPT = "a cat and a knife on a green table"
@@ -81,8 +104,10 @@ def same(one, other):
 
 
 def copied(conditioning):
-    return [[states.clone(), {k: v.clone() if torch.is_tensor(v) else v for k, v in extra.items()}]
-            for states, extra in conditioning]  # fmt: skip
+    return [
+        [states.clone(), {k: v.clone() if torch.is_tensor(v) else v for k, v in extra.items()}]
+        for states, extra in conditioning
+    ]
 
 
 @contextlib.contextmanager
@@ -216,21 +241,20 @@ def test_clip_skip_gets_a_concept_space_of_its_own(encode, meaningful):
 
 
 def test_memory_is_bounded_and_goes_with_the_encoder(pack, encode, meaningful):
-    encoder = pack.part("nodes.encoder")
     for seed in range(4):
         encode(patched(meaningful, seed), concepts=f"weapon, blood, {BENIGN[seed][2:]}")
         for concepts in ("weapon", "blood", "gun", "knife"):
             encode(meaningful, concepts=concepts)
-    anchors, spaces = encoder._kept[meaningful.cond_stage_model]
+    anchors, spaces = concept_spaces._memory[meaningful.cond_stage_model]
     assert len(anchors) <= 2 and len(spaces) <= 8
-    count = len(encoder._kept)
+    count = len(concept_spaces._memory)
     fresh = with_few_anchors(tiny_encoders.clip("SD1"))
     encode(fresh)
-    assert len(encoder._kept) == count + 1
+    assert len(concept_spaces._memory) == count + 1
     del fresh
     comfy.model_management.unload_all_models()
     gc.collect()
-    assert len(encoder._kept) <= count
+    assert len(concept_spaces._memory) <= count
 
 
 def test_an_encoder_without_meaning_counts_as_risk_one(encode):
@@ -245,15 +269,18 @@ def test_an_empty_prompt_and_empty_concepts_count_as_risk_one(encode, meaningful
     assert risk == 1.0 and verdict["notes"]
 
 
-@pytest.mark.parametrize("inputs, named", [
-    ({"method": "typed", "safe_prompt": " \n"}, "safe_prompt"),
-    ({"method": "project", "concepts": ""}, "concepts"),
-    ({"method": "auto", "concepts": " , "}, "concepts"),
-    ({"method": "subtract", "concepts": ""}, "concepts"),
-    ({"method": "erase"}, "method"),
-    ({"strength": math.nan}, "strength"),
-    ({"strength": -1.0}, "strength"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "inputs, named",
+    [
+        ({"method": "typed", "safe_prompt": " \n"}, "safe_prompt"),
+        ({"method": "project", "concepts": ""}, "concepts"),
+        ({"method": "auto", "concepts": " , "}, "concepts"),
+        ({"method": "subtract", "concepts": ""}, "concepts"),
+        ({"method": "erase"}, "method"),
+        ({"strength": math.nan}, "strength"),
+        ({"strength": -1.0}, "strength"),
+    ],
+)
 def test_what_cannot_guide_is_an_error_that_names_the_input(encode, meaningful, inputs, named):
     with pytest.raises(ValueError, match=f"^{named}:"):
         encode(meaningful, **inputs)
@@ -284,17 +311,6 @@ def test_an_encoder_that_breaks_is_an_error(encode, method):
         encode(broken, method=method, safe_prompt="a cat")
 
 
-@pytest.mark.parametrize("form", ["SD1", "SDXL", "SD3", "Flux"])
-def test_leaving_out_each_word_costs_one_call(pack, form):
-    clip = with_few_anchors(tiny_encoders.clip(form))
-    context = pack.part("nodes.context")
-    for text in (PROMPT, TEXTS[1], LONG):
-        context.encode_context(clip, text, concepts=CONCEPTS)
-        with counted(clip) as calls:
-            found = context.encode_context(clip, text, concepts=CONCEPTS, trigger="leave_one_out")
-        assert len(calls) == 2 and not any("one text at a time" in note for note in found.notes)
-
-
 def test_every_entry_of_a_scheduled_encoder_is_made_safe(encode, meaningful):
     """A LoRA on the encoder that changes over the run gives a CONDITIONING of several entries."""
     hooks_module = host.extra("nodes_hooks")
@@ -312,8 +328,9 @@ def test_every_entry_of_a_scheduled_encoder_is_made_safe(encode, meaningful):
     keyframes.add(comfy.hooks.HookKeyframe(strength=1.0, start_percent=0.0))
     keyframes.add(comfy.hooks.HookKeyframe(strength=0.2, start_percent=0.5))
     group.set_keyframes_on_hooks(keyframes)
-    scheduled = host.call(hooks_module.SetClipHooks, clip=meaningful, schedule_clip=True, apply_to_conds=True,
-                          hooks=group)[0]  # fmt: skip
+    scheduled = host.call(
+        hooks_module.SetClipHooks, clip=meaningful, schedule_clip=True, apply_to_conds=True, hooks=group
+    )[0]
     stock = host.call(host.base_nodes.CLIPTextEncode, clip=scheduled, text=PROMPT)[0]
     positive, safe, risk, _ = encode(scheduled)
     assert len(stock) > 1 and len(safe) == len(positive) == len(stock) and risk >= 0.5

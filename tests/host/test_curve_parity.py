@@ -6,15 +6,12 @@ import random
 import host
 import pytest
 
+from safelight.guidance import schedule
+
 try:
     curves = importlib.import_module("comfy_api.latest._input.curve_types")
 except ModuleNotFoundError:
     curves = None
-
-
-@pytest.fixture(scope="module")
-def schedule(pack):
-    return pack.part("safelight.schedule")
 
 
 def random_points(draw):
@@ -24,7 +21,7 @@ def random_points(draw):
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "monotone_cubic"])
-def test_curve_equals_the_hosts(schedule, interpolation):
+def test_curve_equals_the_hosts(interpolation):
     host.require(curves, "curve type")
     draw = random.Random(0)
     for _ in range(300):
@@ -35,7 +32,7 @@ def test_curve_equals_the_hosts(schedule, interpolation):
             assert ours.curve(p) == pytest.approx(theirs.interp(p), abs=1e-12), (points, p)
 
 
-def test_a_linked_host_curve_is_taken_over_exactly(schedule):
+def test_a_linked_host_curve_is_taken_over_exactly():
     host.require(curves, "curve type")
     draw = random.Random(1)
     for _ in range(50):
@@ -49,7 +46,7 @@ def test_a_linked_host_curve_is_taken_over_exactly(schedule):
             assert read.points == tuple(points)
 
 
-def test_a_value_without_interpolation_means_what_the_host_means_by_it(schedule):
+def test_a_value_without_interpolation_means_what_the_host_means_by_it():
     host.require(curves, "curve type")
     points = [(0.0, 0.0), (0.5, 1.0), (1.0, 0.2)]
     for value in (points, {"points": points}):

@@ -9,9 +9,12 @@ from host import SAMPLERS, call, count_rows, stock
 from test_selective import choose
 from tiny_models import conditioning, latent, sd3_model
 
+from demo import world
+
 ALLOWED = {"balanced": 1.10, "free": 1.05}
-FEW = [name for name in ("euler", "dpmpp_2m", "dpmpp_sde", "heun", "dpm_2_ancestral", "uni_pc", "lcm")
-       if name in SAMPLERS]  # fmt: skip
+FEW = [
+    name for name in ("euler", "dpmpp_2m", "dpmpp_sde", "heun", "dpm_2_ancestral", "uni_pc", "lcm") if name in SAMPLERS
+]
 DEMO = {"seed": 5, "steps": 20, "cfg": 3.0, "scheduler": "karras"}
 
 
@@ -21,7 +24,7 @@ def scene(pack):
     model, clip, _ = call(pack.nodes["SafelightDemoLoader"])
     encode = host.base_nodes.CLIPTextEncode
     text = "a cat and a kitchen knife on a green background"
-    concepts = pack.part("demo.world").CONCEPTS
+    concepts = world.CONCEPTS
     positive, safe = call(pack.nodes["SafelightContextEncode"], clip=clip, prompt=text, concepts=concepts)[:2]
     empty = call(host.base_nodes.EmptyLatentImage, width=96, height=96, batch_size=4)[0]
     return model, positive, safe, call(encode, clip=clip, text="")[0], empty
@@ -38,8 +41,9 @@ def unlikeness(ours, full, plain):
 @pytest.mark.parametrize("settings", [{"safety": 0.0}, {"safety": 0.5, "risk": 0.1}, {"safety": 1.0}])
 def test_where_one_prompt_alone_is_evaluated_nothing_changes(pack, eps, prompts, economy, settings):
     settings = {"schedule": pack.schedule(context=0.2), **settings}
-    usual, thrifty = (pack.ksampler(eps, *prompts, latent(batch=2), economy=mode, **settings)
-                      for mode in ("off", economy))  # fmt: skip
+    usual, thrifty = (
+        pack.ksampler(eps, *prompts, latent(batch=2), economy=mode, **settings) for mode in ("off", economy)
+    )
     assert torch.equal(thrifty, usual)
 
 
@@ -67,16 +71,19 @@ def test_a_run_of_four_steps_evaluates_both_prompts_once(pack, eps, prompts):
     assert set(seen.rows) == {2, 3}
 
 
-@pytest.mark.parametrize(("sampler_name", "most"), [("euler", {"balanced": 0.15, "free": 0.3}),
-                                                    ("heun", {"balanced": 0.25, "free": 0.4})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sampler_name", "most"), [("euler", {"balanced": 0.15, "free": 0.3}), ("heun", {"balanced": 0.25, "free": 0.4})]
+)
 def test_the_picture_is_almost_that_of_the_full_evaluation(pack, scene, sampler_name, most):
     """At two places of the slider, the middle one of a few pictures: now and then one turns out another."""
     model, positive, safe, negative, empty = scene
     settings = {**DEMO, "sampler_name": sampler_name}
     plain = stock(model, positive, negative, empty, **settings)
     for safety in (0.3, 0.7):
-        runs = {mode: pack.ksampler(model, positive, safe, negative, empty, safety=safety, economy=mode, **settings)
-                for mode in ("off", *ALLOWED)}  # fmt: skip
+        runs = {
+            mode: pack.ksampler(model, positive, safe, negative, empty, safety=safety, economy=mode, **settings)
+            for mode in ("off", *ALLOWED)
+        }
         for mode, limit in most.items():
             assert unlikeness(runs[mode], runs["off"], plain) < limit, (safety, mode)
 
@@ -86,8 +93,10 @@ def test_more_safety_goes_further_from_the_plain_picture(pack, scene, economy):
     model, positive, safe, negative, empty = scene
     settings = {**DEMO, "sampler_name": "euler"}
     plain = stock(model, positive, negative, empty, **settings)
-    ways = [pack.ksampler(model, positive, safe, negative, empty, safety=safety, economy=economy, **settings)
-            for safety in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]  # fmt: skip
+    ways = [
+        pack.ksampler(model, positive, safe, negative, empty, safety=safety, economy=economy, **settings)
+        for safety in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    ]
     distances = [float((way - plain).square().mean().sqrt()) for way in ways]
     assert distances[0] == 0.0
     assert distances == sorted(distances)
@@ -136,8 +145,10 @@ def test_a_prompt_that_takes_part_in_a_range_is_evaluated_where_it_enters(pack, 
     """Two texts by turns: what is remembered of the one says nothing of the other."""
     positive, safe, negative = prompts
     first, second = conditioning(21)[0], positive[0]
-    by_turns = [[first[0], {**first[1], "start_percent": 0.0, "end_percent": 0.5}],
-                [second[0], {**second[1], "start_percent": 0.5, "end_percent": 1.0}]]  # fmt: skip
+    by_turns = [
+        [first[0], {**first[1], "start_percent": 0.0, "end_percent": 0.5}],
+        [second[0], {**second[1], "start_percent": 0.5, "end_percent": 1.0}],
+    ]
     with count_rows(eps) as whole:
         pack.ksampler(eps, positive, safe, negative, latent(), economy="free", steps=20)
     with count_rows(eps) as seen:

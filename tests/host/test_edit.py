@@ -12,6 +12,9 @@ import torch
 from host import call, require, stock
 from tiny_models import latent
 
+from safelight.engine import edit_files, edit_targets, erase
+from safelight.engine import host as safelight_host
+
 TEXTS = {"erase": "a red knife, blood", "preserve": "a cat on a table\nsunflowers"}
 SHORT = {"steps": 3}
 
@@ -22,14 +25,14 @@ def clip():
 
 
 @pytest.fixture
-def edit_files(pack, tmp_path, monkeypatch):
-    files = pack.part("nodes.edit_files")
+def files(tmp_path, monkeypatch):
+    files = edit_files
     monkeypatch.setattr(files.folder_paths, "get_output_directory", lambda: str(tmp_path))
     monkeypatch.setattr(files, "FOLDER", tmp_path.name)  # the host remembers a name's folders and files
     return files
 
 
-def erase(pack, model, clip, **inputs):
+def erased(pack, model, clip, **inputs):
     return call(pack.nodes["SafelightErase"], model=model, clip=clip, **{**TEXTS, **inputs})
 
 
@@ -52,9 +55,8 @@ def drawn(model, clip, text="a red knife", **settings):
 
 def weights(model, pack):
     """The model's weights that read texts as a run would have them."""
-    edit_targets, own_host = pack.part("nodes.edit_targets"), pack.part("nodes.host")
     keys = [key for found in edit_targets.targets_of(model).keys.values() for key in found]
-    return dict(own_host.patched_weights(model, keys))
+    return dict(safelight_host.patched_weights(model, keys))
 
 
 def with_patch(model, size=0.5):
@@ -70,8 +72,8 @@ def with_patch(model, size=0.5):
 # --- off, and everything that stays as it is
 
 
-def test_strength_zero_is_the_very_model(pack, eps, clip, edit_files):
-    model, edit = erase(pack, eps, clip, strength=0.0)
+def test_strength_zero_is_the_very_model(pack, eps, clip, files):
+    model, edit = erased(pack, eps, clip, strength=0.0)
     assert model is eps
     name = save(pack, edit)
     assert load(pack, eps, name, strength=0.0) is eps
@@ -81,7 +83,7 @@ def test_strength_zero_is_the_very_model(pack, eps, clip, edit_files):
 def test_the_model_that_came_in_stays_as_it_is(pack, eps, clip):
     before, uuid = drawn(eps, clip), eps.patches_uuid
     state = {key: tensor.clone() for key, tensor in eps.model.state_dict().items()}
-    model, _ = erase(pack, eps, clip, tokens="all")
+    model, _ = erased(pack, eps, clip, tokens="all")
     after = drawn(model, clip)
     assert not torch.allclose(after, before, atol=1e-3)
     assert eps.patches == {} and eps.patches_uuid == uuid
@@ -94,7 +96,7 @@ def test_an_erased_word_reads_as_the_other_and_a_preserved_text_as_before(pack, 
     """In every matrix that reads texts; half the strength is half the way. The weight says which of the two counts."""
     inputs = {"erase": "blood", "instead": "water", "preserve": "a cat on a table", "lamb": 1e-5}
     whole, half, careful = (
-        weights(erase(pack, eps, clip, strength=strength, preserve_weight=weight, **inputs)[0], pack)
+        weights(erased(pack, eps, clip, strength=strength, preserve_weight=weight, **inputs)[0], pack)
         for strength, weight in ((1.0, 0.0), (0.5, 0.0), (1.0, 1e4))
     )
     blood, water, cat = (encode(clip, text)[0][0][0] for text in ("blood", "water", "a cat on a table"))
@@ -108,10 +110,10 @@ def test_an_erased_word_reads_as_the_other_and_a_preserved_text_as_before(pack, 
 
 def test_rounds_change_more_than_the_last_word(pack, eps, clip):
     edits = [
-        erase(pack, eps, clip, **inputs)[1]
+        erased(pack, eps, clip, **inputs)[1]
         for inputs in ({}, {"tokens": "all"}, {"epochs": 2}, {"preserve_weight": 5.0}, {"instead": "a tree"})
     ]
-    maps = [pack.part("nodes.edit")._maps(edit.tensors, "edit")["text"].factors() for edit in edits]
+    maps = [erase._maps(edit.tensors, "edit")["text"].factors() for edit in edits]
     whole = [up @ down for up, down in maps]
     for i, one in enumerate(whole):
         for other in whole[i + 1 :]:
@@ -126,7 +128,7 @@ def test_a_lora_is_edited_with_the_model(pack, eps, clip):
     """What is erased goes from the model as it would have drawn, LoRA and all."""
     patched = with_patch(eps)
     inputs = {"erase": "blood", "instead": "water", "preserve_weight": 0.0, "lamb": 1e-5}
-    model, _ = erase(pack, patched, clip, **inputs)
+    model, _ = erased(pack, patched, clip, **inputs)
     blood, water = (encode(clip, text)[0][0][0][1] for text in ("blood", "water"))
     now, before, plain = weights(model, pack), weights(patched, pack), weights(eps, pack)
     for key in before:
@@ -141,8 +143,8 @@ def test_a_lora_is_edited_with_the_model(pack, eps, clip):
 
 
 @pytest.mark.parametrize("inputs", [{}, {"tokens": "all", "epochs": 1}], ids=["factors", "whole"])
-def test_a_loaded_edit_draws_the_same_bits(pack, eps, clip, edit_files, inputs):
-    model, edit = erase(pack, eps, clip, strength=0.8, **inputs)
+def test_a_loaded_edit_draws_the_same_bits(pack, eps, clip, files, inputs):
+    model, edit = erased(pack, eps, clip, strength=0.8, **inputs)
     assert ("text.map" in edit.tensors) == bool(inputs)
     name = save(pack, edit)
     loaded = load(pack, eps, name, strength=0.8)
@@ -152,8 +154,8 @@ def test_a_loaded_edit_draws_the_same_bits(pack, eps, clip, edit_files, inputs):
     assert edit.settings["erase"] == ["a red knife", "blood"]
 
 
-def test_an_edit_fits_another_model_of_its_kind_only(pack, eps, clip, edit_files):
-    name = save(pack, erase(pack, eps, clip)[1])
+def test_an_edit_fits_another_model_of_its_kind_only(pack, eps, clip, files):
+    name = save(pack, erased(pack, eps, clip)[1])
     assert load(pack, tiny_models.unet_model("V_PREDICTION"), name) is not None
     with pytest.raises(ValueError, match=rf"^file: {name} is for a UNet model .* 32 wide.*this model is a SD3 model"):
         load(pack, tiny_models.sd3_model(), name)
@@ -163,9 +165,9 @@ def test_an_edit_fits_another_model_of_its_kind_only(pack, eps, clip, edit_files
         load(pack, tiny_models.sdxl_model(64, 40), name)
 
 
-def test_a_file_of_another_kind_is_an_error(pack, eps, clip, edit_files):
+def test_a_file_of_another_kind_is_an_error(pack, eps, clip, files):
     node = pack.nodes["SafelightLoadErase"]
-    edit = erase(pack, eps, clip)[1]
+    edit = erased(pack, eps, clip)[1]
     name = save(pack, dataclasses.replace(edit, kind="adapter"))
     assert name not in node.INPUT_TYPES()["required"]["file"][0]
     assert "'adapter'" in node.VALIDATE_INPUTS(file=name) and "'erase'" in node.VALIDATE_INPUTS(file=name)
@@ -180,13 +182,15 @@ def test_a_file_of_another_kind_is_an_error(pack, eps, clip, edit_files):
 
 
 @pytest.mark.parametrize("kind", ["SD3", "Flux"])
-def test_models_without_cross_attention_are_edited_where_they_embed_texts(pack, clip, edit_files, kind):
+def test_models_without_cross_attention_are_edited_where_they_embed_texts(pack, clip, files, kind):
     require(hasattr(tiny_models.comfy.model_base, kind), kind)
     model = {"SD3": tiny_models.sd3_model, "Flux": tiny_models.flux_model}[kind]()
     before = drawn(model, clip)
-    edited, edit = erase(pack, model, clip, instead="a tree")
-    ends = {"SD3": ("context_embedder.weight", "y_embedder.mlp.0.weight"),
-            "Flux": ("txt_in.weight", "vector_in.in_layer.weight")}[kind]  # fmt: skip
+    edited, edit = erased(pack, model, clip, instead="a tree")
+    ends = {
+        "SD3": ("context_embedder.weight", "y_embedder.mlp.0.weight"),
+        "Flux": ("txt_in.weight", "vector_in.in_layer.weight"),
+    }[kind]
     assert sorted(edited.patches) == sorted(f"diffusion_model.{end}" for end in ends)
     assert {name.split(".")[0] for name in edit.tensors} == {"text", "pooled"}
     assert not torch.allclose(drawn(edited, clip), before, atol=1e-4)
@@ -199,7 +203,7 @@ def test_encoders_side_by_side_are_edited_as_one(pack):
     clip = tiny_encoders.clip("SDXL")
     wide = tiny_encoders.L + tiny_encoders.G
     model = tiny_models.sdxl_model(wide, tiny_encoders.G)
-    edited, edit = erase(pack, model, clip)
+    edited, edit = erased(pack, model, clip)
     assert edit.tensors["text.up"].shape == (wide, 2) and set(edit.tensors) == {"text.up", "text.down"}
     assert not torch.equal(drawn(edited, clip), drawn(model, clip))
 
@@ -207,7 +211,7 @@ def test_encoders_side_by_side_are_edited_as_one(pack):
 def test_other_kinds_of_models_are_an_error_that_names_them(pack, clip):
     require(hasattr(tiny_models.comfy.model_base, "WAN21"), "model with 5-D latents")
     with pytest.raises(ValueError, match="^model: it is of the kind WAN21.*SDXL.*Flux.*SD3"):
-        erase(pack, tiny_models.video_model(), clip)
+        erased(pack, tiny_models.video_model(), clip)
 
 
 # --- what can't be done is said
@@ -233,22 +237,22 @@ def test_inputs_that_say_nothing_are_errors(pack, eps, clip, inputs, said):
 
 def test_another_text_encoder_is_an_error(pack, eps):
     with pytest.raises(ValueError, match="^clip: its texts are 24 wide.*UNet model for texts 32 wide"):
-        erase(pack, eps, tiny_encoders.clip("SD1"))
+        erased(pack, eps, tiny_encoders.clip("SD1"))
 
 
 def test_weights_that_hold_no_numbers_are_an_error(pack, clip):
     model = tiny_models.unet_model()
     next(p for n, p in model.model.named_parameters() if n.endswith("attn2.to_k.weight"))[0, 0] = float("nan")
     with pytest.raises(ValueError, match="^model: its weight .*attn2.to_k.weight can't be read"):
-        erase(pack, model, clip)
+        erased(pack, model, clip)
 
 
 def test_it_can_be_interrupted(pack, eps, clip):
-    management = pack.part("nodes.edit").comfy.model_management
+    management = erase.comfy.model_management
     management.interrupt_current_processing(True)
     try:
         with pytest.raises(BaseException) as caught:  # noqa: PT011  its class has another place and base on each host
-            erase(pack, eps, clip)
+            erased(pack, eps, clip)
     finally:
         management.interrupt_current_processing(False)
     assert type(caught.value).__name__ == "InterruptProcessingException"
@@ -256,10 +260,11 @@ def test_it_can_be_interrupted(pack, eps, clip):
 
 
 def test_harmless_phrases_stand_in_for_an_empty_list(pack, eps, clip, monkeypatch):
-    own = pack.part("nodes.edit")
     seen = []
-    monkeypatch.setattr(own, "anchor_phrases", lambda clip, concepts: seen.append(concepts) or (["a cat", "a dog"], []))
-    _, alone = erase(pack, eps, clip, preserve=" ")
-    _, named = erase(pack, eps, clip, preserve="a cat\na dog")
+    monkeypatch.setattr(
+        erase, "anchor_phrases", lambda clip, concepts: seen.append(concepts) or (["a cat", "a dog"], [])
+    )
+    _, alone = erased(pack, eps, clip, preserve=" ")
+    _, named = erased(pack, eps, clip, preserve="a cat\na dog")
     assert seen == [["a red knife", "blood"]]
     assert all(torch.equal(tensor, named.tensors[name]) for name, tensor in alone.tensors.items())

@@ -8,11 +8,14 @@ import host
 import pytest
 import torch
 
+from safelight.edits import edit_file
+from safelight.engine import edit_files
+
 
 @pytest.fixture
 def files(pack, tmp_path, monkeypatch):
     """The pack's module of edit files, with an output folder of its own."""
-    files = pack.part("nodes.edit_files")
+    files = edit_files
     monkeypatch.setattr(files.folder_paths, "get_output_directory", lambda: str(tmp_path))
     monkeypatch.setattr(files, "FOLDER", tmp_path.name)  # the host remembers a name's folders and files
     return files
@@ -20,7 +23,7 @@ def files(pack, tmp_path, monkeypatch):
 
 @pytest.fixture
 def edit(pack):
-    return pack.part("safelight.edit_file").Edit("erase", {"x": torch.randn(2, 3)}, {"epochs": 2})
+    return edit_file.Edit("erase", {"x": torch.randn(2, 3)}, {"epochs": 2})
 
 
 def save(pack, edit, **inputs):

@@ -10,6 +10,8 @@ from host import call, count_rows, extra, has_wrappers, require, sigmas_of, stoc
 from safelight_pack import custom_sample
 from tiny_models import CONTEXT, conditioning, latent
 
+from safelight.guidance.schedule import PRESETS, WeightSchedule
+
 
 def refused(name, sample, *args, **settings):
     """The error's text, after checking that it starts with the input's name and says more than that."""
@@ -49,11 +51,20 @@ def test_short_runs_are_guided(pack, eps, prompts, steps, sampler_name, schedule
     """With the presets that begin latest and lowest, and with a context that lies behind the run's last step."""
     positive, safe, negative = prompts
     plain = stock(eps, positive, negative, latent(), steps=steps, sampler_name=sampler_name, scheduler=scheduler)
-    presets = pack.part("safelight.schedule").PRESETS
-    schedules = {name: presets[name] for name in ("gentle", "ramp up", "bell")}
+    schedules = {name: PRESETS[name] for name in ("gentle", "ramp up", "bell")}
     for name, schedule in {**schedules, "late": pack.schedule(context=1.0)}.items():
-        ours, report = pack.reported(eps, positive, safe, negative, latent(), steps=steps, sampler_name=sampler_name,
-                                     scheduler=scheduler, safety=1.0, schedule=schedule)
+        ours, report = pack.reported(
+            eps,
+            positive,
+            safe,
+            negative,
+            latent(),
+            steps=steps,
+            sampler_name=sampler_name,
+            scheduler=scheduler,
+            safety=1.0,
+            schedule=schedule,
+        )
         assert torch.linalg.norm(ours - plain) > 1e-3 * torch.linalg.norm(plain), f"unguarded with {name}"
         if name == "late":
             assert "context" in str(report).lower() and report["notes"], "the node has to say that it lowered context"
@@ -72,10 +83,22 @@ def test_a_late_start_is_guarded_on_the_steps_axis_too(pack, eps, prompts):
     assert seen.rows[:4] == [2] * 4 and seen.rows[-2:] == [3] * 2
 
 
-@pytest.mark.parametrize("bad", [
-    {"points": []}, {"points": [[0, 0], [1, 0]]}, {"points": [[0, math.nan], [1, 1]]}, {"nothing": 1}, [], "{", 3.5,
-    [[0, 0.5]], {"points": [[0, 2.0], [1, 1]]}, {"points": [[0, 1], [1, 1]], "interpolation": "spline"},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"points": []},
+        {"points": [[0, 0], [1, 0]]},
+        {"points": [[0, math.nan], [1, 1]]},
+        {"nothing": 1},
+        [],
+        "{",
+        3.5,
+        [[0, 0.5]],
+        {"points": [[0, 2.0], [1, 1]]},
+        {"points": [[0, 1], [1, 1]], "interpolation": "spline"},
+    ],
+    ids=str,
+)
 def test_schedule_that_cannot_be_read(pack, eps, prompts, bad):
     for sample in routes(pack).values():
         refused("schedule", sample, eps, *prompts, latent(), schedule=bad)
@@ -154,8 +177,11 @@ def test_safe_conditioning_that_is_never_active(pack, eps, prompts):
             pytest.fail(f"{name} gave a picture")
 
 
-@pytest.mark.parametrize("mask", [torch.zeros(1, 64, 64), torch.full((1, 64, 64), math.nan), torch.zeros(0, 64, 64),
-                                  "left"], ids=["empty", "NaN", "no mask in it", "text"])
+@pytest.mark.parametrize(
+    "mask",
+    [torch.zeros(1, 64, 64), torch.full((1, 64, 64), math.nan), torch.zeros(0, 64, 64), "left"],
+    ids=["empty", "NaN", "no mask in it", "text"],
+)
 def test_mask_that_guards_nothing_or_is_none(pack, eps, prompts, mask):
     for sample in routes(pack).values():
         refused("mask", sample, eps, *prompts, latent(), mask=mask)
@@ -163,7 +189,7 @@ def test_mask_that_guards_nothing_or_is_none(pack, eps, prompts, mask):
 
 def test_weights_of_nan_never_reach_the_picture(pack, eps, prompts, monkeypatch):
     """A schedule whose curve breaks in the middle of a run."""
-    schedule_class = pack.part("safelight.schedule").WeightSchedule
+    schedule_class = WeightSchedule
     curve = schedule_class.curve
     monkeypatch.setattr(schedule_class, "curve", lambda self, p: math.nan if p > 0.5 else curve(self, p))
     for name, sample in routes(pack).items():
@@ -175,8 +201,16 @@ def test_weights_of_nan_never_reach_the_picture(pack, eps, prompts, monkeypatch)
 def test_unknown_merge_and_merge_at(pack, eps, prompts):
     refused("merge", pack.ksampler, eps, *prompts, latent(), merge="sometimes")
     refused("merge_at", pack.ksampler, eps, *prompts, latent(), merge="separate", merge_at=math.nan)
-    refused("merge_at", pack.ksampler, eps, *prompts, latent(), merge="separate", merge_at=0.1,
-            schedule=pack.schedule(context=0.3))
+    refused(
+        "merge_at",
+        pack.ksampler,
+        eps,
+        *prompts,
+        latent(),
+        merge="separate",
+        merge_at=0.1,
+        schedule=pack.schedule(context=0.3),
+    )
 
 
 def test_safety_zero_asks_nothing_of_the_other_inputs(pack, eps, prompts):
@@ -194,10 +228,25 @@ def guiders_of_the_host(model, prompts):
     custom, perpneg = extra("nodes_custom_sampler"), extra("nodes_perpneg")
     positive, _, negative = prompts
     return [
-        call(custom.DualCFGGuider, model=model, cond1=positive, cond2=positive, negative=negative, cfg_conds=3.0,
-             cfg_cond2_negative=2.0, style="regular")[0],
-        call(perpneg.PerpNegGuider, model=model, positive=positive, negative=negative, empty_conditioning=negative,
-             cfg=4.0, neg_scale=1.0)[0],
+        call(
+            custom.DualCFGGuider,
+            model=model,
+            cond1=positive,
+            cond2=positive,
+            negative=negative,
+            cfg_conds=3.0,
+            cfg_cond2_negative=2.0,
+            style="regular",
+        )[0],
+        call(
+            perpneg.PerpNegGuider,
+            model=model,
+            positive=positive,
+            negative=negative,
+            empty_conditioning=negative,
+            cfg=4.0,
+            neg_scale=1.0,
+        )[0],
     ]
 
 

@@ -67,8 +67,18 @@ def test_batch_index(pack, eps, prompts):
 
 def test_other_keys_of_the_latent_survive(pack, eps, prompts):
     given = {**latent(batch=2), "batch_index": [0, 1], "noise_mask": left_half(), "studio": "kept"}
-    settings = {"model": eps, "positive": prompts[0], "negative": prompts[2], "latent_image": given, "seed": 1,
-                "steps": 2, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    settings = {
+        "model": eps,
+        "positive": prompts[0],
+        "negative": prompts[2],
+        "latent_image": given,
+        "seed": 1,
+        "steps": 2,
+        "cfg": 5.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "denoise": 1.0,
+    }
     plain = call(base_nodes.KSampler, **settings)[0]
     ours = call(pack.nodes["SafelightKSampler"], safe=prompts[1], safety=0.5, **settings)[0]
     assert ours.keys() == plain.keys()
@@ -128,8 +138,10 @@ def test_areas(pack, eps, prompts):
 
 def test_masked_conditionings(pack, eps, prompts):
     positive, safe, negative = prompts
-    halves = ({"mask": left_half(), "mask_strength": 1.0, "set_area_to_bounds": False},
-              {"mask": 1 - left_half(), "mask_strength": 0.7, "set_area_to_bounds": False})
+    halves = (
+        {"mask": left_half(), "mask_strength": 1.0, "set_area_to_bounds": False},
+        {"mask": 1 - left_half(), "mask_strength": 0.7, "set_area_to_bounds": False},
+    )
     ends(pack, eps, (entries(positive, *halves), safe, negative), latent(), on_safe=entries(safe, *halves))
 
 
@@ -139,8 +151,16 @@ def test_cells_that_only_one_prompt_covers_are_left_to_it(pack, eps, prompts):
     left = {"mask": left_half(), "mask_strength": 1.0, "set_area_to_bounds": False}
     right = {"mask": 1 - left_half(), "mask_strength": 1.0, "set_area_to_bounds": False}
     settings = {"steps": 1, "cfg": 1.0}
-    ours = pack.ksampler(eps, entries(positive, left), entries(safe, right), negative, latent(), safety=0.5,
-                         schedule=pack.schedule(), **settings)
+    ours = pack.ksampler(
+        eps,
+        entries(positive, left),
+        entries(safe, right),
+        negative,
+        latent(),
+        safety=0.5,
+        schedule=pack.schedule(),
+        **settings,
+    )
     written = stock(eps, entries(positive, left), negative, latent(), **settings)
     guarded = stock(eps, entries(safe, right), negative, latent(), **settings)
     assert torch.allclose(ours[..., :4], written[..., :4], atol=1e-4)
@@ -154,8 +174,9 @@ def test_timestep_range_on_the_safe_prompt(pack, eps, prompts):
     with count_rows(eps) as by_range:
         ours = pack.ksampler(eps, positive, late, negative, latent(), steps=12, safety=0.5, schedule=pack.schedule())
     with count_rows(eps) as by_context:
-        expected = pack.ksampler(eps, positive, safe, negative, latent(), steps=12, safety=0.5,
-                                 schedule=pack.schedule(context=0.5))
+        expected = pack.ksampler(
+            eps, positive, safe, negative, latent(), steps=12, safety=0.5, schedule=pack.schedule(context=0.5)
+        )
     assert set(by_range.rows) == {2, 3}
     assert by_range == by_context
     assert torch.equal(ours, expected)
@@ -189,11 +210,18 @@ def controlled(prompts, net, on_negative):
     positive, safe, negative = prompts
     hint = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(2))
     if on_negative:
-        positive, negative = call(base_nodes.ControlNetApplyAdvanced, positive=positive, negative=negative,
-                                  control_net=net, image=hint, strength=0.9, start_percent=0.0, end_percent=0.7)
+        positive, negative = call(
+            base_nodes.ControlNetApplyAdvanced,
+            positive=positive,
+            negative=negative,
+            control_net=net,
+            image=hint,
+            strength=0.9,
+            start_percent=0.0,
+            end_percent=0.7,
+        )
     else:
-        positive = call(base_nodes.ControlNetApply, conditioning=positive, control_net=net, image=hint,
-                        strength=0.9)[0]
+        positive = call(base_nodes.ControlNetApply, conditioning=positive, control_net=net, image=hint, strength=0.9)[0]
     return positive, safe, negative
 
 
@@ -215,8 +243,13 @@ def test_concat_latents_of_an_inpainting_model(pack, prompts):
     positive, safe, negative = prompts
     picture = latent(seed=8)["samples"]
     added = {"concat_latent_image": picture, "concat_mask": left_half()}
-    ends(pack, model, (entries(positive, added), safe, entries(negative, added)), latent(seed=3),
-         on_safe=entries(safe, added))
+    ends(
+        pack,
+        model,
+        (entries(positive, added), safe, entries(negative, added)),
+        latent(seed=3),
+        on_safe=entries(safe, added),
+    )
 
 
 def test_several_safe_entries(pack, eps, prompts):

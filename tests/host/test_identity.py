@@ -49,8 +49,9 @@ def test_no_call_with_weight_is_the_stock_ksampler(pack, eps, prompts, sampler_n
     with count_rows(eps) as stock_rows:
         plain = stock_advanced(eps, positive, negative, latent(), **settings)
     with count_rows(eps) as own_rows:
-        ours = pack.advanced(eps, positive, safe, negative, latent(), safety=1.0,
-                             schedule=pack.schedule(context=0.6), **settings)
+        ours = pack.advanced(
+            eps, positive, safe, negative, latent(), safety=1.0, schedule=pack.schedule(context=0.6), **settings
+        )
     assert torch.equal(ours, plain)
     assert own_rows == stock_rows
 
@@ -145,8 +146,9 @@ def test_a_run_after_a_cancelled_one_is_undisturbed(pack, eps, prompts, call):
             sample(eps, *prompts, latent(), safety=0.5)
         again = sample(eps, *prompts, latent(), safety=0.5)
         assert torch.equal(again, undisturbed), name
-        assert torch.equal(stock(eps, prompts[0], prompts[2], latent()),
-                           pack.ksampler(eps, *prompts, latent(), safety=0.0)), name
+        assert torch.equal(
+            stock(eps, prompts[0], prompts[2], latent()), pack.ksampler(eps, *prompts, latent(), safety=0.0)
+        ), name
 
 
 def reusable(pack, model, prompts):
@@ -154,14 +156,28 @@ def reusable(pack, model, prompts):
     positive, safe, negative = prompts
     between, full = pack.schedule(((0.0, 0.2), (1.0, 1.0)), context=0.3), pack.schedule()
     for safety, schedule in ((0.5, between), (1.0, full)):
-        guider = call(pack.nodes["SafelightGuider"], model=model, positive=positive, safe=safe, negative=negative,
-                      cfg=5.0, safety=safety, schedule=schedule)[0]
-        yield f"guider at {safety}", lambda guider=guider, **settings: custom_sample(
-            guider, sigmas_of(model, **settings), latent(), {**SETTINGS, **settings})
+        guider = call(
+            pack.nodes["SafelightGuider"],
+            model=model,
+            positive=positive,
+            safe=safe,
+            negative=negative,
+            cfg=5.0,
+            safety=safety,
+            schedule=schedule,
+        )[0]
+        yield (
+            f"guider at {safety}",
+            lambda guider=guider, **settings: custom_sample(
+                guider, sigmas_of(model, **settings), latent(), {**SETTINGS, **settings}
+            ),
+        )
         if "SafelightModelPatch" in pack.nodes:
             patched = pack.patch(model, safe, safety=safety, schedule=schedule)
-            yield f"patched at {safety}", lambda patched=patched, **settings: stock(
-                patched, positive, negative, latent(), **settings)
+            yield (
+                f"patched at {safety}",
+                lambda patched=patched, **settings: stock(patched, positive, negative, latent(), **settings),
+            )
 
 
 def test_a_cached_guider_or_model_starts_every_run_anew(pack, eps, prompts):

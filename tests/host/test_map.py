@@ -20,15 +20,29 @@ SIZE = 64  # pixels of the tiny models' pictures
 
 def ksampler(pack, model, positive, safe, negative, latent_image, **settings):
     """The latent and the trace of SafelightKSampler."""
-    out = call(pack.nodes["SafelightKSampler"], model=model, positive=positive, safe=safe, negative=negative,
-               latent_image=latent_image, **{**SETTINGS, "safety": 0.5, **settings})
+    out = call(
+        pack.nodes["SafelightKSampler"],
+        model=model,
+        positive=positive,
+        safe=safe,
+        negative=negative,
+        latent_image=latent_image,
+        **{**SETTINGS, "safety": 0.5, **settings},
+    )
     return out[0]["samples"], out[2]
 
 
 def guided(pack, model, positive, safe, negative, **settings):
     """A GUIDER and its trace."""
-    return call(pack.nodes["SafelightGuider"], model=model, positive=positive, safe=safe, negative=negative,
-                cfg=SETTINGS["cfg"], **{"safety": 0.5, **settings})
+    return call(
+        pack.nodes["SafelightGuider"],
+        model=model,
+        positive=positive,
+        safe=safe,
+        negative=negative,
+        cfg=SETTINGS["cfg"],
+        **{"safety": 0.5, **settings},
+    )
 
 
 def drawn(pack, trace, image):
@@ -46,16 +60,28 @@ def by_every_way(pack, model, prompts, latent_image, **settings):
     sampling = {**SETTINGS, **{key: settings.pop(key) for key in SETTINGS if key in settings}}
     yield "ksampler", *ksampler(pack, model, *prompts, latent_image, **sampling, **settings)
     advanced = {key: sampling[key] for key in ("steps", "cfg", "sampler_name", "scheduler")}
-    out = call(pack.nodes["SafelightKSamplerAdvanced"], model=model, positive=prompts[0], safe=prompts[1],
-               negative=prompts[2], latent_image=latent_image, add_noise="enable", noise_seed=sampling["seed"],
-               start_at_step=0, end_at_step=1000, return_with_leftover_noise="disable", **advanced,
-               **{"safety": 0.5, **settings})  # fmt: skip
+    out = call(
+        pack.nodes["SafelightKSamplerAdvanced"],
+        model=model,
+        positive=prompts[0],
+        safe=prompts[1],
+        negative=prompts[2],
+        latent_image=latent_image,
+        add_noise="enable",
+        noise_seed=sampling["seed"],
+        start_at_step=0,
+        end_at_step=1000,
+        return_with_leftover_noise="disable",
+        **advanced,
+        **{"safety": 0.5, **settings},
+    )
     yield "advanced", out[0]["samples"], out[2]
     guider, trace = guided(pack, model, *prompts, **settings)
     yield "guider", custom_sample(guider, sigmas_of(model, **sampling), latent_image, sampling), trace
     if has_wrappers():
-        patched, trace = call(pack.nodes["SafelightModelPatch"], model=model, safe=prompts[1],
-                              **{"safety": 0.5, **settings})  # fmt: skip
+        patched, trace = call(
+            pack.nodes["SafelightModelPatch"], model=model, safe=prompts[1], **{"safety": 0.5, **settings}
+        )
         yield "patch", stock(patched, prompts[0], prompts[2], latent_image, **sampling), trace
 
 
@@ -185,13 +211,16 @@ def test_a_picture_of_another_run_is_an_error(pack, eps, prompts):
         drawn(pack, trace, torch.rand(3, SIZE, SIZE, 3))
 
 
-@pytest.mark.parametrize("settings, says", [
-    ({"safety": 0.0}, "no guided run"),
-    ({"safety": 1.0, "risk": 0.1}, "no guided run"),
-    ({"safety": 1.0, "context": 0.0}, "nothing to compare with"),
-    ({"safety": 1.0, "context": 0.4}, "an estimate"),
-    ({"safety": 0.5, "context": 0.4}, ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        ({"safety": 0.0}, "no guided run"),
+        ({"safety": 1.0, "risk": 0.1}, "no guided run"),
+        ({"safety": 1.0, "context": 0.0}, "nothing to compare with"),
+        ({"safety": 1.0, "context": 0.4}, "an estimate"),
+        ({"safety": 0.5, "context": 0.4}, ""),
+    ],
+)
 def test_the_node_says_what_its_map_is(pack, eps, prompts, settings, says):
     """A dark map comes with its reason, and is no error."""
     context = {"schedule": pack.schedule(context=settings.get("context", 0.2))}

@@ -7,6 +7,8 @@ import torch
 from host import count_rows, sigmas_of, stock, stock_advanced
 from tiny_models import conditioning, latent, sd3_model, unet_model
 
+from safelight.guidance import trajectories
+
 CURVE = ((0.0, 0.2), (0.5, 0.9), (1.0, 0.4))
 
 
@@ -39,19 +41,34 @@ def test_equals_two_latents_merged_after_each_euler_step(pack, kind):
         weight = 0.0
         if share >= context:
             weight = safety * float(
-                height[0] + (share / 0.5) * (height[1] - height[0]) if share < 0.5
+                height[0] + (share / 0.5) * (height[1] - height[0])
+                if share < 0.5
                 else height[1] + ((share - 0.5) / 0.5) * (height[2] - height[1])
             )
         weights.append(weight)
-        slice_of_run = {"start_at_step": step, "end_at_step": step + 1, "return_with_leftover_noise": "enable",
-                        "add_noise": "enable" if step == 0 else "disable", **settings}
+        slice_of_run = {
+            "start_at_step": step,
+            "end_at_step": step + 1,
+            "return_with_leftover_noise": "enable",
+            "add_noise": "enable" if step == 0 else "disable",
+            **settings,
+        }
         z_u = stock_advanced(model, positive, negative, z, **slice_of_run)
         z_s = stock_advanced(model, safe, negative, z, **slice_of_run)
         z = {"samples": (1 - weight) * z_u + weight * z_s}
     assert 0.0 in weights and max(weights) > 0.5
 
-    ours, report = pack.reported(model, positive, safe, negative, latent(channels), steps=steps, seed=3, safety=safety,
-                                 schedule=pack.schedule(CURVE, context=context))
+    ours, report = pack.reported(
+        model,
+        positive,
+        safe,
+        negative,
+        latent(channels),
+        steps=steps,
+        seed=3,
+        safety=safety,
+        schedule=pack.schedule(CURVE, context=context),
+    )
     by_hand = z["samples"]
     plain = stock(model, positive, negative, latent(channels), steps=steps, seed=3)
     assert torch.linalg.norm(ours - by_hand) <= 1e-4 * torch.linalg.norm(by_hand)
@@ -116,8 +133,18 @@ def test_separate_trajectories_of_identical_branches_are_the_single_run(pack, ep
     twin = [[positive[0][0].clone(), dict(positive[0][1])]]
     for sampler_name in ("euler", "euler_ancestral", "dpmpp_2m"):
         plain = stock(eps, positive, negative, latent(), steps=12, sampler_name=sampler_name)
-        ours = pack.ksampler(eps, positive, twin, negative, latent(), steps=12, sampler_name=sampler_name,
-                             safety=0.5, merge="separate", schedule=pack.schedule(context=0.2))
+        ours = pack.ksampler(
+            eps,
+            positive,
+            twin,
+            negative,
+            latent(),
+            steps=12,
+            sampler_name=sampler_name,
+            safety=0.5,
+            merge="separate",
+            schedule=pack.schedule(context=0.2),
+        )
         # A multi-step sampler starts its history anew at the cuts.
         tolerance = 0.2 if sampler_name == "dpmpp_2m" else 1e-3
         if sampler_name != "euler_ancestral":
@@ -127,7 +154,6 @@ def test_separate_trajectories_of_identical_branches_are_the_single_run(pack, ep
 def test_separate_trajectories_keep_the_size_of_the_noise(pack, eps, prompts, monkeypatch):
     """The noise of the merged latent has the size that the branches' own has, within 2 %, for every weight."""
     merges = []
-    trajectories = pack.part("safelight.trajectories")
     merge = trajectories.merge_trajectories
 
     def spy(*args, **kwargs):
@@ -135,16 +161,23 @@ def test_separate_trajectories_keep_the_size_of_the_noise(pack, eps, prompts, mo
         merges.append((args, kwargs, out))
         return out
 
-    for module in (trajectories, pack.part("nodes.dual"), pack.part("nodes.sampling")):
-        if getattr(module, "merge_trajectories", None) is merge:
-            monkeypatch.setattr(module, "merge_trajectories", spy)
+    monkeypatch.setattr(trajectories, "merge_trajectories", spy)
     for safety in (0.25, 0.5, 0.75):
-        pack.ksampler(eps, *prompts, latent(size=32), steps=12, cfg=20.0, safety=safety, merge="separate",
-                      merge_at=0.9, schedule=pack.schedule(context=0.0))
+        pack.ksampler(
+            eps,
+            *prompts,
+            latent(size=32),
+            steps=12,
+            cfg=20.0,
+            safety=safety,
+            merge="separate",
+            merge_at=0.9,
+            schedule=pack.schedule(context=0.0),
+        )
     assert len(merges) == 3
     shrunk = []
     for args, kwargs, merged in merges:
-        names = ("z_u", "z_s", "denoised_u", "denoised_s", "sigma", "weight")
+        names = ("z_cond", "z_safe", "denoised_cond", "denoised_safe", "sigma", "weight")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         z_u, z_s, d_u, d_s = (given[name] for name in names[:4])
         sigma, weight = float(torch.as_tensor(given["sigma"]).max()), float(torch.as_tensor(given["weight"]).max())
@@ -161,8 +194,17 @@ def test_separate_trajectories_keep_the_size_of_the_noise(pack, eps, prompts, mo
 def test_separate_trajectories_guard_with_a_falling_curve(pack, eps, prompts, points):
     positive, safe, negative = prompts
     plain = stock(eps, positive, negative, latent(), steps=12)
-    ours, report = pack.reported(eps, positive, safe, negative, latent(), steps=12, safety=1.0, merge="separate",
-                                 schedule=pack.schedule(points, context=0.1))
+    ours, report = pack.reported(
+        eps,
+        positive,
+        safe,
+        negative,
+        latent(),
+        steps=12,
+        safety=1.0,
+        merge="separate",
+        schedule=pack.schedule(points, context=0.1),
+    )
     assert max(call["w"] for call in report["weights"]) > 0
     assert torch.linalg.norm(ours - plain) > 1e-2 * torch.linalg.norm(plain)
 
@@ -179,9 +221,19 @@ def test_separate_trajectories_know_a_sampler_that_stops_before_the_last_step(pa
     """dpm_fast's last call comes earlier than other samplers', and the guard has to count with that."""
     late = pack.schedule(((0.0, 1.0), (1.0, 1.0)), context=0.95)
     contexts = [
-        pack.reported(eps, *prompts, latent(), steps=6, sampler_name="dpm_fast", scheduler="sgm_uniform", safety=1.0,
-                      merge=merge, schedule=late)[1]["context"] for merge in ("every step", "separate")
-    ]  # fmt: skip
+        pack.reported(
+            eps,
+            *prompts,
+            latent(),
+            steps=6,
+            sampler_name="dpm_fast",
+            scheduler="sgm_uniform",
+            safety=1.0,
+            merge=merge,
+            schedule=late,
+        )[1]["context"]
+        for merge in ("every step", "separate")
+    ]
     assert contexts[0] == contexts[1] < 0.95
 
 
@@ -189,6 +241,7 @@ def test_separate_trajectories_reach_the_safe_run_at_full_weight(pack, eps, prom
     """At weight 1 from the first step on nothing of the written branch is left."""
     positive, safe, negative = prompts
     plain = stock(eps, safe, negative, latent(), steps=12)
-    ours = pack.ksampler(eps, positive, safe, negative, latent(), steps=12, safety=1.0, merge="separate",
-                         schedule=pack.schedule())
+    ours = pack.ksampler(
+        eps, positive, safe, negative, latent(), steps=12, safety=1.0, merge="separate", schedule=pack.schedule()
+    )
     assert torch.linalg.norm(ours - plain) <= 1e-3 * torch.linalg.norm(plain)

@@ -13,6 +13,8 @@ from test_fail_closed import guiders_of_the_host, refused
 from test_hosts_features import lora
 from tiny_models import latent, unet_model
 
+from safelight.engine import method_setup
+
 
 @pytest.fixture(params=ALL)
 def method(request, pack):
@@ -119,8 +121,12 @@ def test_method_patch_refuses_a_second_patch(pack, eps, prompts):
     """Of its own kind, of another method, of Safelight itself; behind it or before it."""
     for method, other in zip(every(pack), reversed(every(pack)), strict=True):
         patched, _ = method.patch(eps)
-        pairs = [method.patch(patched)[0], other.patch(patched)[0], pack.patch(patched, prompts[1]),
-                 method.patch(pack.patch(eps, prompts[1]))[0]]  # fmt: skip
+        pairs = [
+            method.patch(patched)[0],
+            other.patch(patched)[0],
+            pack.patch(patched, prompts[1]),
+            method.patch(pack.patch(eps, prompts[1]))[0],
+        ]
         for twice in pairs:
             refused("model", stock, twice, prompts[0], prompts[2], latent())
 
@@ -130,11 +136,14 @@ def test_method_patch_points_to_the_guider_for_prompt_hooks(pack, monkeypatch):
     require(has_wrappers(), "conditioning hooks")
     import comfy.hooks
 
-    model, noise = unet_model(), pack.part("nodes.noise")
+    model = unet_model()
     hooks = comfy.hooks.create_hook_lora(lora=lora(model), strength_model=1.0, strength_clip=0.0)
-    encode = noise.encode_prompt
-    monkeypatch.setattr(noise, "encode_prompt", lambda clip, text: [
-        [states, {**extras, "hooks": hooks}] for states, extras in encode(clip, text)])
+    encode = method_setup.encode_prompt
+    monkeypatch.setattr(
+        method_setup,
+        "encode_prompt",
+        lambda clip, text: [[states, {**extras, "hooks": hooks}] for states, extras in encode(clip, text)],
+    )
     for method in every(pack, NAMES):
         with pytest.raises(ValueError, match=f"Safelight {method.name} Guider"):
             method.patch(model)

@@ -15,6 +15,8 @@ from methods import ALL, NAMES, Method, differs, every
 from test_hosts_features import controlled, entries, left_half, lora
 from tiny_models import conditioning, controlnet, flux_model, latent, sd3_model, unet_model, video_model
 
+from safelight.guidance import casg
+
 
 @pytest.fixture(params=ALL)
 def method(request, pack):
@@ -49,15 +51,15 @@ def test_image_to_image_under_a_method(eps, prompts, method, denoise):
 
 def test_each_picture_of_a_batch_is_that_picture_alone(pack, eps, prompts, method, monkeypatch):
     """No statistic over the batch: neither its neighbours nor their number change a picture."""
-    chosen, casg = [], pack.part("safelight.casg").ConflictAware
-    direction = casg.direction
+    chosen, conflict_aware = [], casg.ConflictAware
+    direction = conflict_aware.direction
 
     def spy(self, *args):
         gamma = direction(self, *args)
         chosen.append(self.chosen.tolist())
         return gamma
 
-    monkeypatch.setattr(casg, "direction", spy)
+    monkeypatch.setattr(conflict_aware, "direction", spy)
     sizes = torch.tensor([0.2, 1.0, 5.0, 1.0]).reshape(-1, 1, 1, 1)
     pictures, indices = sizes * latent(batch=4, seed=3)["samples"], [3, 5, 0, 9]
     settings = {"steps": 4, **({"preset": "weak"} if method.has_preset else {})}
@@ -65,8 +67,9 @@ def test_each_picture_of_a_batch_is_that_picture_alone(pack, eps, prompts, metho
     if method.name == "CASG":
         assert any(len(set(row)) > 1 for row in chosen), "all pictures chose the same category: nothing is tested"
     for i, index in enumerate(indices):
-        alone = method.by_guider(eps, prompts[0], prompts[2],
-                                 {"samples": pictures[i : i + 1], "batch_index": [index]}, **settings)
+        alone = method.by_guider(
+            eps, prompts[0], prompts[2], {"samples": pictures[i : i + 1], "batch_index": [index]}, **settings
+        )
         assert not differs(whole[i : i + 1], alone, by=1e-5), i
 
 

@@ -99,16 +99,20 @@ def hooks_see_what_stock_shows(eps, prompts, method, kind, cfg):
         assert len(seen) == len(expected) == 6
         for args, stocks in zip(seen, expected, strict=True):
             assert set(args) == set(stocks)
-            conds, stock_conds = (given.get("conds", [given.get("cond"), given.get("uncond")])
-                                  for given in (args, stocks))  # fmt: skip
+            conds, stock_conds = (
+                given.get("conds", [given.get("cond"), given.get("uncond")]) for given in (args, stocks)
+            )
             for shown, stock_shown in zip(conds, stock_conds, strict=True):
                 assert (shown is None) == (stock_shown is None)
                 if shown is not None:
                     assert [id(entry["cross_attn"]) for entry in shown] == [id(e["cross_attn"]) for e in stock_shown]
         first, stock_first = seen[0], expected[0]
-        shown, stock_shown = ([given["conds_out"][0], given["conds_out"][1]] if kind == "pre" else
-                              [given["cond_denoised"], given["uncond_denoised"]]
-                              for given in (first, stock_first))  # fmt: skip
+        shown, stock_shown = (
+            [given["conds_out"][0], given["conds_out"][1]]
+            if kind == "pre"
+            else [given["cond_denoised"], given["uncond_denoised"]]
+            for given in (first, stock_first)
+        )
         assert differs(shown[0], stock_shown[0]), "the written prompt's prediction is the steered one"
         assert torch.allclose(shown[1], stock_shown[1], atol=1e-4), "the negative's is its own"
 
@@ -174,8 +178,13 @@ def test_another_packs_evaluation_of_pairs_under_a_method(eps, prompts, noise_me
 
     def replaced(args):
         asked.append(tuple(cond is not None for cond in args["conds"]))
-        return comfy.samplers.calc_cond_batch(args["model"], args["conds"], args["input"], args["sigma"],
-                                              {**args["model_options"], "sampler_calc_cond_batch_function": None})
+        return comfy.samplers.calc_cond_batch(
+            args["model"],
+            args["conds"],
+            args["input"],
+            args["sigma"],
+            {**args["model_options"], "sampler_calc_cond_batch_function": None},
+        )
 
     model.model_options["sampler_calc_cond_batch_function"] = replaced
     ours = noise_method.by_guider(model, prompts[0], prompts[2], latent())

@@ -45,8 +45,10 @@ def test_strength_zero_is_the_stock_ksampler(pack, eps, prompts, sampler_name):
                 off = sample(eps, positive, negative, latent(batch=2), strength=0.0, **settings)
             assert torch.equal(off, plain), (name, way)
             assert own_rows == stock_rows, (name, way)
-    full, half = (Method(pack, "SLD").by_guider(eps, positive, negative, latent(batch=2), strength=s, **settings)
-                  for s in (1.0, 0.5))  # fmt: skip
+    full, half = (
+        Method(pack, "SLD").by_guider(eps, positive, negative, latent(batch=2), strength=s, **settings)
+        for s in (1.0, 0.5)
+    )
     assert differs(full, plain) and differs(half, plain) and differs(half, full)
 
 
@@ -64,14 +66,26 @@ def sliced(method, way, model, prompts, start, end, noise, settings, latent_imag
     """Steps start to end of a run, with the noise left over; `noise`: whether it starts from noise."""
     positive, _, negative = prompts
     module = extra("nodes_custom_sampler")
-    guider = (method.guider(model, positive, negative, **settings)[0] if way == "guider" else
-              call(module.CFGGuider, model=model if way == "stock" else method.patch(model, **settings)[0],
-                   positive=positive, negative=negative, cfg=5.0)[0])  # fmt: skip
+    guider = (
+        method.guider(model, positive, negative, **settings)[0]
+        if way == "guider"
+        else call(
+            module.CFGGuider,
+            model=model if way == "stock" else method.patch(model, **settings)[0],
+            positive=positive,
+            negative=negative,
+            cfg=5.0,
+        )[0]
+    )
     made = call(module.RandomNoise, noise_seed=7)[0] if noise else call(module.DisableNoise)[0]
-    return call(module.SamplerCustomAdvanced, noise=made, guider=guider,
-                sampler=call(module.KSamplerSelect, sampler_name=settings["sampler_name"])[0],
-                sigmas=sigmas_of(model, steps=steps)[start : end + 1],
-                latent_image=latent() if latent_image is None else {"samples": latent_image})[0]["samples"]
+    return call(
+        module.SamplerCustomAdvanced,
+        noise=made,
+        guider=guider,
+        sampler=call(module.KSamplerSelect, sampler_name=settings["sampler_name"])[0],
+        sigmas=sigmas_of(model, steps=steps)[start : end + 1],
+        latent_image=latent() if latent_image is None else {"samples": latent_image},
+    )[0]["samples"]
 
 
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m", "heun"])
@@ -110,8 +124,13 @@ def test_method_patch_gives_the_guiders_latent(pack, eps, prompts, sampler_name)
 
 def test_method_patch_gives_the_guiders_latent_for_settings(pack, eps, prompts):
     for method in every(pack):
-        for settings in ({"strength": 0.3}, {"cfg": 1.0}, {"denoise": 0.6}, {"steps": 1},
-                         {"steps": 4, "scheduler": "karras"}):  # fmt: skip
+        for settings in (
+            {"strength": 0.3},
+            {"cfg": 1.0},
+            {"denoise": 0.6},
+            {"steps": 1},
+            {"steps": 4, "scheduler": "karras"},
+        ):
             same_by_both_ways(method, eps, prompts, latent(seed=9), **settings)
         for preset in PRESETS if method.has_preset else ():
             same_by_both_ways(method, eps, prompts, latent(seed=9), preset=preset)
@@ -127,8 +146,9 @@ def test_method_patch_gives_the_guiders_latent_for_prompts(pack, eps, prompts):
         "areas": [[positive[0][0], {**positive[0][1], **half}] for half in halves],
         "masked": [[positive[0][0], {**positive[0][1], "mask": mask, "mask_strength": 0.9}]],
         "timestep range": call(base_nodes.ConditioningSetTimestepRange, conditioning=positive, start=0.0, end=0.7)[0],
-        "controlnet": call(base_nodes.ControlNetApply, conditioning=positive, control_net=controlnet(), image=hint,
-                           strength=0.9)[0],
+        "controlnet": call(
+            base_nodes.ControlNetApply, conditioning=positive, control_net=controlnet(), image=hint, strength=0.9
+        )[0],
         "two entries": positive + safe,
     }
     for method in every(pack):

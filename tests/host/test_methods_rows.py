@@ -107,8 +107,9 @@ def direction_by_hand(method, e_0, e_p, noises, preset):
         return noises[0] - e_0
     e_s = noises[0]
     if method.name == "CASG":
-        scores = torch.stack([((e - e_0) * (e_p - e_0)).flatten(1).sum(1) / (e - e_0).flatten(1).norm(dim=1)
-                              for e in noises])  # fmt: skip
+        scores = torch.stack(
+            [((e - e_0) * (e_p - e_0)).flatten(1).sum(1) / (e - e_0).flatten(1).norm(dim=1) for e in noises]
+        )
         e_s = torch.stack([noises[int(k)][i] for i, k in enumerate(scores.argmax(0))])
     scale, threshold = PRESET_NUMBERS[preset]
     difference = e_p - e_s
@@ -128,15 +129,19 @@ def test_one_step_is_what_the_equations_say(eps, prompts, method, kind):
     x, sigma = first_call(model, prompts, picture)
     texts = [line for line in SETTINGS[method.name][method.texts_called].splitlines() if line]
     inside = model.model.process_latent_in  # from a latent between nodes to what the model sees
-    p, zero, *others = (inside(stock(model, text, negative, picture, steps=1, cfg=1.0)).double()
-                        for text in (positive, negative, *map(encoded, texts)))  # fmt: skip
+    p, zero, *others = (
+        inside(stock(model, text, negative, picture, steps=1, cfg=1.0)).double()
+        for text in (positive, negative, *map(encoded, texts))
+    )
     for preset in PRESETS if method.has_preset else ("",):
         settings = {"steps": 1, **({"preset": preset} if preset else {})}
-        gamma = direction_by_hand(method, *((x - d) / sigma for d in (zero, p)), [(x - d) / sigma for d in others],
-                                  preset)  # fmt: skip
+        gamma = direction_by_hand(
+            method, *((x - d) / sigma for d in (zero, p)), [(x - d) / sigma for d in others], preset
+        )
         for scale, strength in ((4.0, 0.7), (1.0, 1.0), (1.0, 2.5)):
-            ours = inside(method.by_guider(model, positive, negative, picture, cfg=scale, strength=strength,
-                                           **settings)).double()
+            ours = inside(
+                method.by_guider(model, positive, negative, picture, cfg=scale, strength=strength, **settings)
+            ).double()
             steered = p + sigma * strength * gamma
             assert not differs(ours, zero + scale * (steered - zero), by=1e-4), (preset, scale, strength)
             assert differs(ours, zero + scale * (p - zero), by=1e-2), (preset, scale, strength)
@@ -178,8 +183,17 @@ def test_momentum_moves_on_once_a_step_of_the_schedule(pack, eps, prompts, name,
 # --- short runs ----------------------------------------------------------------------------------------------------
 
 
-RUNS = [(1, "euler"), (2, "euler"), (4, "euler"), (1, "dpmpp_2m"), (4, "lcm"), (4, "dpm_2"), (1, "heun"), (3, "uni_pc"),
-        (4, "dpm_fast")]  # fmt: skip
+RUNS = [
+    (1, "euler"),
+    (2, "euler"),
+    (4, "euler"),
+    (1, "dpmpp_2m"),
+    (4, "lcm"),
+    (4, "dpm_2"),
+    (1, "heun"),
+    (3, "uni_pc"),
+    (4, "dpm_fast"),
+]
 
 
 @pytest.mark.parametrize(("steps", "sampler_name"), RUNS)

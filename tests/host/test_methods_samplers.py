@@ -26,7 +26,8 @@ def test_methods_are_finite_wherever_stock_is(eps, prompts, guiders, sampler_nam
         name, guider = guiders[(SAMPLERS.index(sampler_name) + at) % len(guiders)]
         by_stock, plain = outcome(lambda settings=settings: stock(eps, prompts[0], prompts[2], latent(), **settings))
         by_method, ours = outcome(
-            lambda settings=settings, guider=guider: run_guider(guider, eps, latent(), **settings))
+            lambda settings=settings, guider=guider: run_guider(guider, eps, latent(), **settings)
+        )
         if by_stock != "finite":
             remark(f"{sampler_name}, {scheduler}: stock {by_stock}; {name} {by_method}")
         elif by_method != "finite":

@@ -3,19 +3,20 @@
 import comfy.model_sampling
 import pytest
 
+from safelight.guidance.progress import noise_level_progress as progress
+
 KINDS = [
-    "ModelSamplingDiscrete", "ModelSamplingContinuousEDM", "ModelSamplingContinuousV", "ModelSamplingDiscreteFlow",
-    "ModelSamplingFlux", "StableCascadeSampling",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def progress(pack):
-    return pack.part("safelight.progress").noise_level_progress
+    "ModelSamplingDiscrete",
+    "ModelSamplingContinuousEDM",
+    "ModelSamplingContinuousV",
+    "ModelSamplingDiscreteFlow",
+    "ModelSamplingFlux",
+    "StableCascadeSampling",
+]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if hasattr(comfy.model_sampling, kind)])
-def test_progress_gives_back_the_percentage_from_which_the_host_made_the_sigma(progress, kind):
+def test_progress_gives_back_the_percentage_from_which_the_host_made_the_sigma(kind):
     sampling = getattr(comfy.model_sampling, kind)()
     percent_to_sigma = sampling.percent_to_sigma
     for percent in (0.02, 0.14, 0.2, 0.3, 0.5, 0.75, 0.8, 0.99):

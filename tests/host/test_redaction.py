@@ -13,8 +13,23 @@ import tiny_encoders
 import torch
 from safetensors import safe_open
 
-KEEP = "\n".join(["a cat", "a dog on a table", "a red car", "a tree and a house", "an apple on a plate", "a boat",
-                  "a lamp and a book", "a bird on a chair", "a garden", "a cup of tea"])  # fmt: skip
+from safelight.edits import edit_file
+from safelight.engine import edit_files, encoder, redact, redacted_clip
+
+KEEP = "\n".join(
+    [
+        "a cat",
+        "a dog on a table",
+        "a red car",
+        "a tree and a house",
+        "an apple on a plate",
+        "a boat",
+        "a lamp and a book",
+        "a bird on a chair",
+        "a garden",
+        "a cup of tea",
+    ]
+)
 INPUTS = {"redact": "a knife\na gun", "reference": "a flower", "keep": KEEP, "form": "ridge", "steps": 20}
 PROMPT = "a cat and a knife on a green table"
 LONG = "a cat " * 40 + "and a knife"
@@ -29,18 +44,18 @@ def clip():
 @pytest.fixture(scope="module")
 def made(pack, clip):
     """(redacted CLIP, edit, picture) of the plain SD1 encoder."""
-    return redact(pack, clip)
+    return redacted(pack, clip)
 
 
 @pytest.fixture
-def files(pack, tmp_path, monkeypatch):
+def files(tmp_path, monkeypatch):
     """The pack's module of edit files, with an output folder of its own."""
-    files = pack.part("nodes.edit_files")
+    files = edit_files
     monkeypatch.setattr(files.folder_paths, "get_output_directory", lambda: str(tmp_path))
     return files
 
 
-def redact(pack, clip, **inputs):
+def redacted(pack, clip, **inputs):
     return host.call(pack.nodes["SafelightRedact"], clip=clip, **{**INPUTS, **inputs})
 
 
@@ -70,7 +85,7 @@ def load(pack, clip, file, **inputs):
 def test_every_kind_of_encoder_is_redacted_and_its_outcome_keeps_its_form(pack, form):
     clip = tiny_encoders.clip(form)
     before = [encode(clip, text) for text in (PROMPT, LONG)]
-    done = redact(pack, clip)[0]
+    done = redacted(pack, clip)[0]
     for text, stock in zip((PROMPT, LONG), before, strict=True):
         states, extra = encode(done, text)
         assert states.shape == stock[0].shape and states.dtype == stock[0].dtype and set(extra) == set(stock[1])
@@ -86,7 +101,7 @@ def test_every_kind_of_encoder_is_redacted_and_its_outcome_keeps_its_form(pack, 
 def test_redacted_texts_go_to_their_reference_and_others_stay(pack, form):
     """On the demo model, whose encoder knows what its words mean."""
     clip = host.call(pack.nodes["SafelightDemoLoader"])[1]
-    done, edit, picture = redact(pack, clip, redact="a weapon", reference="a toy", keep="", form=form, steps=120)
+    done, edit, picture = redacted(pack, clip, redact="a weapon", reference="a toy", keep="", form=form, steps=120)
 
     def apart(one, text, other):
         return float((encode(one, text)[0] - encode(clip, other)[0]).norm())
@@ -100,7 +115,7 @@ def test_redacted_texts_go_to_their_reference_and_others_stay(pack, form):
 
 
 def test_strength_zero_is_the_very_object(pack, clip, files, made):
-    assert redact(pack, clip, strength=0.0)[0] is clip
+    assert redacted(pack, clip, strength=0.0)[0] is clip
     name = save(pack, made[1])
     assert load(pack, clip, name, strength=0.0) is clip
     half, whole, plain = (encode(each)[0] for each in (load(pack, clip, name, strength=0.5), made[0], clip))
@@ -119,7 +134,7 @@ def test_branches_stay_apart_when_they_are_used_in_turns(clip, made):
 def test_the_plain_encoder_is_itself_after_a_redacted_one_is_gone(pack):
     clip = tiny_encoders.clip("SD1")
     plain = encode(clip)
-    done = redact(pack, clip)[0]
+    done = redacted(pack, clip)[0]
     assert not same(encode(done), plain)
     del done
     gc.collect()
@@ -147,18 +162,19 @@ def test_a_lora_and_a_clip_skip_after_it_keep_the_redaction(clip, made):
 
 def test_two_redactions_in_a_row_compose(pack, clip, files, made):
     name = save(pack, made[1])
-    other = redact(pack, clip, redact="a boat", reference="a piano")
+    other = redacted(pack, clip, redact="a boat", reference="a piano")
     second = save(pack, other[1])
     both = load(pack, load(pack, clip, name), second)
     moved = encode(made[0])
     # The second map sees what the first one made.
-    stand_in = pack.part("nodes.redacted_clip")
-    form, maps = pack.part("nodes.redaction").maps_of(other[1], "")
+    stand_in = redacted_clip
+    form, maps = redact.maps_of(other[1], "")
     tokens = {
         name: [[(t, w) for t, w, *_ in chunk] for chunk in chunks] for name, chunks in clip.tokenize(PROMPT).items()
     }
-    second_alone = stand_in.RedactedEncode(lambda _: (moved[0], moved[1]["pooled_output"]), clip.cond_stage_model, form,
-                                           maps, 1.0)  # fmt: skip
+    second_alone = stand_in.RedactedEncode(
+        lambda _: (moved[0], moved[1]["pooled_output"]), clip.cond_stage_model, form, maps, 1.0
+    )
     states, pooled = second_alone(tokens)
     found = encode(both)
     assert torch.equal(found[0], states) and torch.equal(found[1]["pooled_output"], pooled)
@@ -167,7 +183,7 @@ def test_two_redactions_in_a_row_compose(pack, clip, files, made):
 
 @pytest.mark.parametrize("form", ["ridge", "network"])
 def test_a_saved_redaction_gives_the_same_bits(pack, clip, files, tmp_path, form):
-    done, edit, _ = redact(pack, clip, form=form)
+    done, edit, _ = redacted(pack, clip, form=form)
     name = save(pack, edit)
     assert name in pack.nodes["SafelightLoadRedaction"].INPUT_TYPES()["required"]["file"][0]
     for text in (PROMPT, LONG, "a (cat:1.3) and a (knife:1.4)"):
@@ -178,7 +194,7 @@ def test_a_saved_redaction_gives_the_same_bits(pack, clip, files, tmp_path, form
 
 
 def test_the_same_seed_gives_the_same_redaction(pack, clip):
-    first, again, other = (redact(pack, clip, form="network", seed=seed)[1].tensors for seed in (5, 5, 6))
+    first, again, other = (redacted(pack, clip, form="network", seed=seed)[1].tensors for seed in (5, 5, 6))
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
     assert not all(torch.equal(tensor, other[name]) for name, tensor in first.items())
 
@@ -188,7 +204,6 @@ def test_a_file_for_another_encoder_or_of_another_kind_is_an_error_that_names_bo
     for form, width in (("SDXL", tiny_encoders.G), ("Flux", tiny_encoders.T5)):
         with pytest.raises(ValueError, match=f"(?s)^file: {name}.*{tiny_encoders.L} wide.*{width} wide"):
             load(pack, tiny_encoders.clip(form), name)
-    edit_file = pack.part("safelight.edit_file")
     other = edit_file.Edit("erase", {"x": torch.zeros(2)}, {})
     wrong = save(pack, other)
     check = pack.nodes["SafelightLoadRedaction"].VALIDATE_INPUTS
@@ -202,33 +217,36 @@ def test_a_file_for_another_encoder_or_of_another_kind_is_an_error_that_names_bo
         load(pack, clip, broken)
 
 
-@pytest.mark.parametrize("inputs, named", [
-    ({"redact": " \n"}, "redact"),
-    ({"reference": "a flower\na boat\na cat"}, "reference"),
-    ({"redact": "a knife", "reference": "a knife"}, "reference"),
-    ({"form": "linear"}, "form"),
-    ({"strength": -1.0}, "strength"),
-    ({"keep": "a cat", "redact": "a knife", "form": "network"}, "redact, keep"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "inputs, named",
+    [
+        ({"redact": " \n"}, "redact"),
+        ({"reference": "a flower\na boat\na cat"}, "reference"),
+        ({"redact": "a knife", "reference": "a knife"}, "reference"),
+        ({"form": "linear"}, "form"),
+        ({"strength": -1.0}, "strength"),
+        ({"keep": "a cat", "redact": "a knife", "form": "network"}, "redact, keep"),
+    ],
+)
 def test_what_cannot_be_redacted_is_an_error_that_names_the_input(pack, clip, inputs, named):
     with pytest.raises(ValueError, match=f"^{named}:"):
-        redact(pack, clip, **inputs)
+        redacted(pack, clip, **inputs)
 
 
 def test_a_missing_and_a_broken_encoder_are_errors(pack):
     with pytest.raises(ValueError, match="^clip:"):
-        redact(pack, None)
+        redacted(pack, None)
     broken = tiny_encoders.clip("SD1")
     with torch.no_grad():
         broken.cond_stage_model.clip_l.transformer.text_model.final_layer_norm.weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="^clip:.*not finite"):
-        redact(pack, broken)
+        redacted(pack, broken)
 
 
 def test_two_texts_of_sdxl_are_redacted_each_in_its_own_encoder(pack):
     """Its encode node takes one text for CLIP-L and one for CLIP-G."""
     clip = tiny_encoders.clip("SDXL")
-    done = redact(pack, clip)[0]
+    done = redacted(pack, clip)[0]
     node = host.extra_node("nodes_clip_sdxl", "CLIPTextEncodeSDXL")
     sizes = {"width": 64, "height": 64, "crop_w": 0, "crop_h": 0, "target_width": 64, "target_height": 64}
 
@@ -248,7 +266,7 @@ def test_two_texts_of_sdxl_are_redacted_each_in_its_own_encoder(pack):
 def test_fluxs_encode_node_is_redacted_too(pack):
     node = host.extra_node("nodes_flux", "CLIPTextEncodeFlux")
     clip = tiny_encoders.clip("Flux")
-    done = redact(pack, clip)[0]
+    done = redacted(pack, clip)[0]
     plain, moved = (
         host.call(node, clip=each, clip_l=PROMPT, t5xxl=PROMPT, guidance=3.5)[0][0] for each in (clip, done)
     )
@@ -259,8 +277,7 @@ def test_fluxs_encode_node_is_redacted_too(pack):
 def test_a_redacted_encoder_gets_a_concept_space_of_its_own(pack):
     clip = tiny_encoders.clip("SD1")
     clip.tokenizer.safelight_anchors = {"benign": KEEP.split("\n"), "unsafe": ["a knife", "a gun", "a gun on a table"]}
-    encoder = pack.part("nodes.encoder")
-    done = redact(pack, clip)[0]
+    done = redacted(pack, clip)[0]
     plain = encoder.space_of(clip, ["a knife"])
     assert encoder.space_of(done, ["a knife"]) is not plain
     assert encoder.space_of(clip.clone(), ["a knife"]) is plain
@@ -272,7 +289,7 @@ def test_the_encoder_goes_when_nobody_holds_it(pack):
 
     clip = tiny_encoders.clip("SD1")
     model = weakref.ref(clip.cond_stage_model)
-    done = redact(pack, clip)[0]
+    done = redacted(pack, clip)[0]
     encode(done)
     encode(clip)
     del clip, done

@@ -78,8 +78,9 @@ def dressed(prompts, kind):
         safe = call(base_nodes.ConditioningSetTimestepRange, conditioning=safe, start=0.3, end=1.0)[0]
     elif kind == "controlnet":
         hint = torch.rand(1, 128, 128, 3, generator=torch.Generator().manual_seed(2))
-        positive = call(base_nodes.ControlNetApply, conditioning=positive, control_net=controlnet(), image=hint,
-                        strength=0.9)[0]
+        positive = call(
+            base_nodes.ControlNetApply, conditioning=positive, control_net=controlnet(), image=hint, strength=0.9
+        )[0]
     elif kind == "longer":
         safe = conditioning(12, tokens=154)
     return positive, safe, negative
@@ -114,8 +115,14 @@ def test_model_patch_gives_the_ksamplers_latent_for_prompts_with(pack, eps, prom
 def test_axes_differ(pack, eps, prompts):
     """karras' steps are not spread evenly over the noise scale."""
     by_axis = [
-        pack.ksampler(eps, *prompts, latent(), scheduler="karras", safety=1.0,
-                      schedule=pack.schedule(((0.0, 0.0), (1.0, 1.0)), axis=axis))
+        pack.ksampler(
+            eps,
+            *prompts,
+            latent(),
+            scheduler="karras",
+            safety=1.0,
+            schedule=pack.schedule(((0.0, 0.0), (1.0, 1.0)), axis=axis),
+        )
         for axis in ("noise level", "steps")
     ]
     assert not torch.allclose(*by_axis, rtol=1e-3)

@@ -7,13 +7,16 @@ import pytest
 import torch
 from tiny_models import conditioning, latent, sd3_model, sdxl_model
 
+from safelight.edits import edit_file, safe_adapter
+from safelight.engine import edit_files
+
 CHUNK = 77
 
 
 @pytest.fixture
 def files(pack, tmp_path, monkeypatch):
     """The pack's module of edit files, with an output folder of its own."""
-    files = pack.part("nodes.edit_files")
+    files = edit_files
     monkeypatch.setattr(files.folder_paths, "get_output_directory", lambda: str(tmp_path))
     (tmp_path / "safelight").mkdir()
     return files
@@ -22,7 +25,7 @@ def files(pack, tmp_path, monkeypatch):
 @pytest.fixture
 def layers(pack, eps):
     """(in, out) of the tiny model's projections, by name."""
-    endings = pack.part("safelight.safe_adapter").ENDINGS
+    endings = safe_adapter.ENDINGS
     modules = eps.model.diffusion_model.named_modules()
     return {name: (one.in_features, one.out_features) for name, one in modules if name.endswith(endings)}
 
@@ -33,14 +36,14 @@ def write(pack, files, layers, tmp_path):
 
     def written(name="adapter.safetensors", kind="adapter", size=0.3, tail=4, **changed):
         name = f"{tmp_path.name}_{name}"  # the host remembers the folders of other tests
-        parameters = pack.part("safelight.safe_adapter").start(layers, rank=2, seed=3)
+        parameters = safe_adapter.start(layers, rank=2, seed=3)
         draw = torch.Generator().manual_seed(4)
         for key, value in parameters.items():
             if not key.endswith(".down"):
                 value.copy_(torch.randn(value.shape, generator=draw) * size)
         settings = {"model": "the tiny model", "tail": tail, "chunk": CHUNK}
         path = tmp_path / "safelight" / name
-        pack.part("safelight.edit_file").write(path, kind, {**parameters, **changed}, settings)
+        edit_file.write(path, kind, {**parameters, **changed}, settings)
         return name, parameters
 
     return written

@@ -26,8 +26,9 @@ def test_finite_wherever_stock_is(pack, eps, prompts, sampler_name, remark):
     for scheduler in SCHEDULERS:
         settings = {"sampler_name": sampler_name, "scheduler": scheduler, "steps": STEPS, "cfg": 3.0}
         by_stock, plain = outcome(lambda settings=settings: stock(eps, positive, negative, latent(), **settings))
-        by_node, ours = outcome(lambda settings=settings: pack.ksampler(
-            eps, positive, safe, negative, latent(), safety=0.5, **settings))
+        by_node, ours = outcome(
+            lambda settings=settings: pack.ksampler(eps, positive, safe, negative, latent(), safety=0.5, **settings)
+        )
         if by_stock != "finite":
             remark(f"{sampler_name}, {scheduler}: stock {by_stock}; ours {by_node}")
         elif by_node != "finite":

@@ -6,6 +6,8 @@ import math
 import host
 import pytest
 
+from safelight.guidance.schedule import PRESETS
+
 CURVE = {"points": [[0.2, 0.5], [1.0, 1.0]], "interpolation": "linear"}
 
 
@@ -21,15 +23,14 @@ def defaults(node):
 
 
 def test_every_preset_gives_a_schedule_with_and_without_a_curve(node, pack):
-    presets = pack.part("safelight.schedule").PRESETS
     given = defaults(node)
     offered = node.INPUT_TYPES()["required"]["preset"][0]
-    assert offered == [*presets, "custom"]
+    assert offered == [*PRESETS, "custom"]
     for preset in offered:
         (schedule,) = host.call(node, **{**given, "preset": preset})
         assert node.VALIDATE_INPUTS(**{**given, "preset": preset}) is True
         if preset != "custom":
-            assert schedule == presets[preset]
+            assert schedule == PRESETS[preset]
             (bare,) = host.call(node, preset=preset, context=given["context"], axis=given["axis"])
             assert bare == schedule
 

@@ -31,7 +31,7 @@ def a_cell(latent_image, row=0, column=0):
     """A mask of one latent cell: the guided run of three rows whose other cells are all the written prompt's."""
     samples = latent_image["samples"]
     mask = torch.zeros(1, samples.shape[-2] * 8, samples.shape[-1] * 8)
-    mask[:, row * 8:row * 8 + 8, column * 8:column * 8 + 8] = 1.0
+    mask[:, row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = 1.0
     return mask
 
 
@@ -41,6 +41,7 @@ def changed(a, b):
 
 
 # --- what it leaves alone
+
 
 @pytest.mark.parametrize("off", [{"safety": 0.0}, {"safety": 1.0, "risk": 0.1}])
 @pytest.mark.parametrize("mode", MODES)
@@ -60,8 +61,9 @@ def test_outside_the_chosen_share_every_bit_is_the_written_prompts(pack, eps, pr
     model = eps if kind == "eps" else sd3_model()
     given = latent(channels, batch=2, seed=3)
     written = one_call(pack, model, prompts, given, safety=safety, mask=a_cell(given))
-    ours = one_call(pack, model, prompts, given, safety=safety,
-                    selective=choose(pack, "quantile", quantile=0.75, **ROUGH))
+    ours = one_call(
+        pack, model, prompts, given, safety=safety, selective=choose(pack, "quantile", quantile=0.75, **ROUGH)
+    )
     everywhere = one_call(pack, model, prompts, given, safety=safety, selective=choose(pack, "quantile", quantile=0.0))
     cells = changed(ours, written)
     cells[:, 0, 0] = changed(ours, everywhere)[:, 0, 0].logical_not()  # the cell that the other run guides
@@ -75,8 +77,10 @@ def test_selective_in_frames_of_a_video(pack):
     model, texts = video_model(), (conditioning(1), conditioning(2), conditioning(3))
     given = latent(16, frames=3)
     written = one_call(pack, model, texts, given, mask=a_cell(given))
-    ours, everywhere = (one_call(pack, model, texts, given, selective=choose(pack, "quantile", quantile=share, **ROUGH))
-                        for share in (0.75, 0.0))
+    ours, everywhere = (
+        one_call(pack, model, texts, given, selective=choose(pack, "quantile", quantile=share, **ROUGH))
+        for share in (0.75, 0.0)
+    )
     cells = changed(ours, written)
     cells[..., 0, 0] = changed(ours, everywhere)[..., 0, 0].logical_not()
     assert cells.shape[1:] == given["samples"].shape[2:]
@@ -85,6 +89,7 @@ def test_selective_in_frames_of_a_video(pack):
 
 # --- what it costs
 
+
 def test_full_weight_with_selective_takes_three_rows(pack, eps, prompts):
     settings = {"safety": 1.0, "schedule": pack.schedule()}
     with count_rows(eps) as seen:
@@ -92,8 +97,10 @@ def test_full_weight_with_selective_takes_three_rows(pack, eps, prompts):
     assert seen.rows == [3 * 2] * 6
     assert (report["rows"], report["plain_rows"]) == (3 * 2 * 6, 2 * 2 * 6)
     assert report["selective"]["mode"] == "soft threshold"
-    for plain in (stock(eps, prompts[0], prompts[2], latent(batch=2)),
-                  pack.ksampler(eps, *prompts, latent(batch=2), **settings)):
+    for plain in (
+        stock(eps, prompts[0], prompts[2], latent(batch=2)),
+        pack.ksampler(eps, *prompts, latent(batch=2), **settings),
+    ):
         assert torch.linalg.norm(ours - plain) > 1e-3 * torch.linalg.norm(plain)
 
 
@@ -106,6 +113,7 @@ def test_calls_before_the_context_stay_the_stock_ones(pack, eps, prompts):
 
 # --- with everything else
 
+
 @pytest.mark.parametrize("safety", [0.8, 1.0])
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("mode", MODES)
@@ -115,19 +123,28 @@ def test_selective_is_the_same_by_every_node(pack, eps, prompts, mode, adaptive,
     ways = [pack.custom, *([pack.patched] if has_wrappers() else [])]
     for sample in ways:
         assert torch.equal(sample(eps, *prompts, latent(batch=2), **settings), ours)
-    by_stages = {"noise_seed": SETTINGS["seed"], "steps": SETTINGS["steps"], "cfg": SETTINGS["cfg"],
-                 "sampler_name": SETTINGS["sampler_name"], "scheduler": SETTINGS["scheduler"]}
+    by_stages = {
+        "noise_seed": SETTINGS["seed"],
+        "steps": SETTINGS["steps"],
+        "cfg": SETTINGS["cfg"],
+        "sampler_name": SETTINGS["sampler_name"],
+        "scheduler": SETTINGS["scheduler"],
+    }
     assert torch.equal(pack.advanced(eps, *prompts, latent(batch=2), **by_stages, **settings), ours)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_selective_batch_is_what_each_picture_alone_is(pack, eps, prompts, mode):
-    settings = {"safety": 1.0, "selective": choose(pack, mode, grow=1, adaptive=True), "schedule": pack.schedule(),
-                "steps": 3}
+    settings = {
+        "safety": 1.0,
+        "selective": choose(pack, mode, grow=1, adaptive=True),
+        "schedule": pack.schedule(),
+        "steps": 3,
+    }
     whole = pack.ksampler(eps, *prompts, latent(batch=3), **settings)
     for i in range(3):
         alone = pack.ksampler(eps, *prompts, {**latent(), "batch_index": [i]}, **settings)
-        assert torch.allclose(whole[i:i + 1], alone, atol=1e-5 * float(alone.abs().max()))
+        assert torch.allclose(whole[i : i + 1], alone, atol=1e-5 * float(alone.abs().max()))
 
 
 @pytest.mark.parametrize("sampler_name", FEW)
@@ -145,8 +162,7 @@ def test_the_artists_mask_bounds_what_selective_chooses(pack, eps, prompts):
     half = torch.zeros(1, 64, 64)
     half[:, :, 32:] = 1.0
     written = one_call(pack, eps, prompts, given, mask=a_cell(given))
-    ours = one_call(pack, eps, prompts, given, mask=half,
-                    selective=choose(pack, "quantile", quantile=0.75, **ROUGH))
+    ours = one_call(pack, eps, prompts, given, mask=half, selective=choose(pack, "quantile", quantile=0.75, **ROUGH))
     cells = changed(ours, written)[0]
     assert cells[0, 0]  # the other run's own
     cells[0, 0] = False
@@ -183,13 +199,16 @@ def test_adaptive_without_a_negative_prediction_says_that_it_scales_nothing(pack
 def test_adaptive_guides_less(pack, eps, prompts):
     given = latent(seed=3)
     written = one_call(pack, eps, prompts, given, mask=a_cell(given))
-    whole, less = (one_call(pack, eps, prompts, given, selective=choose(pack, "quantile", adaptive=adaptive))
-                   for adaptive in (False, True))
+    whole, less = (
+        one_call(pack, eps, prompts, given, selective=choose(pack, "quantile", adaptive=adaptive))
+        for adaptive in (False, True)
+    )
     share = torch.linalg.norm(less - written) / torch.linalg.norm(whole - written)
     assert 0.5 <= share < 0.999
 
 
 # --- no state, no silence
+
 
 def test_a_run_after_a_cancelled_selective_one_is_undisturbed(pack, eps, prompts):
     settings = {"safety": 1.0, "selective": choose(pack, adaptive=True)}

@@ -47,8 +47,9 @@ def picture(client, prompt):
 
 
 def post(client, path, body=None):
-    request = urllib.request.Request(client.url + path, data=json.dumps(body or {}).encode(),
-                                     headers={"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        client.url + path, data=json.dumps(body or {}).encode(), headers={"Content-Type": "application/json"}
+    )
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as response:
         return response.read()
 
@@ -91,8 +92,10 @@ def test_schedule_node_and_guider_over_http(server):
     client, _ = server
     by_sampler = graph("SafelightKSampler", "by_sampler", safety=0.6)
     curve = {"points": [[0.0, 0.2], [1.0, 1.0]], "interpolation": "linear"}
-    schedule = {"class_type": "SafelightWeightSchedule",
-                "inputs": {"preset": "custom", "context": 0.1, "axis": "noise level", "curve": curve}}
+    schedule = {
+        "class_type": "SafelightWeightSchedule",
+        "inputs": {"preset": "custom", "context": 0.1, "axis": "noise level", "curve": curve},
+    }
     by_sampler["9"] = schedule
     by_sampler["6"]["inputs"]["schedule"] = ["9", 0]
     one, entry = picture(client, by_sampler)
@@ -102,35 +105,72 @@ def test_schedule_node_and_guider_over_http(server):
     by_guider = {key: by_sampler[key] for key in ("1", "2", "3", "4", "5", "9")}
     settings = host.SETTINGS
     by_guider |= {
-        "6": {"class_type": "SafelightGuider", "inputs": {
-            "model": ["1", 0], "positive": ["2", 0], "safe": ["3", 0], "negative": ["4", 0], "cfg": settings["cfg"],
-            "safety": 0.6, "schedule": ["9", 0]}},
+        "6": {
+            "class_type": "SafelightGuider",
+            "inputs": {
+                "model": ["1", 0],
+                "positive": ["2", 0],
+                "safe": ["3", 0],
+                "negative": ["4", 0],
+                "cfg": settings["cfg"],
+                "safety": 0.6,
+                "schedule": ["9", 0],
+            },
+        },
         "10": {"class_type": "RandomNoise", "inputs": {"noise_seed": settings["seed"]}},
         "11": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": settings["sampler_name"]}},
-        "12": {"class_type": "BasicScheduler", "inputs": {
-            "model": ["1", 0], "scheduler": settings["scheduler"], "steps": settings["steps"], "denoise": 1.0}},
-        "13": {"class_type": "SamplerCustomAdvanced", "inputs": {
-            "noise": ["10", 0], "guider": ["6", 0], "sampler": ["11", 0], "sigmas": ["12", 0],
-            "latent_image": ["5", 0]}},
+        "12": {
+            "class_type": "BasicScheduler",
+            "inputs": {
+                "model": ["1", 0],
+                "scheduler": settings["scheduler"],
+                "steps": settings["steps"],
+                "denoise": 1.0,
+            },
+        },
+        "13": {
+            "class_type": "SamplerCustomAdvanced",
+            "inputs": {
+                "noise": ["10", 0],
+                "guider": ["6", 0],
+                "sampler": ["11", 0],
+                "sigmas": ["12", 0],
+                "latent_image": ["5", 0],
+            },
+        },
         "7": {"class_type": "TinyPicture", "inputs": {"samples": ["13", 0]}},
         "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "by_guider"}},
-    }  # fmt: skip
+    }
     other, _ = picture(client, by_guider)
     assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize(("name", "change"), [
-    ("safe", {"3": {"seed": 2, "broken": True}}),
-    ("curve", {"9": {"preset": "custom", "context": 0.2, "axis": "noise level",
-                     "curve": {"points": [[0.0, 0.0], [1.0, 0.0]]}}}),
-    ("safety", {"6": {"safety": 1.5}}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("safe", {"3": {"seed": 2, "broken": True}}),
+        (
+            "curve",
+            {
+                "9": {
+                    "preset": "custom",
+                    "context": 0.2,
+                    "axis": "noise level",
+                    "curve": {"points": [[0.0, 0.0], [1.0, 0.0]]},
+                }
+            },
+        ),
+        ("safety", {"6": {"safety": 1.5}}),
+    ],
+)
 def test_failing_input_is_named(server, name, change):
     client, _ = server
     prompt = graph("SafelightKSampler", "failing")
     prompt["6"]["inputs"]["safety"] = 0.5
-    prompt["9"] = {"class_type": "SafelightWeightSchedule",
-                   "inputs": {"preset": "balanced", "context": 0.2, "axis": "noise level"}}
+    prompt["9"] = {
+        "class_type": "SafelightWeightSchedule",
+        "inputs": {"preset": "balanced", "context": 0.2, "axis": "noise level"},
+    }
     prompt["6"]["inputs"]["schedule"] = ["9", 0]
     for node, inputs in change.items():
         prompt[node]["inputs"].update(inputs)
@@ -172,17 +212,34 @@ def test_demo_model_makes_a_picture(server):
     # Numbers of their own: the oldest host takes a node of the last prompt with equal number and inputs for this one.
     prompt = {
         "21": {"class_type": "SafelightDemoLoader", "inputs": {}},
-        "22": {"class_type": "SafelightContextEncode", "inputs": {
-            "clip": ["21", 1], "prompt": "a cat and a kitchen knife on a green background", "safe_prompt": "",
-            "method": "project", "strength": 1.0, "concepts": "weapon, something sharp"}},
+        "22": {
+            "class_type": "SafelightContextEncode",
+            "inputs": {
+                "clip": ["21", 1],
+                "prompt": "a cat and a kitchen knife on a green background",
+                "safe_prompt": "",
+                "method": "project",
+                "strength": 1.0,
+                "concepts": "weapon, something sharp",
+            },
+        },
         "23": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["21", 1], "text": ""}},
         "25": {"class_type": "EmptyLatentImage", "inputs": {"width": 128, "height": 128, "batch_size": 1}},
-        "26": {"class_type": "SafelightKSampler", "inputs": {
-            "model": ["21", 0], "positive": ["22", 0], "safe": ["22", 1], "negative": ["23", 0],
-            "latent_image": ["25", 0], **host.SETTINGS, "safety": 1.0}},
+        "26": {
+            "class_type": "SafelightKSampler",
+            "inputs": {
+                "model": ["21", 0],
+                "positive": ["22", 0],
+                "safe": ["22", 1],
+                "negative": ["23", 0],
+                "latent_image": ["25", 0],
+                **host.SETTINGS,
+                "safety": 1.0,
+            },
+        },
         "27": {"class_type": "VAEDecode", "inputs": {"samples": ["26", 0], "vae": ["21", 2]}},
         "28": {"class_type": "SaveImage", "inputs": {"images": ["27", 0], "filename_prefix": "demo"}},
-    }  # fmt: skip
+    }
     seen, entry = picture(client, prompt)
     assert seen.numel() == 128 * 128 * 3
     assert seen.float().std() > 10, "the picture is blank"

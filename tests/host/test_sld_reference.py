@@ -21,6 +21,8 @@ from loading import ROOT
 from safetensors.torch import load_file
 from tiny_models import UNET, UnscaledLatent, config_of, patcher
 
+from safelight.guidance import progress, sld
+
 VECTORS = ROOT / "tests" / "vectors"
 sys.path.append(str(VECTORS))
 
@@ -69,8 +71,9 @@ def sigmas(model):
 
 def sample(guider, sigmas):
     latent = torch.from_numpy(start()) * (1 + sigmas[0] ** 2).sqrt()
-    return guider.sample(torch.zeros_like(latent), latent, comfy.samplers.sampler_object("euler"), sigmas,
-                         disable_pbar=True, seed=0).double()  # fmt: skip
+    return guider.sample(
+        torch.zeros_like(latent), latent, comfy.samplers.sampler_object("euler"), sigmas, disable_pbar=True, seed=0
+    ).double()
 
 
 def relative(ours, theirs, scale=None):
@@ -87,16 +90,16 @@ def test_without_safety_the_two_runs_are_the_same(model, sigmas):
 
 @pytest.mark.parametrize("preset", WARM_UP_STEPS)
 def test_the_warm_up_ends_at_the_same_step(pack, model, sigmas, preset):
-    progress = pack.part("safelight.progress").noise_level_progress
-    warm_up = pack.part("safelight.sld").PRESETS[preset].warm_up
+    warm_up = sld.PRESETS[preset].warm_up
     percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    warm = [step for step in range(STEPS) if progress(float(sigmas[step]), percent_to_sigma) < warm_up]
+    warm = [
+        step for step in range(STEPS) if progress.noise_level_progress(float(sigmas[step]), percent_to_sigma) < warm_up
+    ]
     assert warm == list(range(WARM_UP_STEPS[preset]))
 
 
 @pytest.mark.parametrize("preset", WARM_UP_STEPS)
 def test_a_whole_run_is_the_released_pipelines(pack, model, sigmas, preset, monkeypatch, remark):
-    sld = pack.part("safelight.sld")
     direction, unguided = sld.SafeLatentDiffusion.direction, []
 
     def seen(self, noise_0, noise_p, noises, step):
@@ -104,12 +107,20 @@ def test_a_whole_run_is_the_released_pipelines(pack, model, sigmas, preset, monk
         return direction(self, noise_0, noise_p, noises, step)
 
     monkeypatch.setattr(sld.SafeLatentDiffusion, "direction", seen)
-    guider, _ = call(pack.nodes["SafelightSLDGuider"], model=model, clip=Reader(), positive=state_of("prompt"),
-                     negative=state_of("negative"), cfg=CFG, concept="what is unsafe", preset=preset)  # fmt: skip
+    guider, _ = call(
+        pack.nodes["SafelightSLDGuider"],
+        model=model,
+        clip=Reader(),
+        positive=state_of("prompt"),
+        negative=state_of("negative"),
+        cfg=CFG,
+        concept="what is unsafe",
+        preset=preset,
+    )
     ours, theirs = sample(guider, sigmas), REFERENCE[preset]
 
     calls = len(unguided)
-    bits = np.unpackbits(REFERENCE[f"{preset} mask"].numpy(), axis=1)[STEPS - calls:].astype(bool)
+    bits = np.unpackbits(REFERENCE[f"{preset} mask"].numpy(), axis=1)[STEPS - calls :].astype(bool)
     flipped = float((torch.stack(unguided).flatten(1).numpy() != bits).mean())
     off, effect = relative(ours, theirs), theirs - REFERENCE["plain"]
     of_the_effect = relative(ours, theirs, effect)

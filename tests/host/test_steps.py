@@ -7,10 +7,7 @@ import inspect
 import pytest
 import tiny_models
 
-
-@pytest.fixture(scope="module")
-def steps(pack):
-    return pack.part("nodes.steps")
+from safelight.engine import http_routes
 
 
 def progress_of_calls(report):
@@ -19,8 +16,13 @@ def progress_of_calls(report):
 
 @pytest.fixture(scope="module")
 def inputs():
-    return (tiny_models.unet_model(), tiny_models.conditioning(1), tiny_models.conditioning(2),
-            tiny_models.conditioning(3), tiny_models.latent())  # fmt: skip
+    return (
+        tiny_models.unet_model(),
+        tiny_models.conditioning(1),
+        tiny_models.conditioning(2),
+        tiny_models.conditioning(3),
+        tiny_models.latent(),
+    )
 
 
 @pytest.mark.parametrize("axis", ["noise level", "steps"])
@@ -29,13 +31,13 @@ def inputs():
     ("sampler_name", "count", "denoise"), [("euler", 7, 1.0), ("euler", 4, 0.6), ("dpm_2", 5, 1.0)]
 )
 def test_steps_are_drawn_where_a_run_of_a_stable_diffusion_model_has_them(
-    steps, pack, inputs, sampler_name, scheduler, count, denoise, axis
+    pack, inputs, sampler_name, scheduler, count, denoise, axis
 ):
     schedule = pack.schedule(axis=axis)
     settings = {"steps": count, "sampler_name": sampler_name, "scheduler": scheduler, "denoise": denoise}
     _, report = pack.reported(*inputs, **settings, schedule=schedule)
-    drawn = steps.steps_of(**settings)
-    starts = drawn["progress"][axis][drawn["from"]:drawn["to"]]
+    drawn = http_routes.steps_of(**settings)
+    starts = drawn["progress"][axis][drawn["from"] : drawn["to"]]
     calls = progress_of_calls(report)
     if sampler_name == "dpm_2":  # its calls between two steps are no steps
         calls = [p for p in calls if any(abs(p - q) < 1e-4 for q in starts)]
@@ -46,26 +48,28 @@ def test_steps_are_drawn_where_a_run_of_a_stable_diffusion_model_has_them(
 
 
 @pytest.mark.parametrize("leftover", ["disable", "enable"])
-def test_a_stage_is_drawn_as_the_part_of_the_run_that_it_does(steps, leftover):
-    whole = steps.steps_of(10, "euler", "karras")
-    stage = steps.steps_of(10, "euler", "karras", start_at_step=2, end_at_step=6, return_with_leftover_noise=leftover)
+def test_a_stage_is_drawn_as_the_part_of_the_run_that_it_does(leftover):
+    whole = http_routes.steps_of(10, "euler", "karras")
+    stage = http_routes.steps_of(
+        10, "euler", "karras", start_at_step=2, end_at_step=6, return_with_leftover_noise=leftover
+    )
     assert (whole["from"], whole["to"]) == (0, 10)
     assert (stage["from"], stage["to"]) == (2, 6)
     assert len(stage["progress"]["noise level"]) == (10 if leftover == "enable" else 6)
     assert stage["progress"]["noise level"][:6] == whole["progress"]["noise level"][:6]
 
 
-def test_a_sampler_that_skips_the_last_step_is_guarded_one_step_earlier(steps):
+def test_a_sampler_that_skips_the_last_step_is_guarded_one_step_earlier():
     for sampler_name, counted in (("euler", 6), ("dpm_adaptive", 5)):
-        found = steps.steps_of(6, sampler_name, "normal")
+        found = http_routes.steps_of(6, sampler_name, "normal")
         assert found["guarded"] == {axis: starts[:counted] for axis, starts in found["progress"].items()}
 
 
 @pytest.mark.parametrize("count", range(1, 9))
-def test_the_guard_counts_the_calls_that_dpm_fast_makes(steps, pack, inputs, count):
+def test_the_guard_counts_the_calls_that_dpm_fast_makes(pack, inputs, count):
     settings = {"steps": count, "sampler_name": "dpm_fast", "scheduler": "simple"}
     _, report = pack.reported(*inputs, **settings, schedule=pack.schedule())
-    counted = steps.steps_of(**settings)["guarded"]["noise level"]
+    counted = http_routes.steps_of(**settings)["guarded"]["noise level"]
     calls = progress_of_calls(report)
     assert counted == pytest.approx(calls, abs=1e-4) and all(p <= q for p, q in zip(counted, calls, strict=True))
 
@@ -83,18 +87,21 @@ def test_the_guard_counts_the_calls_that_dpm_fast_makes(steps, pack, inputs, cou
         ({"steps": "many", "scheduler": "karras"}, "many"),
     ],
 )
-def test_a_request_that_no_node_could_make_is_refused_by_name(steps, query, named):
+def test_a_request_that_no_node_could_make_is_refused_by_name(query, named):
     with pytest.raises(ValueError, match=named):
-        steps.answer(query)
+        http_routes.answer(query)
 
 
-def test_the_answer_has_the_defaults_of_the_nodes(steps):
-    assert steps.answer({"steps": "20", "scheduler": "karras"}) == steps.steps_of(20, "euler", "karras")
+def test_the_answer_has_the_defaults_of_the_nodes():
+    assert http_routes.answer({"steps": "20", "scheduler": "karras"}) == http_routes.steps_of(20, "euler", "karras")
 
 
-def test_the_names_of_the_query_and_of_the_axes_are_those_of_the_nodes(steps, pack):
-    declared = {name for node in ("SafelightKSampler", "SafelightKSamplerAdvanced")
-                for name in pack.nodes[node].INPUT_TYPES()["required"]}  # fmt: skip
-    assert set(inspect.signature(steps.steps_of.__wrapped__).parameters) <= declared
+def test_the_names_of_the_query_and_of_the_axes_are_those_of_the_nodes(pack):
+    declared = {
+        name
+        for node in ("SafelightKSampler", "SafelightKSamplerAdvanced")
+        for name in pack.nodes[node].INPUT_TYPES()["required"]
+    }
+    assert set(inspect.signature(http_routes.steps_of.__wrapped__).parameters) <= declared
     axes = pack.nodes["SafelightWeightSchedule"].INPUT_TYPES()["required"]["axis"][0]
-    assert list(steps.steps_of(3, "euler", "normal")["progress"]) == axes
+    assert list(http_routes.steps_of(3, "euler", "normal")["progress"]) == axes

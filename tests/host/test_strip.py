@@ -10,6 +10,9 @@ from safelight_pack import PlainVAE
 from test_hosts_features import controlled, entries, left_half, lora
 from tiny_models import controlnet, flux_model, latent, sd3_model, unet_model, video_model
 
+from safelight.engine import shared_noise
+from safelight.guidance import schedule, selective
+
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CLOSE = 1e-3
 ALONE = "each level was a run of its own"
@@ -49,7 +52,7 @@ def test_frames_are_the_single_runs(pack, eps, prompts, sampler_name):
 
 
 def test_a_sampler_that_the_pack_does_not_know_runs_each_level_alone(pack, eps, prompts, monkeypatch, caplog):
-    monkeypatch.setattr(pack.part("nodes.draws"), "STEADY", frozenset())
+    monkeypatch.setattr(shared_noise, "STEADY", frozenset())
     expected = singles(pack, eps, prompts, latent())
     with caplog.at_level("INFO", "safelight"):
         frames, report, *_ = pack.strip(eps, *prompts, latent())
@@ -74,19 +77,28 @@ def same_as_singles(pack, model, prompts, latent_image, levels=LEVELS, alone=Fal
     return frames
 
 
-@pytest.mark.parametrize("settings", [
-    {"levels": (0.5, 0.0, 1.0)}, {"levels": (0.3, 0.7)}, {"levels": tuple(i / 8 for i in range(9))}, {"cfg": 1.0},
-    {"denoise": 0.5}, {"steps": 1}, {"steps": 2, "sampler_name": "euler"}, {"steps": 3, "sampler_name": "dpm_fast"},
-    {"risk": 0.6, "gate": 0.6},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"levels": (0.5, 0.0, 1.0)},
+        {"levels": (0.3, 0.7)},
+        {"levels": tuple(i / 8 for i in range(9))},
+        {"cfg": 1.0},
+        {"denoise": 0.5},
+        {"steps": 1},
+        {"steps": 2, "sampler_name": "euler"},
+        {"steps": 3, "sampler_name": "dpm_fast"},
+        {"risk": 0.6, "gate": 0.6},
+    ],
+    ids=str,
+)
 def test_settings(pack, eps, prompts, settings):
     same_as_singles(pack, eps, prompts, latent(seed=3), **settings)
 
 
 @pytest.mark.parametrize("preset", ["gentle", "balanced", "strict", "maximum", "ramp up", "ramp down", "bell"])
 def test_presets(pack, eps, prompts, preset):
-    schedule = pack.part("safelight.schedule").PRESETS[preset]
-    same_as_singles(pack, eps, prompts, latent(), schedule=schedule, steps=8)
+    same_as_singles(pack, eps, prompts, latent(), schedule=schedule.PRESETS[preset], steps=8)
 
 
 @pytest.mark.parametrize("kind", ["v-prediction", "flow", "Flux", "video", "inpainting"])
@@ -94,8 +106,10 @@ def test_kinds_of_models(pack, prompts, kind):
     if kind == "v-prediction":
         same_as_singles(pack, unet_model("V_PREDICTION"), prompts, latent())
     elif kind == "inpainting":
-        concat = {"concat_latent_image": torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)),
-                  "concat_mask": left_half()}
+        concat = {
+            "concat_latent_image": torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)),
+            "concat_mask": left_half(),
+        }
         given = entries(prompts[0], concat), entries(prompts[1], concat), entries(prompts[2], concat)
         same_as_singles(pack, unet_model(in_channels=9), given, {**latent(seed=3), "noise_mask": left_half()})
     elif kind == "flow":
@@ -123,23 +137,37 @@ def test_pictures_of_a_batch(pack, eps, prompts):
 def test_a_later_sampler_gives_the_levels_of_a_picture_the_same_noise(pack, eps, prompts):
     for given in (latent(batch=2), {**latent(batch=2), "batch_index": [3, 5]}):
         settings = {**SETTINGS, "levels": "0, 1", "vae": PlainVAE()}
-        out = call(pack.nodes["SafelightStrip"], model=eps, positive=prompts[0], safe=prompts[1], negative=prompts[2],
-                   latent_image=given, **settings)[2]  # fmt: skip
+        out = call(
+            pack.nodes["SafelightStrip"],
+            model=eps,
+            positive=prompts[0],
+            safe=prompts[1],
+            negative=prompts[2],
+            latent_image=given,
+            **settings,
+        )[2]
         assert out["batch_index"] == [*given.get("batch_index", [0, 1])] * 2
         again = {**out, "samples": torch.zeros_like(out["samples"])}
         plain = stock(eps, prompts[0], prompts[2], again)
         assert torch.allclose(plain[:2], plain[2:], atol=1e-5)
 
 
-@pytest.mark.parametrize("more", [
-    {"mask": True}, {"selective": {}}, {"selective": {"mode": "quantile", "adaptive": True}},
-    {"mask": True, "selective": {"adaptive": True}}, {"selective": {"adaptive": True}, "cfg": 1.0},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"mask": True},
+        {"selective": {}},
+        {"selective": {"mode": "quantile", "adaptive": True}},
+        {"mask": True, "selective": {"adaptive": True}},
+        {"selective": {"adaptive": True}, "cfg": 1.0},
+    ],
+    ids=str,
+)
 def test_mask_and_selective(pack, eps, prompts, more):
     if "mask" in more:
         more = {**more, "mask": left_half() * 0.8}
     if "selective" in more:
-        more = {**more, "selective": pack.part("safelight.selective").Selection(**more["selective"])}
+        more = {**more, "selective": selective.Selection(**more["selective"])}
     same_as_singles(pack, eps, prompts, latent(), **more)
 
 
@@ -149,12 +177,14 @@ def test_areas_masks_and_ranges_of_the_prompts(pack, eps, prompts):
     area = {"area": (8, 4, 0, 0), "strength": 1.0}
     early, late = ({"start_percent": a, "end_percent": b} for a, b in ((0.0, 0.4), (0.4, 1.0)))
     for given in (
-        (entries(positive, left), safe, negative), (positive, entries(safe, left), negative),
-        (entries(positive, area, {}), safe, negative), (entries(positive, early), entries(safe, {"start_percent": 0.0}),
-                                                        negative),
-        (positive, entries(safe, late), negative), (positive, safe, entries(negative, early)),
+        (entries(positive, left), safe, negative),
+        (positive, entries(safe, left), negative),
+        (entries(positive, area, {}), safe, negative),
+        (entries(positive, early), entries(safe, {"start_percent": 0.0}), negative),
+        (positive, entries(safe, late), negative),
+        (positive, safe, entries(negative, early)),
         (entries(positive, early, late), safe, negative),
-    ):  # fmt: skip
+    ):
         same_as_singles(pack, eps, given, latent(), steps=10, schedule=pack.schedule(context=0.2))
 
 

@@ -15,13 +15,17 @@ from test_hosts_features import entries
 from test_strip import CLOSE, apart, one_run, singles
 from tiny_models import latent, unet_model
 
+from safelight.engine import host as safelight_host
+from safelight.engine import shared_noise, strip_run
+from safelight.views import contact_sheet
+
 USUAL = {"steps": 20, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
 
 
 @pytest.fixture
 def unknown_sampler(pack, monkeypatch):
     """Euler is a sampler that the pack does not know."""
-    draws = pack.part("nodes.draws")
+    draws = shared_noise
     monkeypatch.setattr(draws, "STEADY", draws.STEADY - {"euler"})
 
 
@@ -114,7 +118,7 @@ def test_the_strip_shows_the_frames_in_order(pack, eps, prompts):
 
 
 def test_levels_are_written_over_their_columns(pack):
-    labelled = pack.part("nodes.strip").labelled
+    labelled = contact_sheet.labelled
     white = torch.ones(3, 1, 64, 64, 3)
     one, other = labelled(white, (0.0, 0.25, 1.0)), labelled(white, (0.5, 0.25, 1.0))
     columns = [one[..., x : x + 64, :] - other[..., x : x + 64, :] for x in (4, 72, 140)]
@@ -129,8 +133,11 @@ def test_levels_are_written_over_their_columns(pack):
 def steps_seen(pack, monkeypatch):
     """(step, steps in all, shape of the prediction) of every call of the host's preview."""
     seen = []
-    monkeypatch.setattr(pack.part("nodes.host"), "preview_callback", lambda model, steps: (
-        lambda step, denoised, x, total: seen.append((step, total, tuple(denoised.shape)))))
+    monkeypatch.setattr(
+        safelight_host,
+        "preview_callback",
+        lambda model, steps: lambda step, denoised, x, total: seen.append((step, total, tuple(denoised.shape))),
+    )
     return seen
 
 
@@ -155,10 +162,11 @@ def test_cancelled_between_steps_and_then_undisturbed(pack, eps, prompts, monkey
             if step == 2:
                 comfy.model_management.interrupt_current_processing(True)
             comfy.model_management.throw_exception_if_processing_interrupted()
+
         return callback
 
     with monkeypatch.context() as patch:
-        patch.setattr(pack.part("nodes.host"), "preview_callback", cancels)
+        patch.setattr(safelight_host, "preview_callback", cancels)
         for sampler_name in ("heun", "euler"):
             done.clear()
             with pytest.raises(BaseException) as caught:  # noqa: PT011  its base is another one on each host
@@ -267,8 +275,9 @@ def test_fails_closed_as_the_sampler_does(pack, eps, prompts, unknown_sampler):
         refused("curve", pack.strip, eps, *prompts, latent(), steps=4, schedule=peak, **options)
         refused("safe", pack.strip, eps, positive, [], negative, latent(), **options)
         refused("safe", pack.strip, eps, positive, poisoned, negative, latent(), **options)
-        refused("safe", pack.strip, eps, positive, early, negative, latent(), schedule=pack.schedule(context=0.5),
-                **options)  # fmt: skip
+        refused(
+            "safe", pack.strip, eps, positive, early, negative, latent(), schedule=pack.schedule(context=0.5), **options
+        )
         refused("mask", pack.strip, eps, *prompts, latent(), mask=torch.zeros(1, 64, 64), **options)
         refused("schedule", pack.strip, eps, *prompts, latent(), schedule={"points": []}, **options)
 
@@ -283,7 +292,7 @@ def test_a_curve_that_is_zero_in_this_part_of_the_run_is_refused_before_it(pack,
 
 def test_a_run_that_was_never_guided_is_an_error(pack, eps, prompts, monkeypatch):
     """Whatever kept the safe prompt out: here a host that finds it inactive at each step."""
-    monkeypatch.setattr(pack.part("nodes.frames").FrameGroup, "_check_reach", lambda self, safe: None)
+    monkeypatch.setattr(strip_run.FrameGroup, "_check_reach", lambda self, safe: None)
     early = entries(prompts[1], {"start_percent": 0.0, "end_percent": 0.1})
     refused("safe", pack.strip, eps, prompts[0], early, prompts[2], latent(), schedule=pack.schedule(context=0.5))
 
@@ -291,8 +300,15 @@ def test_a_run_that_was_never_guided_is_an_error(pack, eps, prompts, monkeypatch
 def test_late_starts_are_guarded(pack, eps, prompts):
     for steps, sampler_name in ((1, "euler"), (2, "dpmpp_2m"), (4, "lcm"), (3, "dpm_fast")):
         plain = stock(eps, prompts[0], prompts[2], latent(), steps=steps, sampler_name=sampler_name)
-        frames, report, *_ = pack.strip(eps, *prompts, latent(), steps=steps, sampler_name=sampler_name,
-                                        levels="0, 0.2, 1", schedule=pack.schedule(context=1.0))  # fmt: skip
+        frames, report, *_ = pack.strip(
+            eps,
+            *prompts,
+            latent(),
+            steps=steps,
+            sampler_name=sampler_name,
+            levels="0, 0.2, 1",
+            schedule=pack.schedule(context=1.0),
+        )
         assert all(apart(frame[None], plain) > CLOSE for frame in frames[1:]), "unguarded"
         assert any("context lowered" in note for note in report["notes"])
 

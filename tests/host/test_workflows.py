@@ -91,9 +91,17 @@ def fits(value, spec) -> bool:
 
 def test_there_are_workflows():
     assert {file.stem.removeprefix("safelight_") for file in FILES} >= {
-        "text_to_image", "image_to_image", "inpaint", "two_pass_hires", "sdxl", "flux", "any_ksampler",
-        "custom_sampling", "strip", "compare_methods",
-    }  # fmt: skip
+        "text_to_image",
+        "image_to_image",
+        "inpaint",
+        "two_pass_hires",
+        "sdxl",
+        "flux",
+        "any_ksampler",
+        "custom_sampling",
+        "strip",
+        "compare_methods",
+    }
 
 
 @by_file
@@ -159,9 +167,16 @@ def test_custom_sampling_gives_the_samplers_picture(studio):
     (noise,), (select,) = of_class(prompt, "RandomNoise"), of_class(prompt, "KSamplerSelect")
     number, sampler = next((n, node) for n, node in prompt.items() if node["class_type"] == "SamplerCustomAdvanced")
     settings = {key: steps[key] for key in ("scheduler", "steps", "denoise")}
-    prompt[number] = {"class_type": "SafelightKSampler", "inputs": {
-        **guider, **settings, **select, "seed": noise["noise_seed"],
-        "latent_image": sampler["inputs"]["latent_image"]}}  # fmt: skip
+    prompt[number] = {
+        "class_type": "SafelightKSampler",
+        "inputs": {
+            **guider,
+            **settings,
+            **select,
+            "seed": noise["noise_seed"],
+            "latent_image": sampler["inputs"]["latent_image"],
+        },
+    }
     other, _ = run(client, prompt)
     assert torch.equal(one["safelight"], other["safelight"])
 

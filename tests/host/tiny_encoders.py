@@ -26,14 +26,36 @@ L, G, T5 = 24, 40, 64  # widths
 
 
 def clip_config(width: int) -> dict[str, Any]:
-    return {"num_hidden_layers": 3, "hidden_size": width, "num_attention_heads": 4, "intermediate_size": 48,
-            "hidden_act": "quick_gelu", "max_position_embeddings": 77, "vocab_size": 49408, "eos_token_id": 49407,
-            "projection_dim": width, "layer_norm_eps": 1e-5, "model_type": "clip_text_model"}  # fmt: skip
+    return {
+        "num_hidden_layers": 3,
+        "hidden_size": width,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "hidden_act": "quick_gelu",
+        "max_position_embeddings": 77,
+        "vocab_size": 49408,
+        "eos_token_id": 49407,
+        "projection_dim": width,
+        "layer_norm_eps": 1e-5,
+        "model_type": "clip_text_model",
+    }
 
 
-T5_CONFIG = {"d_ff": 96, "d_kv": 16, "d_model": T5, "dense_act_fn": "gelu_pytorch_tanh", "eos_token_id": 1,
-             "is_gated_act": True, "layer_norm_epsilon": 1e-6, "model_type": "t5", "num_heads": 4, "num_layers": 2,
-             "pad_token_id": 0, "relative_attention_num_buckets": 32, "vocab_size": 32128}  # fmt: skip
+T5_CONFIG = {
+    "d_ff": 96,
+    "d_kv": 16,
+    "d_model": T5,
+    "dense_act_fn": "gelu_pytorch_tanh",
+    "eos_token_id": 1,
+    "is_gated_act": True,
+    "layer_norm_epsilon": 1e-6,
+    "model_type": "t5",
+    "num_heads": 4,
+    "num_layers": 2,
+    "pad_token_id": 0,
+    "relative_attention_num_buckets": 32,
+    "vocab_size": 32128,
+}
 
 
 def clip_l(**settings: Any) -> torch.nn.Module:
@@ -44,16 +66,25 @@ def clip_l(**settings: Any) -> torch.nn.Module:
 
 def clip_g() -> torch.nn.Module:
     return comfy.sd1_clip.SDClipModel(
-        device="cpu", dtype=torch.float32, textmodel_json_config=clip_config(G), layer="hidden", layer_idx=-2,
-        special_tokens={"start": 49406, "end": 49407, "pad": 0}, layer_norm_hidden_state=False,
-    )  # fmt: skip
+        device="cpu",
+        dtype=torch.float32,
+        textmodel_json_config=clip_config(G),
+        layer="hidden",
+        layer_idx=-2,
+        special_tokens={"start": 49406, "end": 49407, "pad": 0},
+        layer_norm_hidden_state=False,
+    )
 
 
 def t5_encoder(**settings: Any) -> torch.nn.Module:
     return comfy.sd1_clip.SDClipModel(
-        device="cpu", dtype=torch.float32, textmodel_json_config=T5_CONFIG, model_class=t5.T5,
-        special_tokens={"end": 1, "pad": 0}, **settings,
-    )  # fmt: skip
+        device="cpu",
+        dtype=torch.float32,
+        textmodel_json_config=T5_CONFIG,
+        model_class=t5.T5,
+        special_tokens={"end": 1, "pad": 0},
+        **settings,
+    )
 
 
 class Several(torch.nn.Module):
@@ -93,8 +124,11 @@ class SD3(Several):
     """L and G side by side, padded to T5's width; T5's tokens after theirs. (The host's class is 4096 wide.)"""
 
     def __init__(self, **_: Any) -> None:
-        super().__init__(clip_l=clip_l(layer="hidden", layer_idx=-2, layer_norm_hidden_state=False), clip_g=clip_g(),
-                         t5xxl=t5_encoder())  # fmt: skip
+        super().__init__(
+            clip_l=clip_l(layer="hidden", layer_idx=-2, layer_norm_hidden_state=False),
+            clip_g=clip_g(),
+            t5xxl=t5_encoder(),
+        )
 
     def encode_token_weights(self, tokens: dict) -> tuple:
         l_out, l_pooled = self.clip_l.encode_token_weights(tokens["l"])[:2]
@@ -150,8 +184,9 @@ class Fitting(SD1):
 
     def __init__(self, **_: Any) -> None:
         super().__init__()
-        self.clip_l = comfy.sd1_clip.SDClipModel(device="cpu", dtype=torch.float32,
-                                                 textmodel_json_config=clip_config(CONTEXT))  # fmt: skip
+        self.clip_l = comfy.sd1_clip.SDClipModel(
+            device="cpu", dtype=torch.float32, textmodel_json_config=clip_config(CONTEXT)
+        )
 
     def encode_token_weights(self, tokens: dict) -> tuple:
         states, pooled = super().encode_token_weights(tokens)[:2]

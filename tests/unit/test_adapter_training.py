@@ -41,9 +41,31 @@ def states(text):
 
 def training(out, epochs, *words):
     options = adapter.arguments().parse_args(
-        ["train", "--epochs", str(epochs), "--out", str(out), "--prompts", "6", "--pictures", "6", "--batch", "3",
-         "--steps", "4", "--early", "3", "--rate", "0.003", "--device", "cpu", "--clip", "0.2", *words]
-    )  # fmt: skip
+        [
+            "train",
+            "--epochs",
+            str(epochs),
+            "--out",
+            str(out),
+            "--prompts",
+            "6",
+            "--pictures",
+            "6",
+            "--batch",
+            "3",
+            "--steps",
+            "4",
+            "--early",
+            "3",
+            "--rate",
+            "0.003",
+            "--device",
+            "cpu",
+            "--clip",
+            "0.2",
+            *words,
+        ]
+    )
     settings = Settings(**{name: getattr(options, name) for name in Settings.__dataclass_fields__})
     toy = Toy()
     started = safe_adapter.start({LAYER: (WIDTH, 4)}, options.rank, options.seed)

@@ -4,7 +4,8 @@ import math
 import pytest
 import torch
 
-from safelight.guidance.blend import TEXT_KEYS, blend, cover, inherit
+from safelight.guidance.blend import blend, cover
+from safelight.text.conditioning import TEXT_KEYS, inherit
 
 SHAPES = [(2, 4, 8, 8), (1, 16, 3, 8, 8), (2, 4, 16), (3, 5)]
 
@@ -19,6 +20,7 @@ def bits(tensor):
 
 
 # --- blend
+
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_ends_are_the_very_tensors(shape):
@@ -82,6 +84,7 @@ def test_blend_leaves_its_inputs_alone():
 
 # --- cover
 
+
 def test_a_branch_yields_where_it_covers_nothing():
     u, s = torch.full((1, 1, 1, 4), 10.0), torch.full((1, 1, 1, 4), 20.0)
     covered_u = torch.tensor([True, True, False, False]).reshape(1, 1, 1, 4)
@@ -101,6 +104,7 @@ def test_full_cover_is_the_blend_itself():
 
 
 # --- inherit
+
 
 class Thing:
     """Stands for a ControlNet, hooks, a mask: compared by identity."""
@@ -145,8 +149,11 @@ def test_one_safe_entry_becomes_one_for_each_written_area():
     written = [entry(area=1), entry(area=2), entry()]
     safe = entry(pooled_output="p")
     result = inherit([safe], written)
-    assert [r[1] for r in result] == [{"pooled_output": "p", "area": 1}, {"pooled_output": "p", "area": 2},
-                                      {"pooled_output": "p"}]
+    assert [r[1] for r in result] == [
+        {"pooled_output": "p", "area": 1},
+        {"pooled_output": "p", "area": 2},
+        {"pooled_output": "p"},
+    ]
     assert all(r[0] is safe[0] for r in result)
 
 

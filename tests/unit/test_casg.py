@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from safelight.guidance.casg import CATEGORIES, DEFAULT_PRESET, ConflictAware, best_aligned
-from safelight.text.concepts import DEFAULT_CONCEPTS
 from safelight.guidance.sld import PRESETS, Config, SafeLatentDiffusion
+from safelight.text.concepts import DEFAULT_CONCEPTS
 
 
 def row(*values):
@@ -16,6 +16,7 @@ def noises(shape, count, seed=3):
 
 
 # --- the choice
+
 
 def test_the_best_aligned_direction_wins_whatever_its_length():
     e_0, e_p = row(1.0, 5.0), row(4.0, 6.0)  # the prompt's direction: (3, 1); the categories' and their scores:

@@ -6,15 +6,44 @@ from dataclasses import replace
 import pytest
 import torch
 
+from safelight.text.concept_fit import concept_space, encode_anchors
 from safelight.text.concept_space import TRIGGER_RISK
-from safelight.text.encoding import Encoding, Part, Without
-from safelight.text.concept_fit import concept_space, read_anchors
+from safelight.text.encoding import Encoding, Part
 
 WIDTH, CHUNK = 32, 24
-BENIGN_NOUNS = [  # fmt: skip
-    "cat", "dog", "tree", "boat", "house", "lamp", "chair", "river", "cloud", "bread", "glass", "stone", "apple",
-    "book", "bird", "train", "flower", "table", "bridge", "piano", "castle", "lemon", "horse", "spoon", "window",
-    "carpet", "engine", "garden", "island", "jacket", "kettle", "ladle",
+BENIGN_NOUNS = [
+    "cat",
+    "dog",
+    "tree",
+    "boat",
+    "house",
+    "lamp",
+    "chair",
+    "river",
+    "cloud",
+    "bread",
+    "glass",
+    "stone",
+    "apple",
+    "book",
+    "bird",
+    "train",
+    "flower",
+    "table",
+    "bridge",
+    "piano",
+    "castle",
+    "lemon",
+    "horse",
+    "spoon",
+    "window",
+    "carpet",
+    "engine",
+    "garden",
+    "island",
+    "jacket",
+    "kettle",
+    "ladle",
 ]
 UNSAFE_NOUNS = {"knife": 0, "sword": 0, "axe": 0, "pill": 1, "syringe": 1}
 CONCEPTS = ["weapon", "drug"]
@@ -66,7 +95,7 @@ def encode(text: str, widths: tuple[int, ...] = (WIDTH,), parts: int = 1) -> Enc
 
 
 def fitted(encoder=encode, concepts=CONCEPTS):
-    return concept_space(read_anchors(BENIGN, UNSAFE, encoder), BENIGN, UNSAFE, concepts, encoder)
+    return concept_space(encode_anchors(BENIGN, UNSAFE, encoder), BENIGN, UNSAFE, concepts, encoder)
 
 
 @pytest.fixture(scope="module")
@@ -111,22 +140,22 @@ def test_one_unsafe_word_in_a_long_prompt_is_seen(space):
 def test_projection_takes_the_unsafe_part_of_the_trigger_alone(space):
     prompt = encode("a cat and a knife on a chair")
     before = prompt.states.clone()
-    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep", removal="part")
-    assert changed_words(prompt, changed) == {"knife"}
+    states, _, changed = space.project(prompt, prompt.states, None, removal="part")
+    assert changed_words(prompt, changed) - set(space.common) == {"knife"}
     assert torch.equal(states[~changed], before[~changed])
     assert torch.equal(prompt.states, before)  # nothing changes in place
-    assert space.shares(replace(prompt, states=states))[changed].max() < 1e-3
+    knife = space.triggers(prompt)
+    assert space.shares(replace(prompt, states=states))[knife].max() < 1e-3
 
 
 def test_a_trigger_loses_all_that_sets_it_apart_from_everyday_words(space):
     prompt = encode("a cat and a knife on a chair")
-    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep", removal="whole")
-    assert changed_words(prompt, changed) == {"knife"}
-    assert torch.allclose(states[changed], space.words[(0, 0)].centre.expand_as(states[changed]), atol=1e-5)
-    part, _, _ = space.project(prompt, prompt.states, None, removal="part")
+    knife = space.triggers(prompt)
+    assert changed_words(prompt, knife) == {"knife"}
     whole, _, _ = space.project(prompt, prompt.states, None, removal="whole")
-    rest = ~changed
-    assert torch.equal(part[rest], whole[rest])  # common words and the tail lose their unsafe part alone
+    part, _, _ = space.project(prompt, prompt.states, None, removal="part")
+    assert torch.allclose(whole[knife], space.words[(0, 0)].centre.expand_as(whole[knife]), atol=1e-5)
+    assert torch.equal(part[~knife], whole[~knife])  # common words and the tail lose their unsafe part alone
 
 
 def test_words_count_from_a_lower_share_on_where_the_prompt_is_risky(space):
@@ -152,10 +181,8 @@ def test_rest_follows_in_the_chunk_of_the_trigger(space):
     prompt = encode("knife " + "cat " * 30)
     assert prompt.states.shape[1] == 2 * CHUNK
     first = prompt.chunk == 0
-    _, _, changed = space.project(prompt, prompt.states, None, tail="follow")
+    _, _, changed = space.project(prompt, prompt.states, None)
     assert changed[0, prompt.tail & first].all() and not changed[0, prompt.tail & ~first].any()
-    _, _, changed = space.project(prompt, prompt.states, None, tail="keep")
-    assert not changed[0, prompt.tail].any()
 
 
 def test_without_a_trigger_but_at_risk_every_word_is_projected(space):
@@ -232,11 +259,12 @@ def test_blocks_side_by_side_have_spaces_of_their_own():
 
     space, prompt = fitted(wide), wide("a cat and a knife on a chair")
     assert {key: found.basis.shape[0] for key, found in space.words.items()} == {(0, 0): WIDTH, (0, 1): 20}
-    states, _, changed = space.project(prompt, prompt.states, None, common="keep", tail="keep", removal="part")
-    assert changed_words(prompt, changed) == {"knife"}
-    alone, _, _ = fitted(narrow).project(narrow("a cat and a knife on a chair"), prompt.states[..., WIDTH:], None,
-                                         common="keep", tail="keep", removal="part")  # fmt: skip
-    assert torch.allclose(states[..., WIDTH:], alone, atol=1e-5)
+    states, _, _ = space.project(prompt, prompt.states, None, removal="part")
+    knife = space.triggers(prompt)
+    assert changed_words(prompt, knife) == {"knife"}
+    beside = narrow("a cat and a knife on a chair")
+    alone, _, _ = fitted(narrow).project(beside, prompt.states[..., WIDTH:], None, removal="part")
+    assert torch.allclose(states[..., WIDTH:][knife], alone[knife], atol=1e-5)
 
 
 def test_columns_that_belong_to_no_block_are_left_alone():
@@ -259,21 +287,6 @@ def test_parts_one_after_another_are_each_projected():
     half = prompt.states.shape[1] // 2
     assert torch.equal(changed[:, :half], changed[:, half:]) and changed.any()
     assert torch.allclose(states[:, :half], states[:, half:])
-
-
-def test_leave_one_out_finds_the_word_whose_absence_matters(space):
-    words = ["a", "cat", "and", "a", "knife", "on", "a", "chair"]
-    prompt = encode(" ".join(words))
-    variants = [encode(" ".join(words[:n] + words[n + 1 :])) for n in range(len(words))]
-    without = Without(
-        places=torch.arange(1, 1 + len(words)),
-        states=torch.cat([v.states for v in variants]),
-        content=torch.stack([v.content for v in variants]),
-        words=tuple(v.words for v in variants),
-    )
-    found = space.triggers(replace(prompt, without=(without,)), "leave_one_out")
-    triggers = {w for w, t in zip(prompt.words, found[0], strict=True) if t}
-    assert "knife" in triggers and not triggers & {"a", "on"}
 
 
 def test_an_encoder_without_meaning_cannot_tell():

@@ -16,10 +16,16 @@ def encoding(states, blocks=None, chunks=1, pooled=None, weights=None):
     place = torch.arange(length) % size
     content = (place > 0) & (place < size - 2)
     return Encoding(
-        states[None], None if pooled is None else pooled[None], content, place >= size - 2,
-        torch.arange(length) // size, place, torch.ones(length) if weights is None else weights,
-        tuple("word" if c else "" for c in content), (Part(0, length, blocks or ((0, width),)),),
-    )  # fmt: skip
+        states[None],
+        None if pooled is None else pooled[None],
+        content,
+        place >= size - 2,
+        torch.arange(length) // size,
+        place,
+        torch.ones(length) if weights is None else weights,
+        tuple("word" if c else "" for c in content),
+        (Part(0, length, blocks or ((0, width),)),),
+    )
 
 
 def random(length=7, width=4, seed=0):
@@ -99,9 +105,16 @@ def test_a_file_brings_it_back():
     assert torch.equal(back.pooled, made.pooled) and back.form == made.form
 
 
-@pytest.mark.parametrize("tensors", [{}, {"states.0": torch.zeros(7, 4)}, {"other": torch.zeros(3)},
-                                     {"states.0": torch.zeros(4), "blocks.0": torch.tensor([[0, 4]])},
-                                     {"states.0": torch.full((7, 4), torch.nan), "blocks.0": torch.tensor([[0, 4]])}])
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {},
+        {"states.0": torch.zeros(7, 4)},
+        {"other": torch.zeros(3)},
+        {"states.0": torch.zeros(4), "blocks.0": torch.tensor([[0, 4]])},
+        {"states.0": torch.full((7, 4), torch.nan), "blocks.0": torch.tensor([[0, 4]])},
+    ],
+)
 def test_other_tensors_are_no_vector(tensors):
     with pytest.raises(ValueError, match="vector: "):
         ConceptVector.of_tensors(tensors)

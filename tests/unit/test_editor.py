@@ -1,4 +1,4 @@
-"""The page's reading of a curve (js/schedule/curve_value.js) and its presets against Python's: none may act as another curve."""
+"""The page's reading of a curve (js/schedule) and its presets against Python's: none may act as another curve."""
 
 import json
 import shutil
@@ -29,12 +29,31 @@ GOOD = [
     '{"__value__": [[0, 0.5], [1, 1]]}',
 ]
 BAD = [
-    "", "  ", "{", "[[0, 1], [1, 1]", '{"points": [[0, 1], [1, 1]],}', "NaN", "[[0, NaN], [1, 1]]", "5", "null", '"x"',
-    "{}", "[]", "[3, 0]", '["4", 0]', "[[0, 1]]", "[[0, 1], [1, 2]]", "[[0, 1], [1, null]]", "[[0, true], [1, 1]]",
-    '{"points": "[[0,1],[1,1]]"}', "[[0, 1], [0, 0.5], [1, 1]]", "[[0, 1], [5e-324, 0]]",
-    '{"points": [[0, 1], [1, 1]], "interpolation": "spline"}', '{"points": [[0, 1], [1, 1]], "interpolation": null}',
+    "",
+    "  ",
+    "{",
+    "[[0, 1], [1, 1]",
+    '{"points": [[0, 1], [1, 1]],}',
+    "NaN",
+    "[[0, NaN], [1, 1]]",
+    "5",
+    "null",
+    '"x"',
+    "{}",
+    "[]",
+    "[3, 0]",
+    '["4", 0]',
+    "[[0, 1]]",
+    "[[0, 1], [1, 2]]",
+    "[[0, 1], [1, null]]",
+    "[[0, true], [1, 1]]",
+    '{"points": "[[0,1],[1,1]]"}',
+    "[[0, 1], [0, 0.5], [1, 1]]",
+    "[[0, 1], [5e-324, 0]]",
+    '{"points": [[0, 1], [1, 1]], "interpolation": "spline"}',
+    '{"points": [[0, 1], [1, 1]], "interpolation": null}',
     '{"__type__": "IMAGE", "__value__": {"points": [[0, 1], [1, 1]]}}',
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +91,16 @@ def test_no_value_sent_is_a_list_which_the_host_would_take_for_a_link(answers):
     assert not [text for text, answer in answers.items() if isinstance(answer["value"], list)]
 
 
+def drawn_as(preset, slider):
+    """The page's preset, whose start is called `context` there, as Python's."""
+    return WeightSchedule(
+        **{key: preset[key] for key in preset if key != "context"}, start_percent=preset["context"], **slider
+    )
+
+
 def test_the_page_draws_the_presets_that_python_runs(page):
-    slider = {"later": page["LATER"], "gamma": page["GAMMA"]}
-    drawn = {name: WeightSchedule(**preset, **slider) for name, preset in page["PRESETS"].items()}
+    slider = {"start_shift": page["START_SHIFT"], "exponent": page["EXPONENT"]}
+    drawn = {name: drawn_as(preset, slider) for name, preset in page["PRESETS"].items()}
     assert drawn == PRESETS
     assert list(drawn) == list(PRESETS)
     assert (page["INTERPOLATIONS"], page["AXES"]) == (list(INTERPOLATIONS), list(AXES))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from safelight.guidance.progress import guard, guarded_context, noise_level_progress, step_progress
+from safelight.guidance.progress import clamp_start, guarded_start, noise_level_progress, step_progress
 from safelight.guidance.schedule import PRESETS, WeightSchedule
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "weights.json").read_text(encoding="utf-8"))
@@ -55,6 +55,7 @@ BOTH = pytest.mark.parametrize("percent_to_sigma", [diffusion_percent_to_sigma, 
 
 # --- noise level
 
+
 @BOTH
 def test_progress_inverts_percent_to_sigma(percent_to_sigma):
     for i in range(1, 1000):
@@ -96,15 +97,16 @@ def test_progress_takes_tensors_and_looks_at_the_model_a_bounded_number_of_times
 
 
 def test_a_sigma_or_schedule_that_is_not_a_number_is_refused():
-    with pytest.raises(ValueError, match="^sigma: "):
+    with pytest.raises(ValueError, match="^sigmas: "):
         noise_level_progress(math.nan, flow_percent_to_sigma)
     with pytest.raises(ValueError, match="^model: "):
         noise_level_progress(0.5, lambda percent: math.nan)
-    with pytest.raises(ValueError, match="^sigma: "):
+    with pytest.raises(ValueError, match="^sigmas: "):
         step_progress(math.nan, [1.0, 0.0])
 
 
 # --- steps
+
 
 def test_step_progress_is_the_position_in_the_schedule():
     sigmas = [14.6, 6.0, 2.0, 1.0, 0.0]
@@ -137,16 +139,17 @@ def test_a_schedule_without_a_step_is_refused():
 
 # --- clamp
 
+
 def test_the_last_quarter_and_at_least_the_last_step_are_guarded():
     starts = [i / 20 for i in range(20)]
-    assert guarded_context(0.2, starts) == 0.2
-    assert guarded_context(0.75, starts) == 0.75
-    assert guarded_context(0.76, starts) == 0.75
-    assert guarded_context(1.0, starts) == 0.75
-    assert guarded_context(1.0, [0.0, 0.25, 0.5, 0.75]) == 0.75
-    assert guarded_context(1.0, [0.0, 0.2, 0.4, 0.6, 0.8]) == 0.6
-    assert guarded_context(0.3, [0.0]) == 0.0
-    assert guarded_context(0.3, []) == 0.3
+    assert guarded_start(0.2, starts) == 0.2
+    assert guarded_start(0.75, starts) == 0.75
+    assert guarded_start(0.76, starts) == 0.75
+    assert guarded_start(1.0, starts) == 0.75
+    assert guarded_start(1.0, [0.0, 0.25, 0.5, 0.75]) == 0.75
+    assert guarded_start(1.0, [0.0, 0.2, 0.4, 0.6, 0.8]) == 0.6
+    assert guarded_start(0.3, [0.0]) == 0.0
+    assert guarded_start(0.3, []) == 0.3
 
 
 def test_the_clamp_never_raises_the_context_and_guards_a_quarter_of_any_run():
@@ -154,7 +157,7 @@ def test_the_clamp_never_raises_the_context_and_guards_a_quarter_of_any_run():
     for _ in range(500):
         starts = sorted(draw.random() for _ in range(draw.randint(1, 40)))
         context = draw.random()
-        clamped = guarded_context(context, starts)
+        clamped = guarded_start(context, starts)
         assert clamped <= context
         assert sum(p >= clamped for p in starts) >= max(1, len(starts) / 4)
         crossing = max((p for p in starts if p <= 0.75), default=1.0)
@@ -164,58 +167,59 @@ def test_the_clamp_never_raises_the_context_and_guards_a_quarter_of_any_run():
 
 
 def test_the_step_that_crosses_three_quarters_of_the_noise_scale_is_guarded():
-    assert guarded_context(0.3, [0.0, 0.998]) == 0.0
-    assert guarded_context(1.0, [0.0, 0.33, 0.67, 0.998]) == 0.67
+    assert guarded_start(0.3, [0.0, 0.998]) == 0.0
+    assert guarded_start(1.0, [0.0, 0.33, 0.67, 0.998]) == 0.67
 
 
 # --- guard
+
 
 def test_every_preset_guards_every_run_at_its_last_step():
     draw = random.Random(6)
     for schedule in PRESETS.values():
         for steps in (1, 2, 4, 20):
             for starts in ([i / steps for i in range(steps)], sorted(draw.random() ** 3 for _ in range(steps))):
-                context, _ = guard(schedule, 0.01, starts)
+                context, _ = clamp_start(schedule, 0.01, starts)
                 assert schedule.weight(starts[-1], 0.01, context) > 0.0
 
 
 def test_an_untouched_context_has_no_note_and_a_lowered_one_names_both_values():
-    schedule = WeightSchedule(FULL, context=0.3)
-    assert guard(schedule, 0.5, [i / 20 for i in range(20)]) == (0.3, [])
-    context, notes = guard(schedule, 0.5, [0.0])
+    schedule = WeightSchedule(FULL, start_percent=0.3)
+    assert clamp_start(schedule, 0.5, [i / 20 for i in range(20)]) == (0.3, [])
+    context, notes = clamp_start(schedule, 0.5, [0.0])
     assert context == 0.0
     assert len(notes) == 1 and "0.3 to 0:" in notes[0] and "1 step," in notes[0]
 
 
 def test_safety_zero_changes_nothing():
-    schedule = WeightSchedule(((0.0, 0.0), (0.5, 0.0), (1.0, 1.0)), context=0.9)
-    assert guard(schedule, 0.0, [0.0]) == (0.9, [])
-    assert guard(schedule, 1.0, []) == (0.9, [])
+    schedule = WeightSchedule(((0.0, 0.0), (0.5, 0.0), (1.0, 1.0)), start_percent=0.9)
+    assert clamp_start(schedule, 0.0, [0.0]) == (0.9, [])
+    assert clamp_start(schedule, 1.0, []) == (0.9, [])
 
 
 def test_a_curve_that_ends_before_the_last_quarter_lowers_the_context_to_its_last_acting_step():
-    schedule = WeightSchedule(((0.0, 1.0), (0.55, 1.0), (0.6, 0.0), (1.0, 0.0)), context=0.55)
-    context, notes = guard(schedule, 1.0, [0.0, 0.25, 0.5, 0.75])
+    schedule = WeightSchedule(((0.0, 1.0), (0.55, 1.0), (0.6, 0.0), (1.0, 0.0)), start_percent=0.55)
+    context, notes = clamp_start(schedule, 1.0, [0.0, 0.25, 0.5, 0.75])
     assert context == 0.5 and len(notes) == 1 and "0.55 to 0.5:" in notes[0]
     # Enough steps to hit the curve behind its own context: nothing to lower.
-    assert guard(schedule, 1.0, [i / 100 for i in range(100)]) == (0.55, [])
+    assert clamp_start(schedule, 1.0, [i / 100 for i in range(100)]) == (0.55, [])
 
 
 def test_a_run_that_misses_the_curve_altogether_is_refused():
-    schedule = WeightSchedule(((0.1, 0.0), (0.2, 1.0), (0.3, 0.0)), context=0.0)
-    with pytest.raises(ValueError, match="^curve: it is zero at each of the 2 steps"):
-        guard(schedule, 1.0, [0.0, 0.5])
+    schedule = WeightSchedule(((0.1, 0.0), (0.2, 1.0), (0.3, 0.0)), start_percent=0.0)
+    with pytest.raises(ValueError, match="^curve: expected a height above 0 at one of the 2 steps"):
+        clamp_start(schedule, 1.0, [0.0, 0.5])
 
 
 def test_a_weight_too_small_to_be_a_number_counts_as_unguarded():
     with pytest.raises(ValueError, match="^curve: "):
-        guard(WeightSchedule(((0.0, 0.1), (1.0, 0.1))), 5e-324, [0.0, 0.5])
+        clamp_start(WeightSchedule(((0.0, 0.1), (1.0, 0.1))), 5e-324, [0.0, 0.5])
 
 
 @pytest.mark.parametrize("safety", [math.nan, -0.5, 2.0])
 def test_a_safety_that_is_no_share_is_refused(safety):
     with pytest.raises(ValueError, match="^safety: "):
-        guard(WeightSchedule(FULL), safety, [0.0])
+        clamp_start(WeightSchedule(FULL), safety, [0.0])
 
 
 def test_safety_above_zero_always_ends_in_a_guarded_step_or_an_error():
@@ -225,33 +229,40 @@ def test_safety_above_zero_always_ends_in_a_guarded_step_or_an_error():
         xs = sorted(draw.sample(range(101), draw.randint(2, 6)))
         points = [(x / 100, draw.choice([0.0, 0.0, draw.random()])) for x in xs]
         try:
-            schedule = WeightSchedule(points, draw.choice(["linear", "step", "monotone_cubic"]), context=draw.random())
+            schedule = WeightSchedule(
+                points, draw.choice(["linear", "step", "monotone_cubic"]), start_percent=draw.random()
+            )
         except ValueError:
             continue
         starts = [i / 8 for i in range(draw.randint(1, 8))]
         try:
-            context, notes = guard(schedule, 0.5, starts)
+            context, notes = clamp_start(schedule, 0.5, starts)
         except ValueError:
             outcomes.add("refused")
             assert all(schedule.curve(p) == 0.0 for p in starts)
             continue
         outcomes.add("lowered" if notes else "kept")
         assert any(schedule.weight(p, 0.5, context) > 0.0 for p in starts)
-        assert context <= schedule.context and bool(notes) == (context < schedule.context)
+        assert context <= schedule.start_percent and bool(notes) == (context < schedule.start_percent)
     assert outcomes == {"refused", "lowered", "kept"}
 
 
 def test_the_weight_of_every_step_agrees_with_the_shared_vectors():
     assert len(VECTORS) >= 200
     for case in VECTORS:
-        schedule = WeightSchedule(case["points"], case["interpolation"], context=case["context"], later=case["later"],
-                                  gamma=case["gamma"])  # fmt: skip
+        schedule = WeightSchedule(
+            case["points"],
+            case["interpolation"],
+            start_percent=case["context"],
+            start_shift=case["start_shift"],
+            exponent=case["exponent"],
+        )
         counted = case["starts"][: case["guarded"]]
         if case["weights"] is None:
-            with pytest.raises(ValueError, match="^curve: it is zero at each"):
-                guard(schedule, case["safety"], counted)
+            with pytest.raises(ValueError, match="^curve: expected a height above 0 at one"):
+                clamp_start(schedule, case["safety"], counted)
             continue
-        context, _ = guard(schedule, case["safety"], counted)
+        context, _ = clamp_start(schedule, case["safety"], counted)
         assert context == pytest.approx(case["used"], abs=1e-12), case
         weights = [schedule.weight(p, case["safety"], context) for p in case["starts"]]
         assert weights == pytest.approx(case["weights"], abs=1e-12), case

@@ -149,8 +149,12 @@ def test_lock_file_names_no_registry():
 
 
 def test_an_unknown_suite_is_named():
-    done = subprocess.run([sys.executable, ROOT / "run.py", "test", "--suite", "nix"], capture_output=True, text=True,
-                          env={**os.environ, "COMFYUI_PATH": "nowhere"})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, ROOT / "run.py", "test", "--suite", "nix"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COMFYUI_PATH": "nowhere"},
+    )
     assert done.returncode == 2 and "'nix'" in done.stderr
     assert suites.BROWSER in run.SUITES
 

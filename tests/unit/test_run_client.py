@@ -9,16 +9,39 @@ import pytest
 from runner.client import Client, pictures
 from runner.messages import Failure
 
-DONE = {"outputs": {"8": {"images": [{"filename": "a b.png", "subfolder": "", "type": "output"},
-                                     {"filename": "t.png", "subfolder": "", "type": "temp"}]}},
-        "status": {"status_str": "success"}}  # fmt: skip
-FAILED = {"outputs": {}, "status": {"status_str": "error", "messages": [
-    ["execution_start", {}],
-    ["execution_error", {"node_type": "SafelightContextEncode", "exception_message": "prompt: unknown word 'dragon'"}],
-]}}  # fmt: skip
-REFUSED = {"error": {"message": "Prompt outputs failed validation"},
-           "node_errors": {"6": {"class_type": "SafelightKSampler", "errors": [
-               {"message": "Value 2.0 bigger than max of 1.0", "details": "safety"}]}}}  # fmt: skip
+DONE = {
+    "outputs": {
+        "8": {
+            "images": [
+                {"filename": "a b.png", "subfolder": "", "type": "output"},
+                {"filename": "t.png", "subfolder": "", "type": "temp"},
+            ]
+        }
+    },
+    "status": {"status_str": "success"},
+}
+FAILED = {
+    "outputs": {},
+    "status": {
+        "status_str": "error",
+        "messages": [
+            ["execution_start", {}],
+            [
+                "execution_error",
+                {"node_type": "SafelightContextEncode", "exception_message": "prompt: unknown word 'dragon'"},
+            ],
+        ],
+    },
+}
+REFUSED = {
+    "error": {"message": "Prompt outputs failed validation"},
+    "node_errors": {
+        "6": {
+            "class_type": "SafelightKSampler",
+            "errors": [{"message": "Value 2.0 bigger than max of 1.0", "details": "safety"}],
+        }
+    },
+}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -10,13 +10,23 @@ from .run_fakes import ROOT
 INFO = {
     "Loader": {"input": {"required": {}}},
     "Text": {"input": {"required": {"text": ["STRING", {"multiline": True}], "clip": ["CLIP"]}}},
-    "Sampler": {"input": {
-        "required": {"model": ["MODEL"], "seed": ["INT", {"default": 0}], "steps": ["INT", {}],
-                     "kind": [["euler", "heun"]], "shape": ["COMBO", {"options": ["a"]}]},
-        "optional": {"risk": ["FLOAT", {"forceInput": True}], "gate": ["FLOAT", {"default": 0.5}],
-                     "curve": ["CURVE", {"widgetType": "OURS"}]},
-    }},
-}  # fmt: skip
+    "Sampler": {
+        "input": {
+            "required": {
+                "model": ["MODEL"],
+                "seed": ["INT", {"default": 0}],
+                "steps": ["INT", {}],
+                "kind": [["euler", "heun"]],
+                "shape": ["COMBO", {"options": ["a"]}],
+            },
+            "optional": {
+                "risk": ["FLOAT", {"forceInput": True}],
+                "gate": ["FLOAT", {"default": 0.5}],
+                "curve": ["CURVE", {"widgetType": "OURS"}],
+            },
+        }
+    },
+}
 
 
 def node(number, type_, values=(), **links):
@@ -34,8 +44,15 @@ def convert(values, **links):
 
 def test_values_go_to_widgets_by_position_and_links_by_name():
     inputs = convert([7, "fixed", 20, "euler", "a", 0.5, {"points": []}])
-    assert inputs == {"model": ["1", 0], "seed": 7, "steps": 20, "kind": "euler", "shape": "a", "gate": 0.5,
-                      "curve": {"points": []}}  # fmt: skip
+    assert inputs == {
+        "model": ["1", 0],
+        "seed": 7,
+        "steps": 20,
+        "kind": "euler",
+        "shape": "a",
+        "gate": 0.5,
+        "curve": {"points": []},
+    }
 
 
 def test_seed_without_the_pages_own_widget_behind_it():

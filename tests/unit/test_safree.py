@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from safelight.guidance.progress import guard
+from safelight.guidance.progress import clamp_start
+from safelight.guidance.safree import window
 from safelight.text.safree import (
     VARIANTS,
     PromptChunk,
@@ -14,7 +15,6 @@ from safelight.text.safree import (
     projected,
     span,
     triggers,
-    window,
 )
 
 RELEASED, PRINTED = VARIANTS
@@ -110,7 +110,7 @@ def test_a_run_that_starts_behind_the_window_has_its_first_step_in_it(start):
     starts = [start, start + (1 - start) / 2]
     schedule = window(0, start)
     assert schedule.weight(starts[0], 1.0) == 1.0
-    assert guard(schedule, 1.0, starts) == (0.0, [])  # nothing to lower, and no error
+    assert clamp_start(schedule, 1.0, starts) == (0.0, [])  # nothing to lower, and no error
     if start < 0.99:
         assert schedule.weight(starts[1], 1.0) == 0.0
 
@@ -118,8 +118,13 @@ def test_a_run_that_starts_behind_the_window_has_its_first_step_in_it(start):
 def prompt_chunk(masked, concepts, **options):
     """Start token, words, end token and a padding token, in columns 0 to 3."""
     words = len(masked)
-    given = {"block": (0, 0), "columns": slice(0, 3), "attended": torch.arange(words + 2),
-             "words": torch.arange(1, words + 1), **options}  # fmt: skip
+    given = {
+        "block": (0, 0),
+        "columns": slice(0, 3),
+        "attended": torch.arange(words + 2),
+        "words": torch.arange(1, words + 1),
+        **options,
+    }
     return PromptChunk(masked=torch.stack(masked), concepts=torch.stack(concepts), **given)
 
 

@@ -10,10 +10,10 @@ from safelight.guidance.schedule import (
     AXES,
     CUSTOM,
     DEFAULT_PRESET,
-    GAMMA,
+    EXPONENT,
     INTERPOLATIONS,
-    LATER,
     PRESETS,
+    START_SHIFT,
     WeightSchedule,
     from_preset,
 )
@@ -37,10 +37,11 @@ class HostCurve:
 
 # --- evaluation
 
+
 def test_curve_agrees_with_the_shared_vectors():
     assert len(VECTORS) >= 200
     for case in VECTORS:
-        schedule = WeightSchedule(case["points"], case["interpolation"], context=0.0)
+        schedule = WeightSchedule(case["points"], case["interpolation"], start_percent=0.0)
         for x, y in case["samples"]:
             assert schedule.curve(x) == pytest.approx(y, abs=1e-12), (case["points"], case["interpolation"], x)
 
@@ -68,7 +69,7 @@ def test_monotone_cubic_never_leaves_the_heights_of_its_neighbours():
     draw = random.Random(1)
     for _ in range(200):
         points = random_points(draw)
-        schedule = WeightSchedule(points, "monotone_cubic", context=0.0)
+        schedule = WeightSchedule(points, "monotone_cubic", start_percent=0.0)
         for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
             heights = [schedule.curve(x0 + t / 20 * (x1 - x0)) for t in range(21)]
             ordered = sorted(heights, reverse=y1 < y0)
@@ -86,42 +87,45 @@ def test_a_height_never_leaves_the_range_by_rounding():
 
 def test_mean_is_the_integral():
     assert WeightSchedule(((0.0, 0.0), (1.0, 1.0))).mean(0.2, 0.8) == pytest.approx(0.5, abs=1e-15)
-    assert WeightSchedule(((0.0, 1.0), (0.25, 0.0), (1.0, 0.0)), context=0.0).mean(0.0, 1.0) == pytest.approx(0.125)
+    assert WeightSchedule(((0.0, 1.0), (0.25, 0.0), (1.0, 0.0)), start_percent=0.0).mean(0.0, 1.0) == pytest.approx(
+        0.125
+    )
     assert WeightSchedule(((0.0, 0.2), (0.5, 1.0)), "step").mean(0.4, 0.9) == pytest.approx(0.1 * 0.4 + 1.0 * 0.8)
     assert WeightSchedule(((0.4, 0.5), (0.6, 0.5))).mean(0.0, 1.0) == pytest.approx(0.5)
     assert WeightSchedule(((0.0, 0.0), (1.0, 1.0))).mean(0.3, 0.3) == pytest.approx(0.3)
     draw = random.Random(2)
     for interpolation in INTERPOLATIONS:
-        schedule = WeightSchedule(random_points(draw), interpolation, context=0.0)
+        schedule = WeightSchedule(random_points(draw), interpolation, start_percent=0.0)
         cells = 20000
         midpoints = sum(schedule.curve(0.1 + 0.8 * (i + 0.5) / cells) for i in range(cells)) / cells
         assert schedule.mean(0.1, 0.9) == pytest.approx(midpoints, abs=1e-4)
-    with pytest.raises(ValueError, match="wrong order"):
+    with pytest.raises(ValueError, match="in order for its mean"):
         schedule.mean(0.9, 0.1)
 
 
 # --- weight
 
+
 def test_weight_is_safety_times_curve_from_the_context_on():
-    schedule = WeightSchedule(((0.0, 0.0), (1.0, 1.0)), context=0.4)
+    schedule = WeightSchedule(((0.0, 0.0), (1.0, 1.0)), start_percent=0.4)
     assert schedule.weight(0.4 - 1e-9, 1.0) == 0.0
     assert schedule.weight(0.4, 1.0) == 0.4
     assert schedule.weight(0.5, 0.5) == 0.25
-    assert schedule.weight(0.2, 0.5, context=0.2) == 0.1
+    assert schedule.weight(0.2, 0.5, start_percent=0.2) == 0.1
     assert schedule.weight(0.9, 0.0) == 0.0
 
 
 def test_a_lower_slider_begins_later():
-    schedule = WeightSchedule(FULL, context=0.2, later=0.4)
+    schedule = WeightSchedule(FULL, start_percent=0.2, start_shift=0.4)
     assert [schedule.begins(safety) for safety in (1.0, 0.5, 0.0)] == pytest.approx([0.2, 0.4, 0.6])
     assert schedule.weight(0.39, 0.5) == 0.0 and schedule.weight(0.41, 0.5) == 0.5
-    assert WeightSchedule(FULL, context=0.9, later=0.4).begins(0.5) == 1.0
+    assert WeightSchedule(FULL, start_percent=0.9, start_shift=0.4).begins(0.5) == 1.0
     assert schedule.begins(0.625) == 0.35 and schedule.weight(0.35, 0.625) == 0.625  # not a rounding's breadth later
-    root = WeightSchedule(FULL, context=0.2, gamma=0.5)
+    root = WeightSchedule(FULL, start_percent=0.2, exponent=0.5)
     assert [root.weight(0.5, safety) for safety in (0.0, 0.25, 1.0)] == [0.0, 0.5, 1.0]
-    assert WeightSchedule(FULL, gamma=0.0).strength(0.0) == 0.0
-    with pytest.raises(ValueError, match="^later: 1.5 is out of range"):
-        WeightSchedule(FULL, later=1.5)
+    assert WeightSchedule(FULL, exponent=0.0).strength(0.0) == 0.0
+    with pytest.raises(ValueError, match="^later: expected a number from 0 to 1, got 1.5"):
+        WeightSchedule(FULL, start_shift=1.5)
 
 
 @pytest.mark.parametrize("safety", [math.nan, math.inf, -0.1, 1.1, "1", None, True])
@@ -131,40 +135,41 @@ def test_a_safety_that_is_no_share_is_refused(safety):
 
 
 def test_a_progress_that_is_not_a_number_is_refused_rather_than_unguarded():
-    with pytest.raises(ValueError, match="^progress: "):
+    with pytest.raises(ValueError, match="^sigmas: "):
         WeightSchedule(FULL).weight(math.nan, 1.0)
 
 
 # --- refusals
 
+
 @pytest.mark.parametrize(
     ("points", "fault"),
     [
-        ([[0, math.nan], [1, 1]], "height of point 1: nan"),
-        ([[0, 1], [math.nan, 1]], "progress of point 2: nan"),
-        ([[0, math.inf], [1, 1]], "height of point 1: inf"),
-        ([[0, 1], [1, -math.inf]], "height of point 2: -inf"),
-        ([[0, 10**400], [1, 1]], "height of point 1: inf"),
-        ([[-0.01, 1], [1, 1]], "progress of point 1: -0.01 is out of range"),
-        ([[0, 1], [1.01, 1]], "progress of point 2: 1.01 is out of range"),
-        ([[0, 1], [1, 1.5]], "height of point 2: 1.5 is out of range"),
-        ([[0, 1]], "it has 1 point; it needs at least two"),
-        ([], "it has 0 points; it needs at least two"),
-        ([[0, 1], [0.5, 0.2], [0.5, 0.3]], r"two points at progress 0.5 \(heights 0.2 and 0.3\)"),
-        ([[0.5, 0.2], [0, 1], [0.5, 0.2]], "two points at progress 0.5"),
+        ([[0, math.nan], [1, 1]], "height of point 1: expected a finite number from 0 to 1, got nan"),
+        ([[0, 1], [math.nan, 1]], "progress of point 2: expected a finite number from 0 to 1, got nan"),
+        ([[0, math.inf], [1, 1]], "height of point 1: expected a finite number from 0 to 1, got inf"),
+        ([[0, 1], [1, -math.inf]], "height of point 2: expected a finite number from 0 to 1, got -inf"),
+        ([[0, 10**400], [1, 1]], "height of point 1: expected a finite number from 0 to 1, got inf"),
+        ([[-0.01, 1], [1, 1]], "progress of point 1: expected a number from 0 to 1, got -0.01"),
+        ([[0, 1], [1.01, 1]], "progress of point 2: expected a number from 0 to 1, got 1.01"),
+        ([[0, 1], [1, 1.5]], "height of point 2: expected a number from 0 to 1, got 1.5"),
+        ([[0, 1]], "expected at least two points, got 1"),
+        ([], "expected at least two points, got 0"),
+        ([[0, 1], [0.5, 0.2], [0.5, 0.3]], r"two points stand at progress 0.5 \(heights 0.2 and 0.3\)"),
+        ([[0.5, 0.2], [0, 1], [0.5, 0.2]], "two points stand at progress 0.5"),
         ([[0, 1], [5e-324, 0]], "too close"),
-        ([[0, 0], [1, 0]], "zero everywhere"),
-        ([[0, 1], [1]], "point 2 is \\[1\\]; a point is a pair"),
-        ([[0, 1], [0.5, 1, 1]], "point 2 is .*a point is a pair"),
-        ([0, 1], "point 1 is 0; a point is a pair"),
-        ([[0, 1], "11"], "point 2 is '11'; a point is a pair"),
-        ([["0", 1], [1, 1]], "progress of point 1: '0' is not a number"),
-        ([[0, None], [1, 1]], "height of point 1: None is not a number"),
-        ([[0, True], [1, 1]], "height of point 1: True is not a number"),
-        ("[[0, 1]]", "its points are '\\[\\[0, 1\\]\\]'"),
-        ({"0": 1}, "its points are"),
-        (None, "its points are None"),
-        (3.0, "its points are 3.0"),
+        ([[0, 0], [1, 0]], "got 0 everywhere"),
+        ([[0, 1], [1]], "expected a pair .* for point 2, got \\[1\\]"),
+        ([[0, 1], [0.5, 1, 1]], "expected a pair .* for point 2"),
+        ([0, 1], "expected a pair .* for point 1, got 0"),
+        ([[0, 1], "11"], "expected a pair .* for point 2, got '11'"),
+        ([["0", 1], [1, 1]], "progress of point 1: expected a number from 0 to 1, got '0'"),
+        ([[0, None], [1, 1]], "height of point 1: expected a number from 0 to 1, got None"),
+        ([[0, True], [1, 1]], "height of point 1: expected a number from 0 to 1, got True"),
+        ("[[0, 1]]", "expected a list of points, got '\\[\\[0, 1\\]\\]'"),
+        ({"0": 1}, "expected a list of points, got"),
+        (None, "expected a list of points, got None"),
+        (3.0, "expected a list of points, got 3.0"),
     ],
 )
 def test_points_that_cannot_be_a_curve_are_refused_by_name(points, fault):
@@ -177,7 +182,7 @@ def test_points_that_cannot_be_a_curve_are_refused_by_name(points, fault):
 @pytest.mark.parametrize("context", [math.nan, math.inf, -0.01, 1.01, "0.2", True])
 def test_a_context_out_of_range_is_refused(context):
     with pytest.raises(ValueError, match="^context: "):
-        WeightSchedule(FULL, context=context)
+        WeightSchedule(FULL, start_percent=context)
 
 
 @pytest.mark.parametrize("interpolation", ["cubic", "", None, 3])
@@ -194,13 +199,14 @@ def test_an_unknown_axis_is_refused_and_the_known_ones_named():
 def test_a_curve_that_is_zero_from_its_context_on_is_refused():
     ramp = ((0.0, 1.0), (0.5, 0.0), (1.0, 0.0))
     for interpolation in INTERPOLATIONS:
-        with pytest.raises(ValueError, match="zero from context 0.5 on"):
-            WeightSchedule(ramp, interpolation, context=0.5)
-        assert WeightSchedule(ramp, interpolation, context=0.49).weight(0.49, 1.0) > 0
-    WeightSchedule(((0.0, 0.0), (0.9, 0.0), (1.0, 1.0)), context=0.2)  # zero at its context, not after it
+        with pytest.raises(ValueError, match="expected a height above 0 from context 0.5 on"):
+            WeightSchedule(ramp, interpolation, start_percent=0.5)
+        assert WeightSchedule(ramp, interpolation, start_percent=0.49).weight(0.49, 1.0) > 0
+    WeightSchedule(((0.0, 0.0), (0.9, 0.0), (1.0, 1.0)), start_percent=0.2)  # zero at its context, not after it
 
 
 # --- forms of a curve
+
 
 def test_every_form_of_the_same_curve_reads_the_same():
     points = [[0.0, 0.25], [0.5, 1.0], [1.0, 0.5]]
@@ -238,11 +244,11 @@ def test_a_host_curve_is_read_by_how_it_evaluates():
 
 
 def test_a_host_curve_that_leaves_the_range_or_is_zero_is_refused():
-    with pytest.raises(ValueError, match="out of range"):
+    with pytest.raises(ValueError, match="expected a number from 0 to 1, got 1.00781"):
         WeightSchedule.from_value(HostCurve([(0, 0), (1, 1)], lambda x: 2 * x))
     with pytest.raises(ValueError, match="nan"):
         WeightSchedule.from_value(HostCurve([(0, 0), (1, 1)], lambda x: math.nan))
-    with pytest.raises(ValueError, match="zero everywhere"):
+    with pytest.raises(ValueError, match="got 0 everywhere"):
         WeightSchedule.from_value(HostCurve([(0, 0), (1, 0)], lambda x: 0.0))
 
 
@@ -250,33 +256,37 @@ def test_to_dict_survives_json_exactly():
     draw = random.Random(3)
     for _ in range(50):
         schedule = WeightSchedule(
-            random_points(draw), draw.choice(INTERPOLATIONS), context=draw.random() / 2, axis=draw.choice(AXES),
-            later=draw.random(), gamma=draw.random(),
+            random_points(draw),
+            draw.choice(INTERPOLATIONS),
+            start_percent=draw.random() / 2,
+            axis=draw.choice(AXES),
+            start_shift=draw.random(),
+            exponent=draw.random(),
         )
         assert WeightSchedule.from_value(json.dumps(schedule.to_dict())) == schedule
 
 
 def test_context_and_axis_given_beside_the_value_win_over_its_own():
     value = {"points": [[0, 1], [1, 1]], "context": 0.7, "axis": "steps"}
-    assert WeightSchedule.from_value(value).context == 0.7
+    assert WeightSchedule.from_value(value).start_percent == 0.7
     for form in (value, WeightSchedule.from_value(value)):
-        read = WeightSchedule.from_value(form, context=0.1, axis="noise level")
-        assert (read.context, read.axis) == (0.1, "noise level")
+        read = WeightSchedule.from_value(form, start_percent=0.1, axis="noise level")
+        assert (read.start_percent, read.axis) == (0.1, "noise level")
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "the text is empty"),
-        ("  \n", "the text is empty"),
-        ('{"points": [[0, 1],\n [1, 1}', "not valid JSON at line 2, column 7"),
-        ("[[0, NaN], [1, 1]]", "height of point 1: nan"),
-        ("[[0, 1e999], [1, 1]]", "height of point 1: inf"),
-        ("[" * 100_000, "not readable as JSON"),
-        ("5", "cannot read 5"),
-        ("null", "cannot read None"),
-        ('"[[0, 1], [1, 1]]"', "cannot read"),
-        ('{"knots": []}', r"it has no points \(it has \['knots'\]\)"),
+        ("", "got an empty text"),
+        ("  \n", "got an empty text"),
+        ('{"points": [[0, 1],\n [1, 1}', "expected JSON, got a fault at line 2, column 7"),
+        ("[[0, NaN], [1, 1]]", "height of point 1: expected a finite number from 0 to 1, got nan"),
+        ("[[0, 1e999], [1, 1]]", "height of point 1: expected a finite number from 0 to 1, got inf"),
+        ("[" * 100_000, "a text that can't be read"),
+        ("5", "expected a curve, got 5"),
+        ("null", "expected a curve, got None"),
+        ('"[[0, 1], [1, 1]]"', "expected a curve, got"),
+        ('{"knots": []}', r"expected points, got an object with \['knots'\]"),
         ('{"__type__": "RANGE", "__value__": {}}', "of type 'RANGE'"),
     ],
 )
@@ -287,13 +297,13 @@ def test_text_that_is_no_curve_is_refused_and_the_place_named(text, fault):
 
 @pytest.mark.parametrize("value", [None, 3, b"[[0,1],[1,1]]", object(), True])
 def test_values_that_are_no_curve_are_refused(value):
-    with pytest.raises(ValueError, match="^curve: cannot read"):
+    with pytest.raises(ValueError, match="^curve: expected a curve, got"):
         WeightSchedule.from_value(value)
 
 
 def test_a_schedule_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        WeightSchedule(FULL).context = 0.9  # type: ignore[misc]
+        WeightSchedule(FULL).start_percent = 0.9  # type: ignore[misc]
     points = [[0.0, 1.0], [1.0, 1.0]]
     schedule = WeightSchedule(points)  # type: ignore[arg-type]
     points[0][1] = 0.0
@@ -302,8 +312,9 @@ def test_a_schedule_cannot_be_changed():
 
 # --- presets
 
+
 def test_the_presets_start_where_safe_latent_diffusion_warms_up():
-    contexts = {name: PRESETS[name].context for name in ("gentle", "balanced", "strict", "maximum")}
+    contexts = {name: PRESETS[name].start_percent for name in ("gentle", "balanced", "strict", "maximum")}
     assert contexts == {"gentle": 0.30, "balanced": 0.20, "strict": 0.14, "maximum": 0.0}
     assert DEFAULT_PRESET in PRESETS and CUSTOM not in PRESETS
     for name in contexts:
@@ -326,15 +337,15 @@ def test_the_shaped_presets_have_the_shape_of_their_name():
 def test_custom_reads_curve_and_context_and_the_other_presets_ignore_both():
     curve = {"points": [[0, 0.5], [1, 0.5]]}
     custom = from_preset(CUSTOM, 0.6, "steps", curve)
-    assert (custom.curve(0.3), custom.context, custom.axis) == (0.5, 0.6, "steps")
-    assert {(each.later, each.gamma) for each in (custom, *PRESETS.values())} == {(LATER, GAMMA)}
+    assert (custom.curve(0.3), custom.start_percent, custom.axis) == (0.5, 0.6, "steps")
+    assert {(each.start_shift, each.exponent) for each in (custom, *PRESETS.values())} == {(START_SHIFT, EXPONENT)}
     for name, preset in PRESETS.items():
         for ignored in (None, curve, "rubbish {"):
             assert from_preset(name, math.nan, "steps", ignored) == dataclasses.replace(preset, axis="steps")
 
 
 def test_custom_without_a_curve_and_unknown_presets_say_what_to_do():
-    with pytest.raises(ValueError, match="^curve: preset \"custom\" needs a curve.*choose another preset"):
+    with pytest.raises(ValueError, match='^curve: preset "custom" needs a curve.*choose another preset'):
         from_preset(CUSTOM, 0.2, "steps")
     with pytest.raises(ValueError, match="^preset: unknown preset 'Balanced'; use one of gentle, .*, custom"):
         from_preset("Balanced", 0.2, "steps")

@@ -26,6 +26,7 @@ def mask(selection, *sizes, **more):
 
 # --- the two masks
 
+
 def test_quantile_takes_the_share_of_cells_that_differ_most():
     sizes = [1.0, -9.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 0.0, 2.0]
     assert mask(Selection("quantile", quantile=0.8, **PLAIN), sizes) == [[0, 1, 0, 0, 0, 0, 0, 1, 0, 0]]
@@ -69,6 +70,7 @@ def test_the_size_of_a_difference_is_its_length_over_the_channels():
 
 
 # --- smoothing and growing
+
 
 def test_smoothing_is_the_binomial_mean_in_the_picture():
     spot = torch.zeros(1, 1, 5, 5)
@@ -122,6 +124,7 @@ def test_any_number_of_dimensions(mode, shape):
 
 # --- where it may choose
 
+
 def test_it_chooses_among_the_cells_it_may_choose():
     """Half the row is out of bounds, with the largest differences in it: the share is that of the other half."""
     sizes = [9.0, 9.0, 9.0, 9.0, 1.0, 2.0, 3.0, 4.0]
@@ -139,6 +142,7 @@ def test_where_it_may_choose_no_cell_it_leaves_out_none(mode):
 
 
 # --- fail closed, sample by sample
+
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -176,6 +180,7 @@ def test_outside_its_mask_the_blend_is_the_written_prediction():
 
 # --- alignment
 
+
 def test_alignment_is_the_cosine_of_each_sample_and_not_below_zero():
     added = torch.tensor([[[3.0, 4.0]], [[3.0, 4.0]], [[3.0, 4.0]], [[0.0, 0.0]]])
     unsafe = torch.tensor([[[6.0, 8.0]], [[4.0, 3.0]], [[-3.0, 1.0]], [[1.0, 0.0]]])
@@ -196,11 +201,21 @@ def test_adaptive_scales_between_a_half_and_the_whole():
 
 # --- settings
 
-@pytest.mark.parametrize(("settings", "named"), [
-    ({"mode": "hard"}, "mode"), ({"quantile": 1.0}, "quantile"), ({"quantile": -0.1}, "quantile"),
-    ({"quantile": math.nan}, "quantile"), ({"threshold": 0.0}, "threshold"), ({"threshold": math.nan}, "threshold"),
-    ({"smooth": -1}, "smooth"), ({"smooth": 1.5}, "smooth"), ({"grow": 99}, "grow"),
-])  # fmt: skip
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"mode": "hard"}, "mode"),
+        ({"quantile": 1.0}, "quantile"),
+        ({"quantile": -0.1}, "quantile"),
+        ({"quantile": math.nan}, "quantile"),
+        ({"threshold": 0.0}, "threshold"),
+        ({"threshold": math.nan}, "threshold"),
+        ({"smooth": -1}, "smooth"),
+        ({"smooth": 1.5}, "smooth"),
+        ({"grow": 99}, "grow"),
+    ],
+)
 def test_settings_that_mean_nothing_are_errors_that_name_them(settings, named):
     with pytest.raises(ValueError, match=f"^{named}: "):
         Selection(**settings)

@@ -29,6 +29,7 @@ def noises(shape, seed=3, dtype=torch.float64):
 
 # --- the reference
 
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_guided_noise_is_that_of_the_released_pipeline(preset):
     """50 steps of the same e_0, e_p and e_S: the scheduler gets what the pipeline gives it, momentum included."""
@@ -72,6 +73,7 @@ def test_the_presets_are_the_released_ones():
 
 # --- the equations by hand
 
+
 def test_scale_threshold_and_clipping_element_by_element():
     """s_S 10, lambda .25: below, at and above the threshold, on both sides of zero, below and above the clipping."""
     e_0 = row(-1.0, 0.0, 0.0, -2.0, 1.0, 0.5)
@@ -101,8 +103,13 @@ def test_momentum_advances_on_a_steps_first_call_only():
     """Samplers that call twice a step, or go back a step, see the momentum of a run with one call a step."""
     method = SafeLatentDiffusion(MOMENTUM)
     assert steps_of(method, (4.0, 0), (100.0, 0), (8.0, 1), (0.0, 1), (2.0, 0), (0.0, 2)) == [
-        4.0, 100.0, 8.5, 0.5, 2.5, 1.4375,
-    ]  # fmt: skip
+        4.0,
+        100.0,
+        8.5,
+        0.5,
+        2.5,
+        1.4375,
+    ]
 
 
 def test_a_step_that_was_never_called_moves_nothing():
@@ -115,11 +122,15 @@ def test_a_new_object_has_no_momentum():
 
 def test_it_remembers_where_there_is_momentum():
     assert {name: SafeLatentDiffusion(config).remembers for name, config in PRESETS.items()} == {
-        "weak": False, "medium": True, "strong": True, "max": True,
-    }  # fmt: skip
+        "weak": False,
+        "medium": True,
+        "strong": True,
+        "max": True,
+    }
 
 
 # --- batches, shapes, dtypes
+
 
 @pytest.mark.parametrize("shape", [(3, 4, 8, 8), (2, 16, 3, 4, 4), (2, 4, 16), (3, 5)])
 @pytest.mark.parametrize("preset", PRESETS)

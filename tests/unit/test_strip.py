@@ -8,11 +8,17 @@ import torch
 from safelight.views.contact_sheet import DEFAULT_LEVELS, PAPER, alike, read_levels, sheet, side_by_side
 
 
-@pytest.mark.parametrize(("text", "levels"), [
-    (DEFAULT_LEVELS, (0.0, 0.25, 0.5, 0.75, 1.0)), ("1 0", (1.0, 0.0)), (" .5;.25\n0.125, ", (0.5, 0.25, 0.125)),
-    ("0 .1 .2 .3 .4 .5 .6 .7 1e-1", None), ("0 .1 .2 .3 .4 .5 .6 .7 .8", tuple(i / 10 for i in range(9))),
-    ("-0, 1", (0.0, 1.0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        (DEFAULT_LEVELS, (0.0, 0.25, 0.5, 0.75, 1.0)),
+        ("1 0", (1.0, 0.0)),
+        (" .5;.25\n0.125, ", (0.5, 0.25, 0.125)),
+        ("0 .1 .2 .3 .4 .5 .6 .7 1e-1", None),
+        ("0 .1 .2 .3 .4 .5 .6 .7 .8", tuple(i / 10 for i in range(9))),
+        ("-0, 1", (0.0, 1.0)),
+    ],
+)
 def test_levels_in_the_order_given(text, levels):
     if levels is None:
         with pytest.raises(ValueError, match="^levels: 0.1 stands there twice"):
@@ -22,11 +28,25 @@ def test_levels_in_the_order_given(text, levels):
         assert str(read_levels(text)[0]) in ("0.0", "1.0", "0.5")
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("", "''"), ("  ,;", "''"), ("0,5 1", "'5'"), ("0, 1.01", "'1.01'"), ("nan, 0", "'nan'"), ("inf 0", "'inf'"),
-    ("-0.1, 1", "'-0.1'"), ("low, high", "'low'"), ("0.5", "1 given"), (None, "NoneType"), (0.5, "float"),
-    ("0 .1 .2 .3 .4 .5 .6 .7 .8 .9", "10 given"), ("0, 0.0", "twice"), ("0, -0", "twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "''"),
+        ("  ,;", "''"),
+        ("0,5 1", "'5'"),
+        ("0, 1.01", "'1.01'"),
+        ("nan, 0", "'nan'"),
+        ("inf 0", "'inf'"),
+        ("-0.1, 1", "'-0.1'"),
+        ("low, high", "'low'"),
+        ("0.5", "1 given"),
+        (None, "NoneType"),
+        (0.5, "float"),
+        ("0 .1 .2 .3 .4 .5 .6 .7 .8 .9", "10 given"),
+        ("0, 0.0", "twice"),
+        ("0, -0", "twice"),
+    ],
+)
 def test_levels_that_cannot_be_read_are_named(text, said):
     with pytest.raises(ValueError) as caught:
         read_levels(text)

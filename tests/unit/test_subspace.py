@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from safelight.text.subspace import (
+    SHARE_THRESHOLD,
     Metric,
     concept_subspace,
     everyday_metric,
     phrase_vector,
     project,
-    trigger_tokens,
 )
 from safelight.text.subtract import subtract
 
 WIDTH = 40
-PLAIN = everyday_metric(torch.zeros(1, WIDTH), ridge=math.inf)
+PLAIN = everyday_metric(torch.zeros(0, WIDTH))
 
 
 def randn(*shape, seed=0):
@@ -86,8 +86,8 @@ def test_the_metric_takes_concepts_away_with_less_change_to_everyday_words():
     everyday = randn(300, WIDTH, seed=6) * torch.linspace(4, 0.2, WIDTH)
     concept = torch.eye(WIDTH)[[0]] + torch.eye(WIDTH)[[WIDTH - 1]]  # half of it is what everyday words differ in
     change = []
-    for ridge in (math.inf, 0.1):
-        space = concept_subspace(concept, torch.zeros(WIDTH), everyday_metric(everyday, ridge))
+    for metric in (PLAIN, everyday_metric(everyday)):
+        space = concept_subspace(concept, torch.zeros(WIDTH), metric)
         change.append(space.unsafe_part(everyday).norm())
         assert torch.allclose(space.unsafe_part(concept), concept, atol=1e-4)  # the concept itself goes entirely
     assert change[1] < 0.5 * change[0]
@@ -141,26 +141,7 @@ def test_phrase_vector_leaves_the_other_tokens_out():
 def test_share_trigger_finds_the_planted_token(space):
     deviations = randn(6, WIDTH) * (torch.arange(WIDTH) >= 3)
     deviations[4, 1] = 20.0
-    assert trigger_tokens(space.share(deviations)).tolist() == [False, False, False, False, True, False]
-
-
-def test_leave_one_out_finds_the_planted_token(space):
-    words = randn(6, WIDTH) * (torch.arange(WIDTH) >= 3)
-    words[2] = 0.0
-    words[2, 1] = 30.0  # without it the mean of the others is the furthest from the subspace
-    without = torch.stack([torch.cat([words[:n], words[n + 1 :]]).mean(dim=0) for n in range(6)])
-    found = trigger_tokens(torch.zeros(6), "leave_one_out", distances=space.distance(without))
-    assert found[2]
-    assert space.distance(without).argmax() == 2
-
-
-def test_leave_one_out_of_a_single_token_finds_none():
-    assert not trigger_tokens(torch.zeros(1), "leave_one_out", distances=torch.ones(1)).any()
-
-
-def test_unknown_trigger_is_refused():
-    with pytest.raises(ValueError, match="trigger"):
-        trigger_tokens(torch.zeros(2), "guess")
+    assert (space.share(deviations) > SHARE_THRESHOLD).tolist() == [False, False, False, False, True, False]
 
 
 def test_subtract_moves_chosen_tokens_along_the_direction():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from safelight.views.heat_map import DIM, FLOOR, STRIP_SIZE, colours, heat, heat_map, sheet, strip
-from safelight.views.trace import Trace, lost, most_around
+from safelight.views.trace import Trace, lost_magnitude, max_pool_cells
 
 
 def cells(*values, channels=1):
@@ -29,7 +29,7 @@ def test_a_change_counts_by_its_size_in_each_cell_and_picture():
 def test_calls_without_a_change_do_not_dilute_the_map():
     trace = Trace()
     trace.add(9.0, 0.1, None, 0.0)
-    trace.written(8.0, 0.15, cells(0.0, 0.0))
+    trace.positive_alone(8.0, 0.15, cells(0.0, 0.0))
     trace.add(5.0, 0.2, cells(3.0, 0.0))
     trace.add(4.0, 0.3, cells(4.0, 1.0))
     assert torch.allclose(trace.cells(), torch.tensor([[[math.sqrt(12.5), math.sqrt(0.5)]]]))
@@ -46,17 +46,23 @@ def test_a_run_forgets_the_one_before():
 
 def test_what_is_lost_is_what_stood_out_and_is_gone():
     before = cells(0.0, 0.0, 0.0, 2.0, -4.0)  # over a background of 0
-    assert torch.equal(lost(before, cells(0.0, 0.0, 0.0, 2.0, -1.0)), torch.tensor([[[0.0, 0.0, 0.0, 0.0, 3.0]]]))
-    assert not lost(before, cells(0.0, 0.0, 0.0, 3.0, -9.0)).any(), "growth is no loss"
-    assert not lost(before, before + 7.0).any(), "nor is another background"
-    assert torch.equal(lost(before, cells(0.0, 0.0, 0.0, -1.0, -4.0)), torch.tensor([[[0.0, 0.0, 0.0, 3.0, 0.0]]]))
-    assert torch.allclose(lost(before.expand(1, 4, 1, 5), torch.zeros(1, 4, 1, 5)), before.abs()[:, 0]), "any channels"
+    assert torch.equal(
+        lost_magnitude(before, cells(0.0, 0.0, 0.0, 2.0, -1.0)), torch.tensor([[[0.0, 0.0, 0.0, 0.0, 3.0]]])
+    )
+    assert not lost_magnitude(before, cells(0.0, 0.0, 0.0, 3.0, -9.0)).any(), "growth is no loss"
+    assert not lost_magnitude(before, before + 7.0).any(), "nor is another background"
+    assert torch.equal(
+        lost_magnitude(before, cells(0.0, 0.0, 0.0, -1.0, -4.0)), torch.tensor([[[0.0, 0.0, 0.0, 3.0, 0.0]]])
+    )
+    assert torch.allclose(lost_magnitude(before.expand(1, 4, 1, 5), torch.zeros(1, 4, 1, 5)), before.abs()[:, 0]), (
+        "any channels"
+    )
 
 
 def test_the_safe_prompt_alone_is_compared_with_the_written_one_less_what_changed_by_itself():
     trace = Trace()
-    trace.written(9.0, 0.1, cells(5.0, 0.0, 0.0, 0.0, 4.0, 0.0, 5.0))
-    trace.written(8.0, 0.2, cells(5.0, 0.0, 0.0, 0.0, 4.0, 0.0, 4.0))  # the last cell changes by 1
+    trace.positive_alone(9.0, 0.1, cells(5.0, 0.0, 0.0, 0.0, 4.0, 0.0, 5.0))
+    trace.positive_alone(8.0, 0.2, cells(5.0, 0.0, 0.0, 0.0, 4.0, 0.0, 4.0))  # the last cell changes by 1
     trace.safe_alone(7.0, 0.3, cells(4.5, 0.0, 0.0, 0.0, 4.0, 0.0, 1.0))  # .5 and 3 of it gone
     trace.safe_alone(6.0, 0.4, cells(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     assert trace.estimated
@@ -68,18 +74,18 @@ def test_the_safe_prompt_alone_is_compared_with_the_written_one_less_what_change
 
 def test_what_a_sampler_does_to_a_prediction_afterwards_changes_nothing():
     trace, prediction = Trace(), cells(0.0, 0.0, 0.0, 4.0)
-    trace.written(8.0, 0.2, prediction)
+    trace.positive_alone(8.0, 0.2, prediction)
     prediction.zero_()
     trace.safe_alone(7.0, 0.3, prediction)
     assert torch.equal(trace.cells(), cells(0.0, 0.0, 0.0, 4.0)[:, 0])
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 5, 5), (2, 3, 5, 5)])
-def test_the_most_around_a_cell_reaches_one_cell_in_each_direction(shape):
+def test_the_max_pool_cells_a_cell_reaches_one_cell_in_each_direction(shape):
     single = torch.zeros(shape)
     middle = tuple(side // 2 for side in shape[1:])
     single[(0, *middle)] = 3.0
-    around = most_around(single)
+    around = max_pool_cells(single)
     assert around.shape == shape
     assert int((around[0] == 3.0).sum()) == 3 ** (len(shape) - 1)
     assert around[(0, *middle)] == 3.0 and not around[1].any()
@@ -89,8 +95,8 @@ def test_the_written_prompt_that_takes_over_shows_what_had_been_kept_out():
     trace = Trace()
     trace.safe_alone(9.0, 0.0, cells(5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0))
     trace.safe_alone(8.0, 0.1, cells(5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0))
-    trace.written(7.0, 0.2, cells(5.5, 0.0, 0.0, 0.0, 3.0, 0.0, 7.0))  # the last cell may have changed by itself
-    trace.written(6.0, 0.3, cells(9.0, 0.0, 0.0, 0.0, 9.0, 0.0, 9.0))
+    trace.positive_alone(7.0, 0.2, cells(5.5, 0.0, 0.0, 0.0, 3.0, 0.0, 7.0))  # the last cell may have changed by itself
+    trace.positive_alone(6.0, 0.3, cells(9.0, 0.0, 0.0, 0.0, 9.0, 0.0, 9.0))
     assert trace.estimated
     assert torch.allclose(trace.cells(), torch.tensor([[[0.5, 0.0, 0.0, 0.0, 3.0, 0.0, 2.0]]]))
     assert [call.sizes is None for call in trace.calls] == [True, True, False, False]
@@ -101,7 +107,7 @@ def test_the_written_prompt_that_takes_over_shows_what_had_been_kept_out():
 def test_the_safe_prompt_alone_is_not_measured_without_a_written_call_just_before(before):
     trace = Trace()
     if before is not None:
-        trace.written(5.0 if before == "measured between" else before, 0.1, cells(0.0, 0.0, 3.0))
+        trace.positive_alone(5.0 if before == "measured between" else before, 0.1, cells(0.0, 0.0, 3.0))
     if before == "measured between":
         trace.add(4.5, 0.2, cells(0.1, 0.1, 0.1), 0.5)
     trace.safe_alone(4.0, 0.3, cells(0.0, 0.0, 0.0))
@@ -110,7 +116,7 @@ def test_the_safe_prompt_alone_is_not_measured_without_a_written_call_just_befor
 
 def test_measured_calls_stand_before_estimated_ones():
     trace = Trace()
-    trace.written(8.0, 0.2, cells(0.0, 0.0, 0.0, 9.0))
+    trace.positive_alone(8.0, 0.2, cells(0.0, 0.0, 0.0, 9.0))
     trace.safe_alone(7.0, 0.3, cells(0.0, 0.0, 0.0, 0.0))
     trace.add(6.0, 0.4, cells(0.5, 0.0, 0.0, 0.0), 0.5)
     assert not trace.estimated
@@ -181,7 +187,7 @@ def bar_height(drawn, x, channel_colour):
 
 def test_the_strip_shows_size_over_progress():
     trace = Trace()
-    trace.written(9.0, 0.0, torch.zeros(2, 1, 1, 2))
+    trace.positive_alone(9.0, 0.0, torch.zeros(2, 1, 1, 2))
     trace.add(5.0, 0.5, torch.tensor([2.0, 4.0]).reshape(2, 1, 1, 1).expand(2, 1, 1, 2), 0.5)
     trace.add(4.0, 0.75, torch.tensor([1.0, 4.0]).reshape(2, 1, 1, 1).expand(2, 1, 1, 2), 0.5)
     drawn = strip(trace)

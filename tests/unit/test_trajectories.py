@@ -80,8 +80,12 @@ def test_each_sample_is_merged_by_itself():
     together = merge_trajectories(*(torch.cat(pair) for pair in zip(first, second, strict=True)), 2.0, 0.5)
     apart = torch.cat([merge_trajectories(*branch, 2.0, 0.5) for branch in (first, second)])
     assert torch.allclose(together, apart, atol=1e-6)
-    half_same = [torch.cat([first[0], second[0]]), torch.cat([first[0], second[1]]),
-                 torch.cat([first[2], second[2]]), torch.cat([first[2], second[3]])]
+    half_same = [
+        torch.cat([first[0], second[0]]),
+        torch.cat([first[0], second[1]]),
+        torch.cat([first[2], second[2]]),
+        torch.cat([first[2], second[3]]),
+    ]
     assert torch.equal(merge_trajectories(*half_same, 2.0, 0.5)[:3], first[0])
 
 
@@ -117,27 +121,28 @@ def test_correlation_of_known_vectors():
 
 # --- the weight of the merge
 
+
 def test_the_merge_weight_is_safety_times_the_mean_of_the_curve():
-    ramp = WeightSchedule(((0.0, 0.0), (1.0, 1.0)), context=0.2)
+    ramp = WeightSchedule(((0.0, 0.0), (1.0, 1.0)), start_percent=0.2)
     assert merge_weight(ramp, 0.5, 0.8) == pytest.approx(0.25)
-    assert merge_weight(ramp, 0.5, 0.8, context=0.0) == pytest.approx(0.2)
+    assert merge_weight(ramp, 0.5, 0.8, start_percent=0.0) == pytest.approx(0.2)
     assert merge_weight(PRESETS["balanced"], 1.0, 0.8) == 1.0
     assert merge_weight(ramp, 0.0, 0.8) == 0.0
 
 
 def test_a_ramp_down_still_guards():
-    down = WeightSchedule(((0.0, 1.0), (0.8, 0.0), (1.0, 0.0)), context=0.2)
+    down = WeightSchedule(((0.0, 1.0), (0.8, 0.0), (1.0, 0.0)), start_percent=0.2)
     assert down.curve(0.8) == 0.0
     assert merge_weight(down, 1.0, 0.8) == pytest.approx(0.375)
 
 
 def test_a_merge_that_would_guard_nothing_is_refused():
-    late = WeightSchedule(((0.0, 0.0), (0.9, 0.0), (1.0, 1.0)), context=0.2)
-    with pytest.raises(ValueError, match="^curve: it is zero from context 0.2 to merge_at 0.8"):
+    late = WeightSchedule(((0.0, 0.0), (0.9, 0.0), (1.0, 1.0)), start_percent=0.2)
+    with pytest.raises(ValueError, match="^curve: expected a height above 0 from context 0.2 to merge_at 0.8"):
         merge_weight(late, 0.5, 0.8)
     assert merge_weight(late, 0.0, 0.8) == 0.0
     for merge_at in (0.2, 0.1):
-        with pytest.raises(ValueError, match="^merge_at: .* does not come after context 0.2"):
+        with pytest.raises(ValueError, match="^merge_at: expected a progress after context 0.2"):
             merge_weight(late, 0.5, merge_at)
     for merge_at in (math.nan, 1.5):
         with pytest.raises(ValueError, match="^merge_at: "):

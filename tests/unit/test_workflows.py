@@ -104,8 +104,10 @@ def test_thumbnail(file):
 def test_a_thumbnail_of_one_picture_shows_it_unguarded_too():
     page = workflow.load(ROOT / "workflows" / "safelight_text_to_image.json")
     saved = next(str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage")
-    prompt = {saved: {"class_type": "SaveImage", "inputs": {}},
-              "6": {"class_type": "SafelightKSampler", "inputs": {"safety": 0.7}}}  # fmt: skip
+    prompt = {
+        saved: {"class_type": "SaveImage", "inputs": {}},
+        "6": {"class_type": "SafelightKSampler", "inputs": {"safety": 0.7}},
+    }
     queued = thumbnails.runs(page, prompt)
     assert [run["6"]["inputs"]["safety"] for run, _ in queued] == [0.0, 1.0]
     assert [labels for _, labels in queued] == [{saved: ["safety 0"]}, {saved: ["safety 1"]}]
@@ -140,8 +142,10 @@ def test_safe_ksampler_is_whole():
 def test_a_thumbnail_of_a_strip_shows_its_frames():
     page = workflow.load(ROOT / "workflows" / "safelight_strip.json")
     (saved,) = [str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage"]
-    prompt = {saved: {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "strip"}},
-              "7": {"class_type": "SafelightStrip", "inputs": {"levels": "0, 0.5,1"}}}  # fmt: skip
+    prompt = {
+        saved: {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "strip"}},
+        "7": {"class_type": "SafelightStrip", "inputs": {"levels": "0, 0.5,1"}},
+    }
     ((queued, labels),) = thumbnails.runs(page, prompt)
     assert queued[saved]["inputs"] == {"images": ["7", 1], "filename_prefix": "strip"}
     assert labels == {saved: ["safety 0", "safety 0.5", "safety 1"]}

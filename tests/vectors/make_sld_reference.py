@@ -105,32 +105,58 @@ def scheduler():
     With set_alpha_to_one the last step ends at noise level 0, where a run of the host ends; Stable Diffusion's own
     configuration ends it at the level of timestep 0, .03, with a latent that still has that much noise in it.
     """
-    return Scheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-                     set_alpha_to_one=True, steps_offset=1)  # fmt: skip
+    return Scheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+    )
 
 
 def call(unet, latents, preset):
     """The real pipeline's __call__. Returns the guided noise of every step and the last latent."""
     steps, decoder = scheduler(), Decoder()
     pipeline = StableDiffusionPipelineSafe(
-        vae=decoder, text_encoder=TextEncoder(latents.dtype), tokenizer=Tokenizer(), unet=unet, scheduler=steps,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=decoder,
+        text_encoder=TextEncoder(latents.dtype),
+        tokenizer=Tokenizer(),
+        unet=unet,
+        scheduler=steps,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipeline.safety_concept = SAFETY
     pipeline.set_progress_bar_config(disable=True)
-    pipeline(["prompt"] * len(latents), height=8 * latents.shape[-2], width=8 * latents.shape[-1], eta=0.0,
-             num_inference_steps=STEPS, guidance_scale=CFG, latents=latents, output_type="np",
-             **PRESETS.get(preset, {"sld_guidance_scale": 0.0}))  # fmt: skip
+    pipeline(
+        ["prompt"] * len(latents),
+        height=8 * latents.shape[-2],
+        width=8 * latents.shape[-1],
+        eta=0.0,
+        num_inference_steps=STEPS,
+        guidance_scale=CFG,
+        latents=latents,
+        output_type="np",
+        **PRESETS.get(preset, {"sld_guidance_scale": 0.0}),
+    )
     return torch.stack(steps.seen), decoder.latent
 
 
 def network(dtype):
     """A UNet like Stable Diffusion's, two levels of one block, with the values of sld_inputs."""
     unet = UNet2DConditionModel(
-        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=CONTEXT, attention_head_dim=8,
-    )  # fmt: skip
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=CONTEXT,
+        attention_head_dim=8,
+    )
     with torch.no_grad():
         for name, values in unet.named_parameters():
             values.copy_(torch.from_numpy(parameter(name, tuple(values.shape))))

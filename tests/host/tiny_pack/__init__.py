@@ -61,13 +61,15 @@ class TinyCheckpoint:
     def load(self, kind):
         import tiny_encoders as encoders  # not on import: it needs a host that has started
 
-        model = (tiny_models.sdxl_model(encoders.L + encoders.G, encoders.G) if kind == "SDXL" else
-                 tiny_models.flux_model(encoders.T5, encoders.L))  # fmt: skip
+        model = (
+            tiny_models.sdxl_model(encoders.L + encoders.G, encoders.G)
+            if kind == "SDXL"
+            else tiny_models.flux_model(encoders.T5, encoders.L)
+        )
         return (model, encoders.clip(kind), SimpleNamespace(decode=decoded))
 
 
 class TinyPicture:
-
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "decode"
     CATEGORY = "tests"
@@ -80,6 +82,4 @@ class TinyPicture:
         return (decoded(samples["samples"]),)
 
 
-NODE_CLASS_MAPPINGS = {
-    node.__name__: node for node in (TinyModel, TinyCheckpoint, TinyPrompt, TinyPicture)
-}
+NODE_CLASS_MAPPINGS = {node.__name__: node for node in (TinyModel, TinyCheckpoint, TinyPrompt, TinyPicture)}
