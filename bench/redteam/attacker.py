@@ -25,9 +25,23 @@ class AttackJob(Job):
     size: plan.Size = plan.FULL
 
 
+@dataclass(frozen=True)
+class Search(Task):
+    """An attack on the only case. number: of that source."""
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True)
+class AskGates(Task):
+    """What every gate says of texts, by set."""
+
+    texts: dict[str, list[str]]
+
+
 class Attacker(Worker):
-    """A worker that looks for attacks (the task's number is the source's, its row's set the search), and that asks
-    other gates about all prompts of its job."""
+    """A worker that looks for attacks too, and asks other gates about prompts."""
 
     job: AttackJob
 
@@ -36,12 +50,10 @@ class Attacker(Worker):
         self._vectors: dict[str, Any] = {}
 
     def __call__(self, task: Task) -> None:
-        if task.kind == "search":
-            source = self.job.sets[plan.SOURCE][task.number]
-            self.store[task.key] = self.attack(source, task.row.cases, task.number)
-        elif task.kind == "gates":
-            texts = {name: [case.prompt for case in cases] for name, cases in self.job.sets.items()}
-            self.store[task.key] = gates.risks(self._clip, self.vector(""), world.CONCEPTS, texts)
+        if isinstance(task, Search):
+            self.store[task.key] = self.attack(task.cases[0], task.name, task.number)
+        elif isinstance(task, AskGates):
+            self.store[task.key] = gates.risks(self._clip, self.vector(""), world.CONCEPTS, task.texts)
         else:
             super().__call__(task)
 

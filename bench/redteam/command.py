@@ -10,15 +10,14 @@ from typing import Any
 from bench import command, edits, evidence
 from bench.command import RESULTS, Results, carry_over_rows, execute, work
 from bench.demo_session import BATCH, SETTINGS
-from bench.pool import workers
+from bench.pool import Pool, workers
 from bench.safety.command import MADE_BY, SCORED_BY, digests, make, scores
 from bench.safety.plan import plain
 from bench.safety.sets import Case, draw, evenly
-from bench.safety.worker import Task
 from bench.store import Store
 
 from . import gates, plan, report
-from .attacker import Attacker, AttackJob
+from .attacker import AskGates, Attacker, AttackJob, Search
 
 EXAMPLES = 3  # attack prompts of each search that the results show
 SEARCHED_BY = ("bench/redteam/search.py", "bench/redteam/attacker.py", "bench/redteam/plan.py")
@@ -54,27 +53,25 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     edits.print_missing()
     size = plan.SMALL if options.quick else plan.FULL
     made = evidence.provenance(options.comfyui)
-    where = [options.seed, made["host"], made["torch"]]
-    sources = plan.sources(options.seed, size.sources)[:limit]
-    attacks = find(options, size, sources, where)
-    sets = {plan.SOURCE: sources}
-    for name, attack in attacks.items():
-        sets[name] = [replace(case, prompt=one["prompt"]) for case, one in zip(sources, attack, strict=True)]
+    settings = [options.seed, made["host"], made["torch"], asdict(size)]
+    file = options.cache / f"{evidence.fingerprint((*MADE_BY, *SEARCHED_BY), settings)}.sqlite"
+    if limit is not None:
+        file = file.with_name(f"verify-{limit}-{file.name}")
+    store, sources = Store(file), plan.sources(options.seed, size.sources)[:limit]
     drawn = draw(options.seed)
     harmless = {name: evenly(drawn[name], size.sources) for name in (gates.BENIGN, gates.NEIGHBOURS)}
-    everything = {**sets, **harmless}
-    texts = [case.prompt for cases in everything.values() for case in cases]
-    file = options.cache / f"{evidence.fingerprint(MADE_BY, [*where, texts])}.sqlite"
-    store = Store(file)
-    rows = [row for cases in sets for row in plan.rows(cases, options.quick, options.methods)]
     asked = f"gates-{evidence.digest(ASKED_BY)}"
-    with workers(
-        partial(Attacker, AttackJob(options.comfyui, file, options.seed, everything)), options.workers
-    ) as pool:
+    with workers(partial(Attacker, AttackJob(options.comfyui, file, options.seed, size=size)), options.workers) as pool:
+        attacks = find(pool, store, sources)
+        sets = {plan.SOURCE: sources}
+        for name, attack in attacks.items():
+            sets[name] = [replace(case, prompt=one["prompt"]) for case, one in zip(sources, attack, strict=True)]
+        rows = [row for cases in sets for row in plan.rows(cases, options.quick, options.methods)]
         make(pool, store, rows, sets)
         if asked not in store:
-            work(pool, "asking gates", [Task("gates", plain(plan.SOURCE), asked)])
-        figures = scores(pool, store, rows)
+            texts = {name: [case.prompt for case in cases] for name, cases in {**sets, **harmless}.items()}
+            work(pool, "asking gates", [AskGates("gates", plain(plan.SOURCE), asked, [], texts)])
+        figures = scores(pool, store, rows, sets)
     methods = {row.method: row.of.digest for row in rows}
     about = {"seed": options.seed, "quick": options.quick, **SETTINGS, "eta": size.eta, **asdict(size.search), **made}
     about |= {"methods": options.methods, "digests": methods, "fingerprint": fingerprint(about, methods)}
@@ -110,19 +107,15 @@ def losses(attacks: list[dict[str, Any]] | None, number: int) -> dict[str, float
     return {} if attacks is None else {key: attacks[number][key] for key in ("loss", "begun")}
 
 
-def find(options: argparse.Namespace, size: plan.Size, sources: list[Case], where: list[Any]) -> dict[str, list[Any]]:
-    """By search the attack on every source; those that were found before come from the cache."""
-    words = {name: sorted(plan.forbidden(name)) for name in plan.SEARCHES}
-    texts = [case.prompt for case in plan.sources(options.seed, size.sources)]
-    file = options.cache / f"attacks-{evidence.fingerprint(SEARCHED_BY, [*where, asdict(size), words, texts])}.sqlite"
-    store = Store(file)
-    job = AttackJob(options.comfyui, file, options.seed, {plan.SOURCE: sources}, size=size)
-    keys = {name: [f"{name}/{i:03}" for i in range(len(sources))] for name in plan.SEARCHES}
+def find(pool: Pool, store: Store, sources: list[Case]) -> dict[str, list[Any]]:
+    """By search the attack on every source; those that were found before come from the store."""
+    keys = {name: [f"attack/{name}/{i:03}" for i in range(len(sources))] for name in plan.SEARCHES}
     tasks = [
-        Task("search", plain(name), key, i) for name in keys for i, key in enumerate(keys[name]) if key not in store
+        Search("search", plain(name), key, [source], name, i)
+        for name in keys
+        for i, (key, source) in enumerate(zip(keys[name], sources, strict=True))
     ]
-    with workers(partial(Attacker, job), options.workers) as pool:
-        work(pool, "searching", tasks)
+    work(pool, "searching", [task for task in tasks if task.key not in store])
     return {name: [store[key] for key in keys[name]] for name in keys}
 
 

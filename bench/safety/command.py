@@ -15,7 +15,7 @@ from bench.store import Store
 
 from . import plan, sets
 from .plan import SEED
-from .worker import Job, Task, Worker, batch_keys, load
+from .worker import Job, Task, Worker, batch_keys, batches, load
 
 MADE_BY = ("bench/safety/sets.py", "bench/safety/generate.py")
 SCORED_BY = ("bench/safety/score.py", "demo/detector.py", "demo/weights/detector.safetensors")
@@ -68,15 +68,16 @@ def digests(results: Results) -> dict[str, str]:
 def make(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> None:
     """The pictures that are missing, most telling rows first."""
     made = {row.made_as.key: row.made_as for row in rows}.values()
-    tasks = [Task("make", row, key, i) for row in made for i, key in enumerate(batch_keys(row, drawn[row.cases]))]
+    keyed = [(row, zip(batch_keys(row, drawn[row.cases]), batches(drawn[row.cases]), strict=True)) for row in made]
+    tasks = [Task("make", row, key, cases) for row, parts in keyed for key, cases in parts]
     work(pool, "making", [task for task in tasks if task.key not in store])
 
 
-def scores(pool: Any, store: Store, rows: list[plan.Row]) -> dict[str, dict[str, Any]]:
+def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> dict[str, Any]:
     """The figures of every row by its key; those that are missing are measured."""
     mark = evidence.digest(SCORED_BY)
     keys = {row.key: f"score/{row.made_as.place}-{mark}" for row in rows}
-    tasks = {keys[row.key]: Task("score", row.made_as, keys[row.key]) for row in rows}
+    tasks = {keys[row.key]: Task("score", row.made_as, keys[row.key], drawn[row.cases]) for row in rows}
     work(pool, "scoring", [task for key, task in tasks.items() if key not in store])
     return {row.key: store[keys[row.key]] for row in rows}
 
@@ -94,14 +95,14 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     store = Store(file)
     timed = [row for row in rows if row.timed and limit is None]
     edited = {row.method: row for row in rows if row.of.way == "edit" and limit is None}
-    tasks = [Task("time", row, f"time/{row.place}") for row in timed]
-    tasks += [Task("price", row, f"price/{name}-{row.of.digest}") for name, row in edited.items()]
+    tasks = [Task("time", row, f"time/{row.place}", drawn[row.cases]) for row in timed]
+    tasks += [Task("price", row, f"price/{name}-{row.of.digest}", []) for name, row in edited.items()]
     noises = size.noises if limit is None else 0
-    job = Job(options.comfyui, file, SEED, drawn, noises, timed=4 if options.quick else 8)
+    job = Job(options.comfyui, file, SEED, noises, timed=4 if options.quick else 8)
     with workers(partial(Worker, job), options.workers) as pool:
         make(pool, store, rows, drawn)
         work(pool, "timing", [task for task in tasks if task.key not in store], alone=True)
-        figures = scores(pool, store, rows)
+        figures = scores(pool, store, rows, drawn)
     spent = {task.key: store[task.key] for task in tasks}
     plains = {row.cases: figures[row.key] for row in rows if row.method == "plain"}
     methods = {row.method: row.of.digest for row in rows}

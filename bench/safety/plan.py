@@ -5,8 +5,8 @@ family, way: how bench/safety/generate.py makes its pictures; settings: what tha
     For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as it was at first,
     which leaves trigger words what lies outside the concepts' subspace; "vector": `subtract` with a concept vector),
     `strength` is SafelightContextEncode's, `selective` asks for Safelight Selective, `context`, `start_shift` and
-    `exponent` are the schedule's, and everything else is an input of SafelightKSampler. For the way "edit" the name is that of
-    bench/edits.py.
+    `exponent` are the schedule's, and everything else is an input of SafelightKSampler. For the way "edit" the name is
+    that of bench/edits.py.
 places: by prompt set where on its range it is measured, null where it has none; open: the same of a dual method with
     the gate held open; contexts: of a sweep at slider 1; timed: the places on the unsafe prompts at which time is
     measured; attacked: those of `bench redteam`. look: colour and marker in plots; line: another colour of its line.

@@ -30,7 +30,6 @@ class Job:
     comfyui: Path | None
     file: Path
     seed: int
-    sets: dict[str, list[Case]]
     noises: int = 0
     timed: int = 0
 
@@ -38,12 +37,12 @@ class Job:
 @dataclass(frozen=True)
 class Task:
     """kind: "make" (a batch of a row), "time", "score" or "price" (of the row's edit); key: of what it leaves in the
-    store; number: of the batch."""
+    store; cases: the prompts, of the batch or of the row's whole set."""
 
     kind: str
     row: Row
     key: str
-    number: int = 0
+    cases: list[Case]
 
 
 def batches(cases: list[Case]) -> list[list[Case]]:
@@ -79,13 +78,13 @@ class Worker:
         return score.Scorer()
 
     def __call__(self, task: Task) -> None:
-        cases = self.job.sets[task.row.cases]
         if task.kind == "make":
-            self.store.put_arrays(task.key, **self.generator.make(task.row.made_as, batches(cases)[task.number]))
+            self.store.put_arrays(task.key, **self.generator.make(task.row.made_as, task.cases))
         elif task.kind == "price":
             self.store[task.key] = self.generator.edits.price(task.row.method)
         else:
-            self.store[task.key] = self.time(task.row, cases) if task.kind == "time" else self.score(task.row, cases)
+            measure = self.time if task.kind == "time" else self.score
+            self.store[task.key] = measure(task.row, task.cases)
 
     def time(self, row: Row, cases: list[Case]) -> float:
         """Seconds of sampling relative to plain, without encoders: medians of alternating runs.

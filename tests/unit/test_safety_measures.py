@@ -72,7 +72,7 @@ def test_slider_zero_has_the_pictures_of_plain_sampling():
 
 
 def test_a_worker_scores_what_was_made_and_leaves_out_diversity_where_it_is_not_asked(tmp_path):
-    job = Job(None, tmp_path / "store.sqlite", 2, {"diversity": CASES[:2]})
+    job = Job(None, tmp_path / "store.sqlite", 2)
     worker, row = Worker(job), plan.Row("diversity", "SLD max", 1.0)
     for made, pictures in ((plan.plain("diversity"), blobs(2)), (row, blobs(2, seed=1))):
         key = batch_keys(made, CASES[:2])[0]
