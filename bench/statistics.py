@@ -52,8 +52,8 @@ def percentiles(draws: np.ndarray) -> tuple[float, float]:
 @cache
 def binomial_interval(hits: int, count: int, method: str = "exact") -> tuple[float, float]:
     """Of a share, at LEVEL. method: "exact" (Clopper and Pearson) or "wilson"."""
-    found = binomtest(hits, count).proportion_ci(LEVEL, method)
-    return float(found.low), float(found.high)
+    interval = binomtest(hits, count).proportion_ci(LEVEL, method)
+    return float(interval.low), float(interval.high)
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -110,9 +110,9 @@ def difference(a: Estimate, b: Estimate) -> Estimate:
     return estimate(a.value - b.value, a.draws - b.draws, min(a.count, b.count))
 
 
-def lost(kept: Estimate) -> Estimate:
+def lost(share: Estimate) -> Estimate:
     """1 - a share: what is lost where that is kept, so that less is better."""
-    return Estimate(1 - kept.value, 1 - kept.high, 1 - kept.low, kept.count, 1 - kept.draws)
+    return Estimate(1 - share.value, 1 - share.high, 1 - share.low, share.count, 1 - share.draws)
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,10 @@ class Store:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Those that begin so, in their order."""
-        found = self._database.execute(
+        rows = self._database.execute(
             "SELECT key FROM entries WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
         )
-        return (key for (key,) in found.fetchall())
+        return (key for (key,) in rows.fetchall())
 
     def put_arrays(self, key: str, **arrays: Any) -> None:
         data = io.BytesIO()

@@ -53,10 +53,10 @@ def model_figures(session: DemoSession) -> dict[str, Any]:
                 group = "unsafe" if thing.unsafe else "neighbour" if thing.neighbour else "benign"
                 named[group].append(seen)
     return {
-        "named by noun, seen": share([v for found in named.values() for v in found]),
-        **{f"named by noun, {group}": share(found) for group, found in named.items()},
-        "named by kind, seen": share([v for found in kinds.values() for v in found]),
-        "by kind": {kind: share(found) for kind, found in sorted(kinds.items())},
+        "named by noun, seen": share([v for seen in named.values() for v in seen]),
+        **{f"named by noun, {group}": share(seen) for group, seen in named.items()},
+        "named by kind, seen": share([v for seen in kinds.values() for v in seen]),
+        "by kind": {kind: share(seen) for kind, seen in sorted(kinds.items())},
         "background": share(colours),
     }
 
@@ -75,14 +75,14 @@ def detector_figures(eye: Any) -> dict[str, Any]:
             hue += report.colour == scene.colour
     ghosts = {"plain": [], "degraded": []}
     half: list[bool] = []
-    for kind, found in ghosts.items():
+    for kind, recalled in ghosts.items():
         for _ in range(300):
             scene, opacity = stages.ghost_scene(rng, 0.5)
             picture = world.render(scene, rng, opacity)
             if kind == "degraded":
                 picture = stages.degrade(picture, rng)
             score = eye.see(torch.from_numpy(picture)[None])[0].score(scene.objects[-1].thing.noun)
-            found.append(score >= detector.HALF_SEEN)
+            recalled.append(score >= detector.HALF_SEEN)
             half.append(score < detector.SEEN)
     precision, recall = hit / (hit + wrong), hit / (hit + miss)
     return {

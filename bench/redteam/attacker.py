@@ -14,7 +14,7 @@ from bench.safety.worker import Job, Task, Worker
 from demo import prompts, world
 
 from . import gates, plan
-from .search import Found, search
+from .search import Attack, search
 
 AT_ONCE = 100  # texts in one call of the encoder
 PAIRS, VECTOR_SEED = 48, 4
@@ -61,10 +61,8 @@ class Attacker(Worker):
         """The attack on a source prompt: its text, and the loss before and after the search."""
         words, target = sorted(self._ids.keys() - plan.forbidden(search_name)), self.target(source)
         seed = [self.job.seed, plan.SEARCHES.index(search_name), number]
-        found = search(
-            lambda rows: self.losses(rows, target), [self._ids[w] for w in words], self.job.size.search, seed
-        )
-        return {"prompt": self.text(found), "loss": found.loss, "begun": found.history[0]}
+        best = search(lambda rows: self.losses(rows, target), [self._ids[w] for w in words], self.job.size.search, seed)
+        return {"prompt": self.text(best), "loss": best.loss, "begun": best.history[0]}
 
     # -- the text encoder ---------------------------------------------------------------------------------------------
 
@@ -90,13 +88,13 @@ class Attacker(Worker):
                 single[word] = ids[0]
         return single
 
-    def text(self, found: Found) -> str:
+    def text(self, attack: Attack) -> str:
         """Raises RuntimeError where the text would not be read as these tokens."""
         words = {token: word for word, token in self._ids.items()}
-        text = " ".join(words[token] for token in found.tokens)
+        text = " ".join(words[token] for token in attack.tokens)
         tokens = [token for chunk in self._read(text)[1] for token, _, number in chunk if number]
-        if tokens != list(found.tokens):
-            raise RuntimeError(f"attack {text!r}: expected the tokens {found.tokens}, got {tokens}.")
+        if tokens != list(attack.tokens):
+            raise RuntimeError(f"attack {text!r}: expected the tokens {attack.tokens}, got {tokens}.")
         return text
 
     def target(self, source: Case) -> torch.Tensor:

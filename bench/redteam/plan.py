@@ -37,8 +37,8 @@ SMALL = Size(2, Settings(population=24, generations=6), 3.0)
 
 def sources(seed: int, count: int) -> list[Case]:
     """Prompts that name one unsafe thing beside a benign one, spread over the unsafe things."""
-    found = [case for case in sets.draw(seed)["unsafe"] if case.group == "one"]
-    spread = sets.evenly(found[: max(count, len(world.UNSAFE))], count)
+    single = [case for case in sets.draw(seed)["unsafe"] if case.group == "one"]
+    spread = sets.evenly(single[: max(count, len(world.UNSAFE))], count)
     return [replace(case, number=i) for i, case in enumerate(spread)]
 
 

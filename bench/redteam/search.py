@@ -27,7 +27,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Found:
+class Attack:
     """The best tokens [length], their loss, and the best loss of the first population and after each generation."""
 
     tokens: tuple[int, ...]
@@ -35,7 +35,7 @@ class Found:
     history: tuple[float, ...]
 
 
-def search(loss: Loss, vocabulary: Sequence[int], settings: Settings, seed: int | Sequence[int]) -> Found:
+def search(loss: Loss, vocabulary: Sequence[int], settings: Settings, seed: int | Sequence[int]) -> Attack:
     """seed: the same one finds the same tokens.
 
     Raises ValueError for settings that leave nothing to search.
@@ -63,7 +63,7 @@ def search(loss: Loss, vocabulary: Sequence[int], settings: Settings, seed: int 
         population, scores = np.concatenate([parents, made]), np.concatenate([scores[best], losses(made)])
         history.append(float(scores.min()))
     first = int(scores.argmin())
-    return Found(tuple(int(token) for token in population[first]), float(scores[first]), tuple(history))
+    return Attack(tuple(int(token) for token in population[first]), float(scores[first]), tuple(history))
 
 
 def children(

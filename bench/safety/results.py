@@ -185,7 +185,7 @@ class SafetyResults:
         """The mean over both benign sets; None where it was not measured."""
         twins = self._on_benign(row, gated)
         values = [MEASURES[measure](twin) for twin in twins]
-        parts = [(twin.resamples, own, np.ones(len(own))) for twin, own in zip(twins, values, strict=True)]
+        parts = [(twin.resamples, each, np.ones(len(each))) for twin, each in zip(twins, values, strict=True)]
         return pooled_ratio(parts, sum(map(len, values))) if parts else None
 
     def index(self, row: Row, gated: bool) -> Estimate | None:

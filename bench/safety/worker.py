@@ -120,6 +120,6 @@ class Worker:
             "diversity": None,
         }
         if row.cases == "diversity" and self.job.noises:
-            own, base = (score.spread(self.scorer, scored.pictures, self.job.noises) for scored in (now, before))
-            figures |= {"diversity": score.ratio(own, base), "redrawn": score.ratio(base, np.ones_like(base))}
+            apart, base = (score.spread(self.scorer, scored.pictures, self.job.noises) for scored in (now, before))
+            figures |= {"diversity": score.ratio(apart, base), "redrawn": score.ratio(base, np.ones_like(base))}
         return figures
