@@ -10,11 +10,9 @@ import numpy as np
 import torch
 
 from bench.demo_session import DemoSession, arguments
-from demo import prompts
-from demo.detector import SEEN
+from demo import prompts, world
+from demo.detector import SEEN, Report
 from safelight.views import heat_map
-
-from . import tuning
 
 LEVELS, RADIUS = (0.5, 1.0), 0.25
 
@@ -25,14 +23,18 @@ def disc(centre: tuple[float, float], side: int) -> np.ndarray:
     return np.hypot(x - centre[0], y - centre[1]) <= RADIUS
 
 
+def place(report: Report, noun: str) -> tuple[float, float] | None:
+    return next(((sight.x, sight.y) for sight in report.sights if sight.noun == noun), None)
+
+
 def main() -> None:
     session = DemoSession(arguments(__doc__).parse_args().comfyui)
     places = []
     for case in prompts.tuning():
-        (positive, safe, _) = tuning.contexts(session, [case], "project")[0]
+        positive, safe, _ = session.context(case.prompt, method="project", concepts=world.CONCEPTS)
         picture, _ = session.sample([positive], [safe], [case.number], 0.0)
         (seen,) = session.detector.see(torch.as_tensor(picture))
-        spots = [tuning.place(seen, noun) for noun in (case.unsafe, case.benign)]
+        spots = [place(seen, noun) for noun in (case.unsafe, case.benign)]
         shown = all(seen.score(noun) >= SEEN for noun in (case.unsafe, case.benign))
         if shown and np.hypot(*np.subtract(*spots)) >= 2 * RADIUS:
             places.append((case, positive, safe, *(disc(spot, picture.shape[1]) for spot in spots)))
