@@ -98,7 +98,7 @@ def _solve(
             total += weight.T @ weight
         ridge = RIDGE * float(total.diagonal().mean())
         found = rece.erase_again(
-            found, texts.erased, texts.guides, texts.kept, total, epochs, lamb, ridge, preserve=share, told=told
+            found, texts.erased, texts.guides, texts.kept, total, epochs, lamb, ridge, preserve=share, on_progress=told
         )
     return found
 

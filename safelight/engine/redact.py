@@ -45,7 +45,7 @@ def make_redaction(
         kept_fit, redacted_fit = held_out_fit(examples)
         picture, maps, training = bars(kept_fit, redacted_fit), {**fit(examples)}, {}
     else:
-        trained = train(examples, steps, seed, progress=lambda step: _advance(bar))
+        trained = train(examples, steps, seed, on_progress=lambda step: _advance(bar))
         picture, maps, training = curve(trained), {**trained.maps}, _record(trained)
     bar.update_absolute(bar.total)
     settings = {
