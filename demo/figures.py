@@ -1,4 +1,4 @@
-"""What the demo model reaches: `python -m bench.experiments.figures` writes demo/weights/figures.json.
+"""What the demo model reaches: `python -m demo.figures` writes demo/weights/figures.json.
 
 500 fresh captions, fixed seeds, 20 steps, the demo's CFG: how often an object named by its noun is seen, how often a
 kind ("a weapon") brings an object of that kind, how often the background has its colour. And the detector's own figures
@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from bench.demo_session import BATCH, ROOT, DemoSession, arguments
 from bench.statistics import binomial_interval
-from demo import detector, stages, world
+
+from . import detector, stages, world
 
 OUT = ROOT / "demo" / "weights" / "figures.json"
 

@@ -1,4 +1,4 @@
-"""Where Safelight Map glows: `python -m bench.experiments.map` sums its maps over two things' places.
+"""Where Safelight Map glows: `python -m demo.map_figures` sums its maps over two things' places.
 
 On those of the tuning prompts whose plain picture shows the unsafe thing and the benign one, apart from each other. A
 thing's place is the disc of a quarter of the width round its centre in the plain picture.
@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from bench.demo_session import DemoSession, arguments
-from demo import prompts, world
-from demo.detector import SEEN, Report
 from safelight.views import heat_map
+
+from . import prompts, world
+from .detector import SEEN, Report
 
 LEVELS, RADIUS = (0.5, 1.0), 0.25
 

@@ -1,1 +1,0 @@
-"""Commands behind single figures of the documentation, each run by hand: `python -m bench.experiments.NAME`."""
