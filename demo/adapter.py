@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -21,10 +20,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from demo import ddpo
+from runner.host_process import enter_host
 from safelight.edits import edit_file, safe_adapter
 
-from . import rewards
+from . import ddpo, rewards
 from .policy import Attached, Drawn, Policy, Settings
 
 MADE_FOR = "Safelight Demo Model"
@@ -56,19 +55,9 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     options = arguments().parse_args()
-    # The host has a module named `nodes` too: it must not find ours, so the root leaves the front of the path.
-    root = str(Path(__file__).resolve().parents[1])
-    sys.path[:] = [p for p in sys.path if p not in ("", root)] + [root]
-    from runner import shim
-
-    shim.apply()
-    if options.comfyui:
-        shim.prefer_checkout(options.comfyui)
     if options.threads:
         torch.set_num_threads(options.threads)
-    from .train import use_host
-
-    use_host(options.device)
+    enter_host(options.comfyui, cpu=options.device == "cpu").use_pytorch_cross_attention = True
     out = options.out or Path("output/training") / f"safe_adapter_{options.reward}.safetensors"
     out.parent.mkdir(parents=True, exist_ok=True)
     policy, texts, decode = demo_policy(options)

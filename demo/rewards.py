@@ -11,10 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench import prompts
-from demo import ddpo
-
-from . import world
+from . import ddpo, prompts, world
 from .detector import HALF_SEEN, Detector
 
 REWARDS = ("erase", "shield")

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from . import model, world
 from .autoencoder import Autoencoder
 from .detector import CELL, WEIGHTS, Detector
-from .train import Run
+from .training_run import TrainingRun
 
 
 def pictures(count: int, rng: np.random.Generator) -> tuple[list[world.Scene], torch.Tensor]:
@@ -40,7 +40,7 @@ def vae(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     net = Autoencoder().to(device)
     optimiser = torch.optim.AdamW(net.parameters(), 1.5e-3, betas=(0.9, 0.98), weight_decay=1e-4)
-    run = Run("vae", options.folder, options.vae_steps, {"net": net, "optimiser": optimiser}, 1.5e-3)
+    run = TrainingRun("vae", options.folder, options.vae_steps, {"net": net, "optimiser": optimiser}, 1.5e-3)
 
     def update(step: int) -> dict[str, float]:
         rng = np.random.default_rng((options.seed, 1, step))
@@ -104,7 +104,7 @@ def detector(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     net = Detector().to(device)
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-3)
-    run = Run("detector", options.folder, options.detector_steps, {"net": net, "optimiser": optimiser}, 2e-3)
+    run = TrainingRun("detector", options.folder, options.detector_steps, {"net": net, "optimiser": optimiser}, 2e-3)
     cells = torch.arange(world.SIZE // CELL, device=device) * CELL + CELL / 2
     colours = list(world.COLOURS)
 
@@ -293,7 +293,7 @@ def text_to_image(options: argparse.Namespace) -> None:
         mean.module.load_state_dict(nets.state_dict())
     optimiser = torch.optim.AdamW(nets.parameters(), 6e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     state = {"nets": nets, "mean": mean, "optimiser": optimiser}
-    run = Run("model", options.folder, options.model_steps, state, 6e-4)
+    run = TrainingRun("model", options.folder, options.model_steps, state, 6e-4)
     alphas = noise_levels().to(device)
     # Thin objects add little to the error and are learnt last, so scenes with less ink are drawn more often.
     thinness = {thing: 1 / world.ink(thing) for thing in world.THINGS}

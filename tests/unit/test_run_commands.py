@@ -96,7 +96,7 @@ def test_wrong_options_are_named(words, fault):
 
 def test_entry_and_all_it_imports_need_the_standard_library_alone():
     code = (
-        "import sys; sys.path.append(sys.argv[1]); import runner.demo, runner.suites, runner.strip, runner.see\n"
+        "import sys; sys.path.append(sys.argv[1]); import runner.demo, runner.suites, runner.strip, demo.see\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'numpy', 'PIL', 'yaml', 'requests')])"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code, str(ROOT)], capture_output=True, text=True)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from bench import prompts
-from demo import world
+from demo import prompts, world
 
 
 def test_captions_use_known_words_only():
