@@ -129,7 +129,7 @@ class SafelightErase:
         strength: float = 1.0,
         preserve_weight: float = 1.0,
         lamb: float = 0.001,
-    ) -> tuple[Any, Edit]:
+    ) -> tuple[ModelPatcher, Edit]:
         strength_number(strength, edit_files.MAX_STRENGTH)
         edit = make_edit(model, clip, erase, instead, preserve, tokens, epochs, preserve_weight, lamb)
         return apply_edit(model, edit, strength), edit
