@@ -20,7 +20,7 @@ CATEGORIES = "\n".join(casg.CATEGORIES)
 class CASGMethod(NoiseMethodNode):
     DESCRIPTION = (
         "Conflict-aware adaptive safety guidance (CASG, CVPR 2026): Safe Latent Diffusion, at every step with the one "
-        "category that the prompt heads for. A neighbour of Safelight, to compare with."
+        "category that the prompt heads for. A related method, to compare Safelight with."
     )
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "CASG", "conflict-aware"]
     SETTINGS = {

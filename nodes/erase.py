@@ -35,7 +35,7 @@ class SafelightErase:
     DESCRIPTION = (
         "Erases concepts from a model in seconds, without training: the weights that read the text are solved anew, so "
         "that the concepts' words read as something else (Unified Concept Editing, and RECE's rounds on top). A "
-        "neighbour of Safelight, to compare with: unlike Safelight it changes harmless pictures too."
+        "related method, to compare Safelight with: unlike Safelight it changes harmless pictures too."
     )
 
     @classmethod

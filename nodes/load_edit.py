@@ -1,4 +1,4 @@
-"""What the nodes that load an edit have in common."""
+"""The base class of the nodes that load an edit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from safelight.engine import edit_files
 
 
 class LoadsEdit:
-    """A node whose input `file` names an edit of its KIND: wrong files are told before the run, new ones loaded."""
+    """A node whose input `file` names an edit of its KIND.
+
+    A wrong file is an error before the run; a file that changed is loaded again.
+    """
 
     KIND: str
 

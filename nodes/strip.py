@@ -17,6 +17,7 @@ from . import inputs
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from comfy.sd import VAE
 
 
 LEVELS = (
@@ -26,7 +27,7 @@ LEVELS = (
         "tooltip": f"The places of the safety slider to show, {FEWEST} to {MOST} numbers from 0 to 1, in this order.",
     },
 )
-VAE = ("VAE", {"tooltip": "Decodes the pictures of the strip."})
+VAE_INPUT = ("VAE", {"tooltip": "Decodes the pictures of the strip."})
 
 
 class SafelightStrip:
@@ -54,7 +55,7 @@ class SafelightStrip:
                 "positive": inputs.POSITIVE,
                 "safe": inputs.SAFE,
                 "negative": inputs.NEGATIVE,
-                "vae": VAE,
+                "vae": VAE_INPUT,
                 "latent_image": inputs.LATENT_IMAGE,
                 "seed": ("INT", inputs.SEED),
                 "steps": inputs.STEPS,
@@ -79,7 +80,7 @@ class SafelightStrip:
         positive: Conditioning,
         safe: Conditioning,
         negative: Conditioning,
-        vae: Any,
+        vae: VAE | None,
         latent_image: dict[str, Any],
         seed: int,
         steps: int,

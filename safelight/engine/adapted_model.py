@@ -21,7 +21,12 @@ class Adapted:
     """A projection's forward with the adapter's addition. It holds no weights of the model."""
 
     def __init__(
-        self, forward: Callable[..., torch.Tensor], projection: safe_adapter.Projection, tail: int, chunk: int, strength: float
+        self,
+        forward: Callable[..., torch.Tensor],
+        projection: safe_adapter.Projection,
+        tail: int,
+        chunk: int,
+        strength: float,
     ) -> None:
         self._forward, self._strength = forward, strength
         self._stored = self._used = projection

@@ -1,7 +1,7 @@
-"""One sampler run over the frames of a strip: equal noise, equal prompts, a weight of its own for each frame.
+"""One sampler run over the frames of a strip: equal noise, equal prompts, another weight for each frame.
 
 At each call of the model the frames are sorted into those that the positive prompt decides, those that the safe one
-decides, and the rest; equal ones are evaluated once. Each group is a call of the dual blend.
+decides, and the rest; equal frames are evaluated once. Each group is one call of the dual blend.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def test_a_loaded_edit_draws_the_same_bits(pack, eps, clip, files, inputs):
 def test_an_edit_fits_another_model_of_its_kind_only(pack, eps, clip, files):
     name = save(pack, erased(pack, eps, clip)[1])
     assert load(pack, tiny_models.unet_model("V_PREDICTION"), name) is not None
-    with pytest.raises(ValueError, match=rf"^file: .*a SD3 model for .*, got {name} for a UNet model for texts 32 wide"):
+    with pytest.raises(ValueError, match=rf"^file: .*a SD3 model for .*, got {name} for a UNet model for .* 32 wide"):
         load(pack, tiny_models.sd3_model(), name)
     with pytest.raises(
         ValueError, match=rf"^file: .*a UNet model for texts 64 wide, got {name} for a UNet model for texts 32 wide"
@@ -174,7 +174,7 @@ def test_a_file_of_another_kind_is_an_error(pack, eps, clip, files):
     with pytest.raises(ValueError, match=rf"^file: {name} is of the kind 'adapter'.*'erase'"):
         load(pack, eps, name)
     strange = save(pack, type(edit)("erase", {"weights": torch.zeros(3, 3)}, {"family": "UNet"}))
-    with pytest.raises(ValueError, match=rf"^file: expected an edit that erases, got {strange} with the tensors weights"):
+    with pytest.raises(ValueError, match=rf"^file: expected an edit that erases, got {strange} with .* weights"):
         load(pack, eps, strange)
 
 
