@@ -33,10 +33,11 @@ def test_suite_that_wrote_no_report_is_not_ok(tmp_path):
         ("host", "", 1, True, 1),
         ("host", "", 8, False, 1),
         ("host", "schedule", 8, True, 1),
-        ("unit", "", 8, True, 1),
+        ("unit", "", 8, True, 4),
+        ("contract", "", 8, True, 1),
     ],
 )
-def test_the_whole_host_suite_is_shared_out_where_it_can_be(monkeypatch, suite, word, cores, xdist, workers):
+def test_the_long_suites_are_shared_out_where_they_can_be(monkeypatch, suite, word, cores, xdist, workers):
     monkeypatch.setattr(suites.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(suites, "_has", lambda python, module: xdist and module == "xdist")
     assert suites._workers(suite, ROOT, word) == workers
