@@ -20,8 +20,8 @@ from safelight.engine.method_setup import MethodSetup, begin_method, dual_setup
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.run_record import RunRecord
 from safelight.guidance.blend import POSITIVE, SAFE
-from safelight.guidance.dual import DualBlend
 from safelight.guidance.economy import BOTH
+from safelight.guidance.frames import FramesBlend
 from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning
 from safelight.views.contact_sheet import alike
@@ -63,27 +63,6 @@ class StripSetup(MethodSetup):
         ]
         self.run = StripRun(FrameGroup(self.blend, plan, record, self.trace), plans)
         return self.run
-
-
-class FramesBlend(DualBlend):
-    """The dual blend for frames with a weight each, of which the largest is the step's.
-
-    weights: of the frames in the next call. pictures: in a frame.
-    """
-
-    weights: Sequence[float] = (0.0,)
-    pictures = 1
-
-    def fitted_mask(self, x: torch.Tensor) -> torch.Tensor | None:
-        """The artist's mask, times each frame's share of the largest weight."""
-        mask = super().fitted_mask(x[: self.pictures])
-        if mask is not None and mask.shape[0] > 1:
-            mask = torch.cat([mask] * len(self.weights))
-        if len(set(self.weights)) == 1:
-            return mask
-        shares = torch.tensor([weight / max(self.weights) for weight in self.weights], dtype=x.dtype, device=x.device)
-        share = shares.repeat_interleave(self.pictures).reshape(-1, *[1] * (x.ndim - 1))
-        return share if mask is None else share * mask
 
 
 class FrameGroup(MethodRun):
