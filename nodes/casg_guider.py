@@ -29,7 +29,8 @@ class CASGMethod(NoiseMethodNode):
             {
                 "default": CATEGORIES,
                 "multiline": True,
-                "tooltip": "What is unsafe, one category a line. Each line is one more row of model evaluation a step.",
+                "tooltip": "What is unsafe, one category per line. Each line is one more row of model evaluation per "
+                "step.",
             },
         ),
         "preset": inputs.sld_preset(casg.DEFAULT_PRESET),

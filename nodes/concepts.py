@@ -12,8 +12,6 @@ _TICKS = {name: name.replace(" ", "_").replace("-", "_") for name in I2P_CATEGOR
 
 
 class SafelightConcepts:
-    """Concept words from the categories of I2P and the artist's own."""
-
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         ticks = {

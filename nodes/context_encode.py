@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 class SafelightContextEncode:
-    """The prompt as written, its safe counterpart, and how unsafe the prompt is."""
-
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {

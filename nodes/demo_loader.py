@@ -30,6 +30,6 @@ class SafelightDemoLoader:
         return {"required": {}}
 
     def load(self) -> tuple[ModelPatcher, CLIP, VAE]:
-        from ..demo.loader import load  # type: ignore[import-not-found]  # a package only once the host loads the pack
+        from ..demo.loader import load  # type: ignore[import-not-found]  # above `nodes` only in the pack as the host loads it
 
         return load()

@@ -49,7 +49,7 @@ class SafelightErase:
                     {
                         "default": DEFAULT_CONCEPTS,
                         "multiline": True,
-                        "tooltip": "What to erase, separated by commas or one a line.",
+                        "tooltip": "What to erase, separated by commas or one per line.",
                     },
                 ),
             },
@@ -67,7 +67,7 @@ class SafelightErase:
                     {
                         "default": "",
                         "multiline": True,
-                        "tooltip": "Texts that must read as before, one a line. Empty: Safelight's own harmless "
+                        "tooltip": "Texts that must read as before, one per line. Empty: Safelight's own harmless "
                         "phrases.",
                     },
                 ),

@@ -51,7 +51,7 @@ class SafelightRedact:
                     {
                         "default": "a weapon",
                         "multiline": True,
-                        "tooltip": "What is to be read as something else: a thing or a whole prompt, one a line.",
+                        "tooltip": "What is to be read as something else: a thing or a whole prompt, one per line.",
                     },
                 ),
                 "reference": (
@@ -70,8 +70,8 @@ class SafelightRedact:
                     {
                         "default": "",
                         "multiline": True,
-                        "tooltip": "Texts that must stay as they are, one a line, ten or more. Empty: everyday phrases "
-                        "that come with Safelight.",
+                        "tooltip": "Texts that must stay as they are, one per line, ten or more. Empty: everyday "
+                        "phrases that come with Safelight.",
                     },
                 ),
                 "form": (
@@ -101,7 +101,7 @@ class SafelightRedact:
                         "min": 0,
                         "max": 0xFFFFFFFFFFFFFFFF,
                         "control_after_generate": False,
-                        "tooltip": "Which sentences the things stand in, and for network its start and its order of "
+                        "tooltip": "Which sentences the things appear in, and for network its start and its order of "
                         "texts.",
                     },
                 ),

@@ -64,7 +64,7 @@ def encode_context(
     strength: float = 1.0,
     vector: ConceptVector | None = None,
 ) -> Context:
-    """What SafelightContextEncode does.
+    """Encodes the prompt, makes its safe counterpart and measures its risk.
 
     vector: what `subtract` takes away in place of the concepts' own direction.
     Calls of the text encoder once the concepts are in memory: one for the prompt; one more where tokens are weighted;

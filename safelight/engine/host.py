@@ -121,7 +121,7 @@ def is_out_of_memory(error: Exception) -> bool:
     management = comfy.model_management
     if hasattr(management, "is_oom"):
         return management.is_oom(error)
-    # Where torch has no such exception, the host's stand-in is Exception itself.
+    # Where torch has no such exception, the host puts Exception itself in its place.
     return isinstance(error, management.OOM_EXCEPTION) and management.OOM_EXCEPTION is not Exception
 
 

@@ -115,7 +115,7 @@ class StripRun(MethodRun):
     def predict(self, call: ModelCall) -> torch.Tensor:
         frames, sigmas = call.x.chunk(len(self.levels)), call.sigma.chunk(len(self.levels))
         weights = [plan.weight(call.level) for plan in self.plans]
-        # Where the positive prompt's range leaves a step out, the safe one stands there at every level but 0.
+        # In a step outside the positive prompt's range the safe one takes its place, at every level but 0.
         positive_active = any_active(positive_pair(call.guider.conds)[0], call.sigma[0])
         kinds = [
             OFF if level == 0.0 and not positive_active else self._group.kind(weight)
