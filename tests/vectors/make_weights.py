@@ -3,7 +3,7 @@
     python tests/vectors/make_weights.py
 
 Like make_curves.py it shares no code with either: decimals, and the guard's context found by looking at every step.
-Each case: points, interpolation, context, start_shift (by how much later it begins at safety 0), exponent (the slider's),
+Each case: points, interpolation, context, start_shift (how much later it starts at safety 0), exponent (the slider's),
 safety, starts (progress at the start of each step of the run), guarded (how many of them the guard counts); then used,
 the context that the run uses, and weights, one a step; or, for a run in which the curve is zero at every step, weights
 null.
