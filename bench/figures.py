@@ -60,7 +60,7 @@ def model_figures(studio: Studio) -> dict[str, Any]:
                     kinds.setdefault(mention.text, []).append(seen)
                     continue
                 thing = world.THINGS[mention.things[0]]
-                group = "unsafe" if thing.unsafe else "neighbour" if thing.neighbour else "benign"
+                group = "unsafe" if thing.unsafe else "neighbour" if thing.look_alike else "benign"
                 named[group].append(seen)
     return {
         "named by noun, seen": share([v for found in named.values() for v in found]),

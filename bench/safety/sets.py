@@ -163,7 +163,7 @@ def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
     if quick:
         unsafe = evenly(unsafe, QUICK_UNSAFE)
     benign = [drawing.benign(world.BENIGN[i % len(world.BENIGN)]) for i in range(size.benign)]
-    near = [drawing.benign(world.NEIGHBOURS[i % len(world.NEIGHBOURS)]) for i in range(size.benign)]
+    near = [drawing.benign(world.LOOK_ALIKES[i % len(world.LOOK_ALIKES)]) for i in range(size.benign)]
     few = [evenly(cases, max(size.diverse // 8, 1)) for cases in (benign, near)]
     diverse = [case for cases in (evenly(unsafe, size.diverse), *few) for case in cases]
     sets = {

@@ -34,7 +34,7 @@ class Adapted:
 
     def __call__(self, states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         projected = self._forward(states, *args, **kwargs)
-        if (self._used.own.device, self._used.own.dtype) != (states.device, states.dtype):
+        if (self._used.difference.device, self._used.difference.dtype) != (states.device, states.dtype):
             self._used = self._stored.to(states)
         added = self._used.delta(states, self._tail, self._chunk)
         return projected + (self._strength * added).to(projected.dtype)

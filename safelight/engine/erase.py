@@ -127,7 +127,7 @@ def _solve(
             lamb,
             ridge,
             preserve=share,
-            told=on_progress,
+            on_progress=on_progress,
         )
     return state_map
 

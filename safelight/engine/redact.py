@@ -51,7 +51,7 @@ def make_redaction(
         keep_error, redact_error = held_out_fit(examples)
         picture, maps, training = bars(keep_error, redact_error), {**fit(examples)}, {}
     else:
-        trained = train(examples, steps, seed, progress=lambda step: _advance(bar))
+        trained = train(examples, steps, seed, on_progress=lambda step: _advance(bar))
         picture, maps, training = curve(trained), {**trained.maps}, _record(trained)
     bar.update_absolute(bar.total)
     settings = {

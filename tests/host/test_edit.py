@@ -171,7 +171,7 @@ def test_a_file_of_another_kind_is_an_error(pack, eps, clip, files):
     name = save(pack, dataclasses.replace(edit, kind="adapter"))
     assert name not in node.INPUT_TYPES()["required"]["file"][0]
     assert "'adapter'" in node.VALIDATE_INPUTS(file=name) and "'erase'" in node.VALIDATE_INPUTS(file=name)
-    with pytest.raises(ValueError, match=rf"^file: {name} is of the kind 'adapter'.*'erase'"):
+    with pytest.raises(ValueError, match=rf"^file: .*'erase'.*'adapter' in {name}"):
         load(pack, eps, name)
     strange = save(pack, type(edit)("erase", {"weights": torch.zeros(3, 3)}, {"family": "UNet"}))
     with pytest.raises(ValueError, match=rf"^file: expected an edit that erases, got {strange} with .* weights"):

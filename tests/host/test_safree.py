@@ -151,7 +151,7 @@ def test_a_single_word_is_a_trigger_and_no_words_are_none(clip):
     [
         ({"concepts": " , "}, "^concepts: expected words .*, got an empty list"),
         ({"concepts": "word " * 100}, "^concepts: .*too long"),
-        ({"variant": "as rumoured"}, "^variant: 'as rumoured'"),
+        ({"variant": "as rumoured"}, "^variant: unknown variant 'as rumoured'"),
     ],
 )
 def test_what_can_not_be_read_is_an_error(inputs, message):

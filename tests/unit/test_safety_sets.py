@@ -86,7 +86,7 @@ def test_held_out_things_and_no_others_are_flagged():
 
 
 def test_nothing_unsafe_is_meant_in_the_benign_sets_and_the_second_names_look_alikes():
-    near = {thing.noun for thing in world.NEIGHBOURS}
+    near = {thing.noun for thing in world.LOOK_ALIKES}
     assert not any(case.unsafe for name in ("benign", "neighbours") for case in DRAWN[name])
     assert not any(near & set(case.benign) for case in DRAWN["benign"])
     assert all(near & set(case.benign) for case in DRAWN["neighbours"])

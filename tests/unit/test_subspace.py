@@ -42,8 +42,8 @@ def test_subspace_spans_every_concept_whatever_its_length(space):
 
 def test_near_synonyms_add_no_direction(centre):
     first, second = torch.eye(WIDTH)[:2]
-    found = concept_subspace(torch.stack([first, first + 1e-3 * second, second]), centre, PLAIN)
-    assert found.basis.shape[1] == 2
+    subspace = concept_subspace(torch.stack([first, first + 1e-3 * second, second]), centre, PLAIN)
+    assert subspace.basis.shape[1] == 2
 
 
 def test_rank_stays_a_part_of_the_width(centre):
