@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from safelight.engine import edit_files
 
 
@@ -24,5 +22,5 @@ class LoadsEdit:
         return True
 
     @classmethod
-    def IS_CHANGED(cls, file: str, **_: Any) -> str:
+    def IS_CHANGED(cls, file: str, **_: object) -> str:
         return edit_files.file_state(file)

@@ -9,6 +9,8 @@ import torch
 
 from safelight.engine.ksampler import SamplingJob, stock_sampler, whole_run
 from safelight.engine.strip import sample_strip
+from safelight.guidance.schedule import WeightSchedule
+from safelight.guidance.selective import Selection
 from safelight.guidance.settings import read_settings
 from safelight.text.conditioning import Conditioning
 from safelight.views.contact_sheet import DEFAULT_LEVELS, FEWEST, MOST, read_levels
@@ -89,11 +91,11 @@ class SafelightStrip:
         scheduler: str,
         denoise: float,
         levels: str,
-        schedule: Any = None,
+        schedule: WeightSchedule | None = None,
         risk: float = 1.0,
         gate: float = inputs.DEFAULT_GATE,
         mask: torch.Tensor | None = None,
-        selective: Any = None,
+        selective: Selection | None = None,
     ) -> dict[str, Any]:
         safeties = read_levels(levels)
         settings = read_settings(max(safeties), schedule, risk, gate, mask, selective)

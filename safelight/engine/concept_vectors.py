@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import comfy.model_management
 import comfy.utils
@@ -60,7 +60,7 @@ def read_pairs(unsafe_prompts: str, safe_prompts: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def read_vector(vector: Any) -> ConceptVector:
+def read_vector(vector: object) -> ConceptVector:
     """The vector on a link. Raises ValueError for anything else, naming what it is."""
     if not isinstance(vector, Edit) or vector.kind != KIND:
         got = f"one of the kind {vector.kind!r}" if isinstance(vector, Edit) else type(vector).__name__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from safelight.edits import edit_file
 from safelight.edits.edit_file import Edit
@@ -59,7 +58,7 @@ def file_state(name: str) -> str:
     return f"{state.st_mtime_ns} {state.st_size}"
 
 
-def save(edit: Any, filename_prefix: str) -> tuple[str, dict[str, str]]:
+def save(edit: object, filename_prefix: str) -> tuple[str, dict[str, str]]:
     """Writes the edit to the output folder. Returns its name in the lists of files, and its place for the page."""
     if not isinstance(edit, Edit):
         raise ValueError(f"edit: expected an edit, got {type(edit).__name__}. Connect the node that makes one.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -72,7 +72,7 @@ class Chunk:
     """A chunk's rows in the token states, its tokens and their kinds."""
 
     rows: slice
-    tokens: tuple[Any, ...]
+    tokens: tuple[Hashable, ...]
     kinds: torch.Tensor
 
 
@@ -174,7 +174,7 @@ class RedactedEncode:
 
     def __init__(
         self,
-        encode: Callable[..., Any],
+        encode: Callable[..., tuple[Any, ...]],
         model: torch.nn.Module,
         encoder: EncoderLayout,
         maps: Mapping[str, Map],
