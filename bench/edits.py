@@ -95,8 +95,6 @@ class Edits:
                     self.studio.model, self.studio.clip, self._kinds, epochs=ERASE[name]
                 )
             else:
-                made = nodes["SafelightRedact"]().redact(
-                    self.studio.clip, self._kinds, REFERENCE, form=REDACT[name]
-                )
+                made = nodes["SafelightRedact"]().redact(self.studio.clip, self._kinds, REFERENCE, form=REDACT[name])
             self._made[name] = made[1], time.perf_counter() - began
         return self._made[name]

@@ -143,8 +143,12 @@ def through(reading: Reading) -> list[str]:
         f"**Would another gate see more?** Two were tried: by *{TAIL}*, the share of end token and padding in the "
         f"concepts' subspace, and by *{VECTOR}*, the cosine of a concept vector with what sets a prompt apart from "
         f"benign ones. How well each tells the anchors apart (AUC; {LEAST_AUC:g} is needed): {told}. "
-        + (f"So {' and '.join(weak)} would have to count as risk 1 for every prompt, harmless ones too, as the table "
-           "shows; the pack has neither." if weak else "The table shows what each would see; the pack has neither.")
+        + (
+            f"So {' and '.join(weak)} would have to count as risk 1 for every prompt, harmless ones too, as the table "
+            "shows; the pack has neither."
+            if weak
+            else "The table shows what each would see; the pack has neither."
+        )
     )
     return sentences
 

@@ -52,7 +52,7 @@ def _outer_sample(setup: MethodSetup) -> Callable[..., torch.Tensor]:
     """A wrapper of CFGGuider.outer_sample: for the run inside, the guider predicts by the method."""
 
     def wrapper(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        guider = executor.class_obj
+        guider: comfy.samplers.CFGGuider = executor.class_obj
         if type(guider).predict_noise is not comfy.samplers.CFGGuider.predict_noise:
             raise ValueError(
                 f"model: expected the host's CFG guider for a {setup.name} Model Patch, got {type(guider).__name__}. "

@@ -160,7 +160,9 @@ def test_a_file_with_other_tensors_is_an_error_that_names_it(pack, make, save, s
 def test_a_vector_of_another_text_encoder_is_an_error_that_names_both(make, encode, sd1):
     for form in ("SDXL", "SD3", "masked T5"):
         other = with_few_anchors(tiny_encoders.clip(form))
-        with pytest.raises(ValueError, match="vector: .*this prompt's .*, got one made with a .* of 24 columns"):
+        with pytest.raises(
+            ValueError, match="vector: .*this prompt's .*got one made with a text encoder of 24 columns"
+        ):
             encode(other, method="subtract", vector=make(sd1))
         with pytest.raises(ValueError, match="vector: .*this prompt's text encoder of 24 columns"):
             encode(sd1, method="subtract", vector=make(other))

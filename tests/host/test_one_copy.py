@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 
 import loading
@@ -41,3 +42,23 @@ def test_a_second_copy_of_the_pack_is_refused_with_both_places(pack, tmp_path):
     with pytest.raises(ImportError, match="installed twice") as caught:
         loading.load_file("safelight_copy", tmp_path / "__init__.py", package=True)
     assert str(tmp_path) in str(caught.value) and str(safelight.__file__) in str(caught.value)
+
+
+def test_a_host_that_loads_the_pack_under_its_folders_name_has_one_copy_too(request):
+    """As the package index build does with a folder called safelight: the name is the package's own."""
+    checkout = request.config.checkout
+    script = f"""
+import sys
+from pathlib import Path
+sys.path.append({str(loading.HERE)!r})
+import loading
+loading.load_host({f"Path({str(checkout)!r})" if checkout else None})
+sys.path.remove(str(loading.ROOT))
+pack = loading.load_file("safelight", loading.ROOT / "__init__.py", package=True)
+from safelight.guidance.schedule import WeightSchedule
+(schedule,) = pack.NODE_CLASS_MAPPINGS["SafelightWeightSchedule"]().make("gentle", 0.2, "noise level")
+assert type(schedule) is WeightSchedule
+assert sum(name.endswith("guidance.schedule") for name in sys.modules) == 1
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
