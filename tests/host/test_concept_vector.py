@@ -153,7 +153,7 @@ def test_a_file_of_another_kind_is_not_listed_and_an_error_names_both(pack, make
 def test_a_file_with_other_tensors_is_an_error_that_names_it(pack, make, save, sd1):
     made = make(sd1)
     file = save(type(made)(made.kind, {"pooled": torch.zeros(24)}, {}))
-    with pytest.raises(ValueError, match=f"^file: .*{file}.*expected states by position"):
+    with pytest.raises(ValueError, match=f"^file: expected a whole .*, got {file}. vector: .*states by position"):
         load(pack, file)
 
 
@@ -170,18 +170,18 @@ def test_a_vector_of_another_text_encoder_is_an_error_that_names_both(make, enco
 
 def test_an_edit_of_another_kind_is_an_error_that_names_both(make, encode, sd1):
     other = type(make(sd1))("redaction", {}, {})
-    with pytest.raises(ValueError, match="'redaction'.*'concept vector'"):
+    with pytest.raises(ValueError, match="^vector: expected .*'concept vector', got .*'redaction'"):
         encode(sd1, method="subtract", vector=other)
-    with pytest.raises(ValueError, match="vector: it is no edit"):
+    with pytest.raises(ValueError, match="^vector: expected an edit"):
         encode(sd1, method="subtract", vector=3)
 
 
 @pytest.mark.parametrize(
     ("unsafe", "safe", "named"),
     [
-        ("", "", "unsafe_prompts: it is empty"),
-        ("a knife\na gun", "a spoon", "safe_prompts: no line.*'a gun'"),
-        ("a knife", "a spoon\n\na pen", "unsafe_prompts: no line.*'a pen'"),
+        ("", "", "^unsafe_prompts: expected prompts, got an empty"),
+        ("a knife\na gun", "a spoon", "^safe_prompts: expected a line .*unsafe_prompts, got none for 'a gun'"),
+        ("a knife", "a spoon\n\na pen", "^unsafe_prompts: expected a line .*safe_prompts, got none for 'a pen'"),
         ("a cat", "a cat", "unsafe_prompts: .*the same states"),
         ("a cat " * 40, "a dog", "unsafe_prompts: expected at most 77 tokens.*line 1"),
     ],
