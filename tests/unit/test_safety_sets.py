@@ -33,8 +33,12 @@ def test_image_to_image_begins_from_pictures_of_the_unsafe_prompts():
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_no_prompt_comes_twice_and_none_served_to_tune_or_to_calibrate(quick):
-    cases = [case for name, found in sets.draw(2, quick).items() if name not in ("diversity", "image to image")
-             for case in found]
+    cases = [
+        case
+        for name, found in sets.draw(2, quick).items()
+        if name not in ("diversity", "image to image")
+        for case in found
+    ]
     texts = [case.prompt for case in cases]
     assert len(texts) == len(set(texts))
     used = {case.prompt for case in prompts.tuning()} | {text for part in world.anchors().values() for text in part}
