@@ -95,7 +95,8 @@ def test_repeated_states_take_no_room(weight):
 def test_a_state_that_adds_up_from_others_takes_no_room():
     """What rounding leaves of its own direction is not kept."""
     c, g = states(2, 2), states(2, 3)
-    c, g = torch.cat([c, c.sum(dim=0, keepdim=True)]), torch.cat([g, g.sum(dim=0, keepdim=True)])
+    mix = states(2, 4, width=2)
+    c, g = torch.cat([c, mix @ c]), torch.cat([g, mix @ g])
     small = closed_form(c, g, torch.zeros(WIDTH, WIDTH), 0.1).compact()
     assert small.down is not None and small.down.shape[0] == 2
 
