@@ -228,6 +228,19 @@ def test_subtraction_follows_the_weight_of_a_token_and_the_strength(space):
     assert torch.allclose(pooled, prompt.pooled - 0.5 * space.pooled.direction, atol=1e-6)
 
 
+def test_a_tokens_weight_is_that_of_its_own_part(two_parts):
+    prompt = twice(PROMPT)
+    second = torch.arange(len(prompt.words)) >= prompt.parts[1].start
+    weighted = replace(prompt, weights=torch.where(second, 0.5, 1.0))
+    for change in (
+        lambda encoding: two_parts.project(encoding, prompt.states, None)[0] - prompt.states,
+        lambda encoding: two_parts.subtract(encoding, prompt.states, None)[0] - prompt.states,
+    ):
+        plain = change(prompt)
+        assert plain[:, second].any() and plain[:, ~second].any()
+        assert torch.allclose(change(weighted), torch.where(second[:, None], 0.5 * plain, plain), atol=1e-5)
+
+
 # --- the fit
 
 

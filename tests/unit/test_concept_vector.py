@@ -102,6 +102,7 @@ def test_a_place_that_a_prompt_leaves_out_does_not_count_for_it():
     )
     zeros = encoding(torch.zeros(4, 4))
     assert concept_vector([(gap, zeros)]).rows[0][:, 0].tolist() == [5.0, 5.0, 0.0, 5.0]
+    assert concept_vector([(given, gap)]).rows[0][:, 0].tolist() == [-4.0, -4.0, 0.0, -4.0]
     assert concept_vector([(gap, zeros), (given, zeros)]).rows[0][:, 0].tolist() == [3.0, 3.0, 1.0, 3.0]
 
 
