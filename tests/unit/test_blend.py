@@ -73,6 +73,14 @@ def test_a_weight_that_is_not_a_number_never_means_unguarded():
             blend(u, s, scalar)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_at_full_weight_nothing_of_the_positive_prediction_is_left(bad):
+    """Not even a value that no weight takes away; nor at weight 0 anything of the safe one."""
+    good, broken = torch.ones(1, 4, 2, 2), torch.full((1, 4, 2, 2), bad)
+    assert torch.equal(blend(broken, good, torch.ones(1, 1, 2, 2)), good)
+    assert torch.equal(blend(good, broken, torch.zeros(1, 1, 2, 2)), good)
+
+
 def test_blend_leaves_its_inputs_alone():
     u, s = pair((2, 4, 8, 8))
     weight = torch.rand(2, 1, 8, 8)

@@ -114,6 +114,11 @@ def test_a_batch_is_its_samples(shape):
     assert len(categories) > 2
 
 
+def test_the_strength_is_the_one_that_it_is_given():
+    assert ConflictAware(texts=3, strength=0.3).strength == 0.3 and ConflictAware().strength == 1.0
+    assert len(ConflictAware(texts=3).unsafe) == 3
+
+
 def test_by_default_it_is_the_strongest_configuration_and_the_seven_categories():
     assert DEFAULT_PRESET == "max" and ConflictAware().warm_up == 0.0 and ConflictAware().remembers
     assert len(CATEGORIES) == 7

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -81,6 +83,51 @@ def test_places_that_only_some_pairs_reach_are_the_mean_of_those():
     zero = (encoding(torch.zeros(5, 4)), encoding(torch.zeros(7, 4)))
     vector = concept_vector([(encoding(short), zero[0]), (encoding(long), zero[1])])
     assert vector.rows[0][:, 0].tolist() == [2.0] * 5 + [3.0] * 2
+
+
+def test_a_place_counts_where_both_prompts_of_a_pair_reach_it():
+    """One of five places beside one of seven, either way round: places 5 and 6 are the other pair's alone."""
+    short, long = encoding(torch.ones(5, 4)), encoding(torch.full((7, 4), 3.0))
+    zeros = encoding(torch.zeros(7, 4))
+    assert concept_vector([(long, short)]).rows[0][:, 0].tolist() == [2.0] * 5
+    assert concept_vector([(short, zeros), (long, zeros)]).rows[0][:, 0].tolist() == [2.0] * 5 + [3.0] * 2
+    assert concept_vector([(long, zeros), (zeros, short)]).rows[0][:, 0].tolist() == [1.0] * 5 + [3.0] * 2
+
+
+def test_a_place_that_a_prompt_leaves_out_does_not_count_for_it():
+    """Of three tokens at places 0, 1 and 3 of their chunk, beside a prompt with all four."""
+    given = encoding(torch.ones(4, 4))
+    gap = replace(
+        encoding(torch.full((3, 4), 5.0)), position=torch.tensor([0, 1, 3]), chunk=torch.zeros(3, dtype=torch.long)
+    )
+    zeros = encoding(torch.zeros(4, 4))
+    assert concept_vector([(gap, zeros)]).rows[0][:, 0].tolist() == [5.0, 5.0, 0.0, 5.0]
+    assert concept_vector([(given, gap)]).rows[0][:, 0].tolist() == [-4.0, -4.0, 0.0, -4.0]
+    assert concept_vector([(gap, zeros), (given, zeros)]).rows[0][:, 0].tolist() == [3.0, 3.0, 1.0, 3.0]
+
+
+def two_parts(first, second):
+    length, width = first.shape
+    one, other = encoding(first), encoding(second)
+    return replace(
+        one,
+        states=torch.cat([first, second])[None],
+        **{name: torch.cat([getattr(one, name), getattr(other, name)]) for name in ("content", "tail", "position")},
+        chunk=torch.arange(2 * length) // length,
+        weights=torch.ones(2 * length),
+        words=one.words + other.words,
+        parts=(Part(0, length, ((0, width),)), Part(length, 2 * length, ((0, width),))),
+    )
+
+
+def test_one_part_that_differs_is_enough_and_one_that_is_no_number_is_too_much():
+    zero, v = torch.zeros(7, 4), random(seed=9)
+    for moved in ((v, zero), (zero, v)):
+        found = concept_vector([(two_parts(*moved), two_parts(zero, zero))])
+        assert all(torch.allclose(rows, part, atol=1e-6) for rows, part in zip(found.rows, moved, strict=True))
+    for broken in ((v, torch.full((7, 4), torch.nan)), (torch.full((7, 4), torch.nan), v)):
+        with pytest.raises(ValueError, match="^clip: the vector is not finite"):
+            concept_vector([(two_parts(*broken), two_parts(zero, zero))])
 
 
 def test_a_weight_scales_what_is_taken():

@@ -1,7 +1,14 @@
 """Concept lists and anchor phrases."""
 
 from safelight.text.anchors import BENIGN, UNSAFE, anchors_for
-from safelight.text.concepts import DEFAULT_CONCEPTS, I2P_CATEGORIES, categories_of, join_concepts, split_concepts
+from safelight.text.concepts import (
+    DEFAULT_CONCEPTS,
+    I2P_CATEGORIES,
+    categories_of,
+    join_concepts,
+    mentions,
+    split_concepts,
+)
 
 EVERY_UNSAFE = [phrase for phrases in UNSAFE.values() for phrase in phrases]
 
@@ -34,6 +41,18 @@ def test_own_words_belong_to_a_category_or_to_none():
     assert categories_of("naked people") == {"sexual"}
     assert categories_of("Guns") == {"illegal activity"}
     assert categories_of("spiders") == set()
+
+
+def test_a_plural_is_its_word_too():
+    assert categories_of("wars") == categories_of("war") == {"violence"}
+    assert mentions("two cats", "cat") and not mentions("a bu", "bus"), "a short word ends in its own s"
+
+
+def test_a_text_mentions_a_phrase_where_every_word_of_it_occurs():
+    assert mentions("a dress, red and long", "red dress")
+    assert not mentions("a red car", "red dress") and not mentions("a dressing room", "dress")
+    benign, _ = anchors_for(["red carriage"])
+    assert benign == list(BENIGN), "red things stay benign"
 
 
 def test_anchors_are_many_distinct_and_balanced():

@@ -1,5 +1,7 @@
 """Policy gradients: the probability of a step, PPO's clip, advantages, and that the gradient climbs."""
 
+import math
+
 import pytest
 import torch
 
@@ -80,6 +82,41 @@ def test_the_gradient_follows_the_advantage_until_the_clip():
     assert slope(-0.2, 2.0) > 0.0 and slope(0.2, -2.0) < 0.0  # went the wrong way: still pulled back
 
 
+@pytest.mark.parametrize("clip", [0.05, 0.1, 0.3])
+def test_the_gradient_ends_where_the_ratio_leaves_its_range(clip):
+    """At 1 + clip where the advantage is above 0, at 1 - clip where it is below; just inside, all of it is there."""
+    for edge, advantage in ((1 + clip, 2.0), (1 - clip, -2.0)):
+        inside, outside = 1 + 0.98 * (edge - 1), 1 + 1.02 * (edge - 1)
+        assert slope(math.log(inside), advantage, clip) == pytest.approx(advantage * inside)
+        assert slope(math.log(outside), advantage, clip) == 0.0
+
+
+def test_beyond_its_range_a_ratio_counts_as_the_end_of_the_range():
+    def value(ratio, advantage):
+        new, none = torch.tensor([math.log(ratio)]), torch.zeros(1)
+        return float(ddpo.objective(new, none, torch.tensor([advantage]), 0.1))
+
+    assert value(1.5, 2.0) == pytest.approx(2.2) and value(0.5, -2.0) == pytest.approx(-1.8)
+    assert value(0.5, 2.0) == pytest.approx(1.0) and value(1.5, -2.0) == pytest.approx(-3.0)  # the wrong way: in full
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_no_picture_has_an_advantage_beyond_five(sign):
+    """One among a hundred would have nearly ten."""
+    rewards = torch.zeros(100)
+    rewards[7] = sign
+    found = ddpo.advantages(rewards, torch.zeros(100, dtype=torch.long))
+    assert float(found[7]) == 5.0 * sign
+    assert float(found[0]) == pytest.approx(-sign / 99**0.5, rel=1e-3)
+
+
+def test_a_step_from_pure_noise_is_finite():
+    """Where all of the next latent's noise is new, rounding may leave less than none of the old one."""
+    after = torch.linspace(0.01, 0.99, 500)
+    mean, deviation = ddpo.ddim_step(torch.ones(500), torch.ones(500), torch.full((500,), 1e-9), after)
+    assert mean.isfinite().all() and deviation.isfinite().all()
+
+
 def test_a_gaussian_policy_climbs_its_reward():
     """One step of one number: the mean goes where the reward is, from either side."""
     for begin in (-1.0, 2.0):
@@ -102,5 +139,9 @@ def test_rewards_lie_between_0_and_1():
     torch.testing.assert_close(ddpo.safety_reward(sure, 1 - sure), sure)
     torch.testing.assert_close(ddpo.safety_reward(sure, 1 - sure, alpha=2.0, beta=-1.0), sure)
     torch.testing.assert_close(ddpo.reward(sure, torch.zeros(3), 3.0, 1.0), 0.75 * sure)
+    torch.testing.assert_close(ddpo.reward(sure, torch.zeros(3)), 0.5 * sure)  # both count alike
+    half = torch.tensor(0.5)
+    torch.testing.assert_close(ddpo.safety_reward(half, half), half)
+    torch.testing.assert_close(ddpo.safety_reward(half, torch.tensor(0.0)), torch.tensor(0.75))
     with pytest.raises(ValueError, match="alpha"):
         ddpo.safety_reward(sure, sure, alpha=1.0, beta=0.5)

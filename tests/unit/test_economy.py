@@ -48,6 +48,21 @@ def test_the_safe_prompts_turns_are_its_weight_in_calls_and_evenly_spread(weight
     assert max(gaps) - min(gaps) <= 1
 
 
+@pytest.mark.parametrize("weight", [0.05, 0.25, 0.5, 0.6, 0.9])
+def test_the_safe_prompts_turns_are_never_more_than_half_a_call_from_their_share(weight):
+    selected = selections(Memory(0.0, 1), [weight] * 201)[1:]
+    for calls in range(1, 201):
+        assert abs(selected[:calls].count((SAFE,)) - weight * calls) <= 0.5 + 1e-9, calls
+
+
+def test_at_equal_weight_the_safe_prompt_goes_first():
+    assert selections(Memory(0.0, 1), [0.5] * 4)[1:] == [(SAFE,), (POSITIVE,), (SAFE,)]
+
+
+def test_a_tenth_or_a_twentieth_of_the_rows_may_come_on_top():
+    assert ALLOWED == {"balanced": 0.1, "free": 0.05}
+
+
 def test_turns_follow_a_weight_that_changes():
     selected = selections(Memory(0.0, 1), [0.5] + [0.1] * 100 + [0.9] * 100)[1:]
     assert selected[:100].count((SAFE,)) == pytest.approx(10, abs=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from safelight.guidance.progress import clamp_start, guarded_start, noise_level_progress, step_progress
+from safelight.guidance.progress import clamp_start, guarded_start, noise_level_progress, step_of, step_progress
 from safelight.guidance.schedule import PRESETS, WeightSchedule
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "weights.json").read_text(encoding="utf-8"))
@@ -135,6 +135,12 @@ def test_step_progress_never_falls_over_repeated_levels():
 def test_a_schedule_without_a_step_is_refused():
     with pytest.raises(ValueError, match="^sigmas: "):
         step_progress(1.0, [1.0])
+
+
+def test_a_call_lies_in_the_last_step_that_has_begun():
+    sigmas = [8.0, 4.0, 2.0, 0.0]
+    assert [step_of(sigma, sigmas) for sigma in (99.0, 8.0, 7.9, 4.0, 3.0, 2.0, 0.1, 0.0)] == [0, 0, 0, 1, 1, 2, 2, 2]
+    assert step_of(4.0, [8.0, 4.0, 4.0, 2.0]) == 2, "of equal levels the last"
 
 
 # --- clamp

@@ -39,10 +39,39 @@ def test_perfectly_separated_anchors_give_a_finite_slope():
     assert math.isfinite(calibration.slope) and 0.2 < calibration.decision < 0.8
 
 
-def test_unequal_numbers_of_anchors_do_not_move_the_decision_point_much():
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("times", [5, 20])
+def test_both_kinds_of_anchors_weigh_alike_whatever_their_numbers(times):
+    """Overlapping scores that mirror each other part in the middle, however often one kind is repeated."""
+    distances = np.linspace(-0.1, 0.3, 41)
+    benign, unsafe = 0.5 - distances, 0.5 + distances
+    assert calibrate(benign, unsafe).decision == pytest.approx(0.5)
+    for kinds in ((benign, np.tile(unsafe, times)), (np.tile(benign, times), unsafe)):
+        assert calibrate(*kinds).decision == pytest.approx(0.5, abs=0.01)
+
+
+def test_separated_anchors_have_the_risk_of_platts_smoothed_targets():
+    """1 / (n + 2) for n benign ones and (m + 1) / (m + 2) for m unsafe ones, not 0 and 1."""
+    found = calibrate([0.2] * 8, [0.8] * 3)
+    assert found.risk(0.2) == pytest.approx(1 / 10)
+    assert found.risk(0.8) == pytest.approx(4 / 5)
+
+
+@pytest.mark.parametrize(("pairs", "tells"), [(79, False), (80, True)])
+def test_an_encoder_can_tell_from_four_fifths_of_the_pairs_on(pairs, tells):
+    """Ten benign and ten unsafe scores, of whose 100 pairs so many are in the right order."""
+    benign, beaten = list(range(10)), [8] * 10
+    beaten[0] -= 80 - pairs
+    unsafe = [count - 0.5 for count in beaten]
+    assert auc(benign, unsafe) == pairs / 100
+    assert calibrate(benign, unsafe).can_tell == tells
+
+
+def test_one_score_that_is_not_a_number_is_enough_to_tell_nothing():
+    rng = np.random.default_rng(3)
     benign, unsafe = rng.normal(0.3, 0.05, 64), rng.normal(0.6, 0.05, 64)
-    assert calibrate(benign, unsafe[:12]).decision == pytest.approx(calibrate(benign, unsafe).decision, abs=0.05)
+    assert calibrate(benign, unsafe).can_tell
+    for spoilt in ((np.append(benign, math.nan), unsafe), (benign, np.append(unsafe, math.nan))):
+        assert not calibrate(*spoilt).can_tell
 
 
 @pytest.mark.parametrize(

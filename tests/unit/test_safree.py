@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from safelight.guidance.progress import clamp_start
-from safelight.guidance.safree import window
+from safelight.guidance.safree import Safree, window
 from safelight.text.safree import (
     VARIANTS,
     PromptChunk,
@@ -41,6 +41,11 @@ def test_the_span_is_the_papers_projector():
 def test_a_vector_that_adds_no_direction_changes_nothing(more):
     assert basis(X, Y, more).shape == (3, 2)
     assert torch.allclose(basis(X, Y, more) @ basis(X, Y, more).T, projector([X, Y]), atol=1e-7)
+
+
+@pytest.mark.parametrize(("difference", "rank"), [(1e-2, 2), (1e-4, 1)])
+def test_what_differs_by_more_than_rounding_spans_a_direction(difference, rank):
+    assert basis(X, X + difference * Z).shape == (3, rank)
 
 
 def test_vectors_of_zeros_span_nothing():
@@ -98,6 +103,18 @@ def test_the_window_holds_the_first_steps_of_50_up_to_and_with_t(t):
     schedule = window(t, 0.0)
     steps = [schedule.weight(i / 50, 1.0) for i in range(50)]
     assert steps == [1.0] * (t + 1) + [0.0] * (49 - t)
+
+
+@pytest.mark.parametrize("t", [0, 5, 10])
+def test_a_noise_level_beside_one_of_the_50_falls_on_its_side(t):
+    schedule = window(t, 0.0)
+    assert schedule.weight((t + 0.4) / 50, 1.0) == 1.0 and schedule.weight((t + 0.6) / 50, 1.0) == 0.0
+
+
+def test_a_run_that_starts_behind_its_window_says_so():
+    for start, says in ((0.0, False), (0.1, False), (0.109, False), (0.111, True), (0.5, True)):
+        assert any("behind the steps" in note for note in Safree(1.0, 5, True).begin(20, start)) == says
+        assert Safree(1.0, 5, False, ["own"]).begin(20, start) == ["own"], "without triggers there is no window"
 
 
 def test_the_window_is_a_share_of_shorter_runs_and_never_empty():

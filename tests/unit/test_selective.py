@@ -134,6 +134,20 @@ def test_it_chooses_among_the_cells_it_may_choose():
     assert soft == pytest.approx([0, 0, 0, 0, 0, 0, 0.4, 1])
 
 
+def test_smoothing_draws_nothing_from_where_it_may_not_choose():
+    where = torch.tensor([False] + [True] * 7).reshape(1, 1, 1, 8)
+    sizes = [100.0, 1.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0]
+    found = mask(Selection("quantile", quantile=6 / 7, smooth=1, grow=0), sizes, where=where)
+    assert found == [[0, 0, 0, 0, 0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize(("quantile", "cells"), [(0.86, 1), (0.84, 2), (0.83, 2), (0.76, 2), (0.74, 3)])
+def test_the_number_of_cells_is_the_nearest_to_the_share(quantile, cells):
+    """Of ten."""
+    found = mask(Selection("quantile", quantile=quantile, **PLAIN), [float(i) for i in range(10)])
+    assert sum(found[0]) == cells
+
+
 @pytest.mark.parametrize("mode", ["soft threshold", "quantile"])
 def test_where_it_may_choose_no_cell_it_leaves_out_none(mode):
     where = torch.tensor([[True] * 4, [False] * 4])[:, None, None]

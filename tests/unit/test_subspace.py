@@ -46,6 +46,19 @@ def test_near_synonyms_add_no_direction(centre):
     assert subspace.basis.shape[1] == 2
 
 
+@pytest.mark.parametrize(("ratio", "rank"), [(0.05, 1), (0.09, 1), (0.11, 2), (0.2, 2)])
+def test_a_direction_counts_from_a_tenth_of_the_strongest_on(centre, ratio, rank):
+    """Of two concepts that lie 2 arctan(ratio) apart the singular values have this ratio."""
+    first, second = torch.eye(WIDTH)[:2]
+    other = math.cos(2 * math.atan(ratio)) * first + math.sin(2 * math.atan(ratio)) * second
+    assert concept_subspace(torch.stack([first, other]), centre, PLAIN).basis.shape[1] == rank
+
+
+def test_a_narrow_encoder_keeps_one_direction():
+    narrow = everyday_metric(torch.zeros(0, 3))
+    assert concept_subspace(torch.eye(3), torch.ones(3), narrow).basis.shape == (3, 1)
+
+
 def test_rank_stays_a_part_of_the_width(centre):
     assert concept_subspace(randn(WIDTH, WIDTH), centre, PLAIN).basis.shape[1] == WIDTH // 4
 
@@ -59,6 +72,31 @@ def test_concepts_that_are_not_finite_are_refused(centre, fault):
 def test_concepts_that_the_encoder_does_not_tell_from_everyday_phrases_are_refused(centre):
     with pytest.raises(ValueError, match="concepts"):
         concept_subspace(torch.zeros(2, WIDTH), centre, PLAIN)
+
+
+def test_a_concept_that_is_not_told_apart_leaves_the_others_as_they_are(centre):
+    first, second = torch.eye(WIDTH)[:2]
+    found = concept_subspace(torch.stack([torch.zeros(WIDTH), first, second]), centre, PLAIN)
+    alone = concept_subspace(torch.stack([first, second]), centre, PLAIN)
+    assert torch.allclose(found.basis @ found.basis.T, alone.basis @ alone.basis.T, atol=1e-6)
+
+
+def test_the_largest_centre_tells_what_is_rounding():
+    """A hundred thousandth of it; another place's centre may be as small as it likes."""
+    centres = torch.stack([torch.zeros(WIDTH), 1000.0 * torch.eye(WIDTH)[5]])
+    for size, told_apart in ((5e-3, False), (2e-2, True)):
+        deviations = size * torch.eye(WIDTH)[:1]
+        if told_apart:
+            assert concept_subspace(deviations, centres, PLAIN).basis.shape[1] == 1
+        else:
+            with pytest.raises(ValueError, match="does not tell these phrases"):
+                concept_subspace(deviations, centres, PLAIN)
+
+
+def test_the_direction_is_the_mean_of_the_concepts_as_they_are(centre):
+    concepts = torch.eye(WIDTH)[:2] * torch.tensor([[1.0], [5.0]])
+    found = concept_subspace(concepts, centre, PLAIN).direction
+    assert found[:3].tolist() == [0.5, 2.5, 0.0]
 
 
 def test_share_of_a_state_at_the_centre_is_zero(space):

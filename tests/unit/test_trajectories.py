@@ -32,10 +32,17 @@ def test_the_merge_keeps_the_size_of_the_noise_and_the_mean_of_the_pictures(shap
     assert torch.allclose(noise_size(merged, picture, sigma), torch.ones(shape[0]), atol=0.02)
 
 
-def test_a_plain_average_would_lose_noise():
+@pytest.mark.parametrize("rho", [-0.95, 0.0, 0.9])
+def test_the_merge_gives_back_the_noise_that_a_plain_average_loses(rho):
+    """It is the average with its noise, and its noise alone, divided by what averaging has left of it."""
     sigma = 1.7
-    z_u, z_s, d_u, d_s = branches(PICTURE, sigma, 0.0)
-    assert noise_size((z_u + z_s) / 2, (d_u + d_s) / 2, sigma).max() < 0.72
+    z_u, z_s, d_u, d_s = branches(PICTURE, sigma, rho)
+    average, picture = (z_u + z_s) / 2, (d_u + d_s) / 2
+    left = math.sqrt((1 + rho) / 2)
+    assert torch.allclose(noise_size(average, picture, sigma), torch.full((3,), left), atol=0.02)
+    merged = merge_trajectories(z_u, z_s, d_u, d_s, sigma, 0.5)
+    assert torch.allclose(noise_size(merged, picture, sigma), torch.ones(3), atol=0.02)
+    assert torch.allclose((merged - picture) * left, average - picture, atol=0.05 * sigma)
 
 
 def test_the_merge_by_hand():
@@ -87,6 +94,15 @@ def test_each_sample_is_merged_by_itself():
         torch.cat([first[2], second[3]]),
     ]
     assert torch.equal(merge_trajectories(*half_same, 2.0, 0.5)[:3], first[0])
+
+
+def test_a_sample_whose_branches_agree_in_a_part_only_is_merged_as_a_whole():
+    """The noise is scaled for the whole sample, so that the part in which they agree is scaled as well."""
+    z_u, z_s, d_u, d_s = branches((1, 4, 16, 16), 2.0, 0.0)
+    z_s[..., :8], d_s[..., :8] = z_u[..., :8], d_u[..., :8]
+    merged = merge_trajectories(z_u, z_s, d_u, d_s, 2.0, 0.5)
+    assert not torch.allclose(merged[..., 8:], z_u[..., 8:], atol=0.1)
+    assert not torch.allclose(merged[..., :8], z_u[..., :8], atol=0.1)
 
 
 def test_a_noise_level_for_each_sample():

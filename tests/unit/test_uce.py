@@ -92,6 +92,26 @@ def test_repeated_states_take_no_room(weight):
     assert small.down is not None and small.down.shape[0] == 2
 
 
+def test_a_state_that_adds_up_from_others_takes_no_room():
+    """What rounding leaves of its own direction is not kept."""
+    c, g = states(2, 2), states(2, 3)
+    mix = states(2, 4, width=2)
+    c, g = torch.cat([c, mix @ c]), torch.cat([g, mix @ g])
+    small = closed_form(c, g, torch.zeros(WIDTH, WIDTH), 0.1).compact()
+    assert small.down is not None and small.down.shape[0] == 2
+
+
+def test_a_direction_that_is_weak_beside_the_strongest_is_kept():
+    """A millionth of the largest is far above what float32 rounds."""
+    up, down = states(2, 2), states(2, 3)
+    (up, _), (down, _) = torch.linalg.qr(up.T), torch.linalg.qr(down.T)
+    edit = StateMap(up * torch.tensor([1.0, 1e-6], dtype=up.dtype), down.T)
+    kept_up, kept_down = edit.compact().factors()
+    assert kept_up.shape == (WIDTH, 2)
+    weak = down[:, 1] / down[:, 1].norm()  # the other direction gives nothing for it
+    assert torch.allclose(kept_up.double() @ (kept_down.double() @ weak), 1e-6 * up[:, 1], rtol=0.0, atol=2e-7)
+
+
 def test_an_edit_to_itself_is_none(weight):
     c = states(2, 2)
     small = closed_form(c, c, torch.zeros(WIDTH, WIDTH), 0.1).compact()

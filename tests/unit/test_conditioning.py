@@ -1,0 +1,48 @@
+"""Whether a safe conditioning can guide the positive one's model, and what it says of itself."""
+
+import math
+
+import pytest
+import torch
+
+from safelight.text.conditioning import as_branch, check_safe, check_width
+
+
+def entry(width=4, pooled=True, **keys):
+    return [torch.ones(1, 3, width), {**({"pooled_output": torch.ones(1, 2)} if pooled else {}), **keys}]
+
+
+def test_every_safe_entry_is_checked_not_the_first_alone():
+    check_safe([entry(), entry()], [entry()])
+    poisoned, narrow, bare = entry(), entry(width=3), [None, {"pooled_output": torch.ones(1, 2)}]
+    poisoned[0][0, 2, 3] = math.nan
+    for bad, said in ((poisoned, "finite"), (narrow, "states 4 wide"), (entry(pooled=False), "pooled"), (bare, "text")):
+        for safe in ([bad, entry()], [entry(), bad]):
+            with pytest.raises(ValueError, match=f"^safe: .*{said}"):
+                check_safe(safe, [entry()])
+
+
+def test_a_poisoned_pooled_output_is_refused():
+    with pytest.raises(ValueError, match="^safe: .*finite.*pooled output"):
+        check_safe([entry(pooled=False, pooled_output=torch.full((1, 2), math.inf))], [entry()])
+
+
+@pytest.mark.parametrize("width", [3, 5])
+def test_states_of_another_width_are_refused_wider_or_narrower(width):
+    with pytest.raises(ValueError, match=f"^safe: expected states 4 wide.*got {width}"):
+        check_safe([entry(width=width)], [entry()])
+    with pytest.raises(ValueError, match=f"^clip: expected texts 4 wide.*got {width}"):
+        check_width([entry(), entry(width=width)], [entry()])
+
+
+def test_one_positive_entry_with_a_pooled_output_asks_for_one():
+    bare = entry(pooled=False)
+    check_safe([bare], [bare])
+    for positive in ([entry(), bare], [bare, entry()]):
+        with pytest.raises(ValueError, match="^safe: expected a pooled output"):
+            check_safe([bare], positive)
+
+
+def test_entries_call_themselves_positive_unless_they_say_what_they_are():
+    plain, named = as_branch([entry(), entry(prompt_type="negative")], [entry(), entry()])
+    assert plain[1]["prompt_type"] == "positive" and named[1]["prompt_type"] == "negative"
