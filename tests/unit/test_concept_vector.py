@@ -126,7 +126,7 @@ def test_one_part_that_differs_is_enough_and_one_that_is_no_number_is_too_much()
         found = concept_vector([(two_parts(*moved), two_parts(zero, zero))])
         assert all(torch.allclose(rows, part, atol=1e-6) for rows, part in zip(found.rows, moved, strict=True))
     for broken in ((v, torch.full((7, 4), torch.nan)), (torch.full((7, 4), torch.nan), v)):
-        with pytest.raises(ValueError, match="^clip: the vector is not finite"):
+        with pytest.raises(ValueError, match="^clip: expected finite states"):
             concept_vector([(two_parts(*broken), two_parts(zero, zero))])
 
 

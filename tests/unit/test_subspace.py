@@ -89,7 +89,7 @@ def test_the_largest_centre_tells_what_is_rounding():
         if told_apart:
             assert concept_subspace(deviations, centres, PLAIN).basis.shape[1] == 1
         else:
-            with pytest.raises(ValueError, match="does not tell these phrases"):
+            with pytest.raises(ValueError, match="expected phrases that this text encoder can tell"):
                 concept_subspace(deviations, centres, PLAIN)
 
 
