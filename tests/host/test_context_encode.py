@@ -6,6 +6,8 @@ import contextlib
 import gc
 import json
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import comfy.model_management
 import host
@@ -13,7 +15,8 @@ import pytest
 import tiny_encoders
 import torch
 
-from safelight.engine import concept_spaces
+from safelight.engine import concept_spaces, context_encode
+from safelight.text.risk import Calibration
 
 BENIGN = [
     "a cat",
@@ -339,6 +342,40 @@ def test_every_entry_of_a_scheduled_encoder_is_made_safe(encode, meaningful):
         assert {k: v for k, v in extra.items() if k.startswith("clip_")} == {
             k: v for k, v in safe_extra.items() if k.startswith("clip_")
         }
+
+
+@pytest.mark.parametrize("texts", [("a cat on a table", PROMPT), (PROMPT, "a cat on a table"), (PROMPT, "")])
+def test_one_unsafe_entry_of_several_is_enough(encode, meaningful, monkeypatch, texts):
+    """The highest risk is the prompt's, its words are named, and no entry with words stays as it was."""
+    each = [context_encode._encode_prompt(meaningful, text) for text in texts]
+    positive, encodings = sum((e.positive for e in each), []), sum((list(e.encodings) for e in each), [])
+    entries = context_encode.EncodedPrompt(meaningful, positive, encodings)
+    monkeypatch.setattr(context_encode, "_encode_prompt", lambda clip, prompt: entries)
+    space = context_encode.space_of(meaningful, CONCEPTS.split(", "))
+    risks = dict(zip(texts, map(space.risk, encodings), strict=True))
+    assert risks[PROMPT] >= 0.5 and risks.get("a cat on a table", 0.0) < 0.5 and risks.get("", 1.0) == 1.0
+    _, safe, risk, verdict = encode(meaningful)
+    assert risk == max(risks.values())
+    assert "knife" in verdict["words"] and verdict["notes"] == []
+    for text, (states, _), (safe_states, _) in zip(texts, positive, safe, strict=True):
+        assert torch.equal(states, safe_states) == (text == "")
+
+
+def test_notes_are_of_the_prompt_as_a_whole(meaningful, monkeypatch):
+    """One part that can tell is enough to measure by, and one entry with words is enough to be measured."""
+    tells, blind = Calibration(10.0, 0.5, 0.97), Calibration(0.0, 0.0, 0.6)
+    words, empty = (SimpleNamespace(parts=(1, 2), content=torch.tensor([c, False])) for c in (True, False))
+
+    def notes(calibration, *encodings):
+        space = SimpleNamespace(calibration=calibration, risk=lambda encoding: 0.7)
+        monkeypatch.setattr(context_encode, "space_of", lambda clip, phrases: space)
+        entries = context_encode.EncodedPrompt(meaningful, [], encodings)
+        return " ".join(context_encode._assess(entries, ["weapon"], needs_space=True)[2])
+
+    assert notes((tells, blind), words, empty) == notes((blind, tells), empty, words) == ""
+    cannot = notes((blind, replace(blind, auc=0.7)), words)
+    assert "can't tell" in cannot and "AUC 0.70" in cannot, "the best of the parts"
+    assert "no words" in notes((tells, blind), empty, empty)
 
 
 def test_concepts_joins_ticks_and_own_words(pack):

@@ -12,8 +12,10 @@ import torch
 from host import call, require, stock
 from tiny_models import latent
 
+from safelight.edits import uce
 from safelight.engine import edit_files, edit_targets, erase
 from safelight.engine import host as safelight_host
+from safelight.engine.edit_texts import Texts
 
 TEXTS = {"erase": "a red knife, blood", "preserve": "a cat on a table\nsunflowers"}
 SHORT = {"steps": 3}
@@ -119,6 +121,40 @@ def test_rounds_change_more_than_the_last_word(pack, eps, clip):
         for other in whole[i + 1 :]:
             assert not torch.allclose(one, other, atol=1e-4)
     assert [edit.settings["method"] for edit in edits] == ["UCE", "UCE", "RECE", "UCE", "UCE"]
+
+
+# --- the weights
+
+ERASED, GUIDES, PRESERVED = (torch.randn(n, 6, generator=torch.Generator().manual_seed(n)) for n in (2, 3, 4))
+GUIDES = GUIDES[:2]
+
+
+def solved(erased=ERASED, guides=GUIDES, preserved=PRESERVED, weight=0.5, lamb=0.1):
+    """The map of states, [6, 6]."""
+    texts = Texts(erased.double(), guides.double(), uce.gram(preserved), len(preserved))
+    up, down = erase._solve(None, texts, [], 0, weight, lamb, lambda: None).factors()
+    return up.double() @ down.double()
+
+
+def test_the_weight_of_what_is_preserved_is_that_of_all_of_it_together():
+    """A list of more texts weighs as much; twice the weight does not."""
+    assert torch.allclose(solved(preserved=PRESERVED.repeat(3, 1)), solved())
+    assert not torch.allclose(solved(weight=1.0), solved(), atol=1e-3)
+    assert not torch.allclose(solved(preserved=2 * PRESERVED), solved(), atol=1e-3)
+
+
+def test_more_erased_texts_ask_for_no_other_weight():
+    """The same ones twice over; with next to no lamb, which holds everything else, nothing else weighs on them."""
+    twice = solved(ERASED.repeat(2, 1), GUIDES.repeat(2, 1), lamb=1e-9)
+    assert torch.allclose(twice, solved(lamb=1e-9), atol=1e-6)
+
+
+def test_an_encoder_of_larger_states_needs_no_other_weights():
+    assert torch.allclose(solved(30 * ERASED, 30 * GUIDES, 30 * PRESERVED), solved())
+    uneven = torch.tensor([[10.0], [1.0]])
+    mean = (uneven * ERASED).square().sum(dim=1).mean()
+    given = uce.closed_form(uneven * ERASED, GUIDES, 0 * uce.gram(PRESERVED), 0.1 * float(mean))
+    assert torch.allclose(solved(uneven * ERASED, weight=0.0), given.up @ given.down)
 
 
 # --- what patches the model already

@@ -167,6 +167,23 @@ def test_cells_that_only_one_prompt_covers_are_left_to_it(pack, eps, prompts):
     assert torch.allclose(ours[..., 4:], guarded[..., 4:], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "place", [{"mask": left_half(), "mask_strength": 1.0}, {"area": (8, 4, 0, 0), "strength": 1.0}]
+)
+def test_at_full_weight_the_positive_prompt_stands_where_the_safe_one_does_not_reach(pack, eps, prompts, place):
+    """On the right it is the stock picture; without it the host would have nothing to draw there."""
+    positive, safe, negative = prompts
+    settings = {"steps": 1, "cfg": 3.0}
+    ours = pack.ksampler(
+        eps, positive, entries(safe, place), negative, latent(), safety=1.0, schedule=pack.schedule(), **settings
+    )
+    on_left, on_right = (stock(eps, text, negative, latent(), **settings) for text in (safe, positive))
+    assert torch.allclose(ours[..., 4:], on_right[..., 4:], atol=1e-4)
+    assert not torch.allclose(ours[..., :4], on_right[..., :4], atol=1e-2)
+    if "mask" in place:
+        assert torch.allclose(ours[..., :4], on_left[..., :4], atol=1e-4)
+
+
 def test_timestep_range_on_the_safe_prompt(pack, eps, prompts):
     """Before its range there is no safe prompt: weight 0 and two rows; in it, the weight as it is."""
     positive, safe, negative = prompts

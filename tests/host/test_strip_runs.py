@@ -17,6 +17,8 @@ from tiny_models import latent, unet_model
 
 from safelight.engine import host as safelight_host
 from safelight.engine import shared_noise, strip_run
+from safelight.guidance.schedule import WeightSchedule
+from safelight.guidance.settings import GuidanceSettings
 from safelight.views import contact_sheet
 
 USUAL = {"steps": 20, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
@@ -103,6 +105,23 @@ def test_the_same_again(pack, eps, prompts):
     assert torch.equal(first, second)
     other, *_ = pack.strip(eps, *prompts, latent(), sampler_name="dpmpp_2m_sde", seed=8)
     assert apart(other, first) > 0.1
+
+
+# --- weights and masks of the frames ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masks", [None, (0.4,), (0.4, 0.8)], ids=["no mask", "one", "one for each picture"])
+def test_a_frames_pictures_have_its_weight_and_each_its_own_mask(masks):
+    """Three frames of two pictures each: frame by frame, as the batch of a strip is."""
+    mask = None if masks is None else torch.tensor(masks)[:, None, None].expand(-1, 8, 8)
+    schedule = WeightSchedule(((0.0, 1.0), (1.0, 1.0)))
+    blend = strip_run.FramesBlend(GuidanceSettings(1.0, schedule, mask=mask))
+    blend.weights, blend.pictures = (0.2, 0.8, 0.4), 2
+    first, second = (1.0, 1.0) if masks is None else (masks[0], masks[-1])
+    cells = blend.fitted_mask(torch.zeros(6, 4, 8, 8)).expand(6, 1, 8, 8)
+    expected = [share * own for share in (0.25, 1.0, 0.5) for own in (first, second)]
+    assert [float(picture.unique()) for picture in cells] == pytest.approx(expected)
+    assert 0.8 * cells[2, 0, 0, 0] == pytest.approx(0.8 * first), "the step's weight is the largest"
 
 
 # --- pictures ----------------------------------------------------------------------------------------------------
