@@ -17,6 +17,7 @@ from tiny_models import latent, unet_model
 
 from safelight.engine import host as safelight_host
 from safelight.engine import shared_noise, strip_run
+from safelight.guidance.frames import FramesBlend
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.settings import GuidanceSettings
 from safelight.views import contact_sheet
@@ -115,7 +116,7 @@ def test_a_frames_pictures_have_its_weight_and_each_its_own_mask(masks):
     """Three frames of two pictures each: frame by frame, as the batch of a strip is."""
     mask = None if masks is None else torch.tensor(masks)[:, None, None].expand(-1, 8, 8)
     schedule = WeightSchedule(((0.0, 1.0), (1.0, 1.0)))
-    blend = strip_run.FramesBlend(GuidanceSettings(1.0, schedule, mask=mask))
+    blend = FramesBlend(GuidanceSettings(1.0, schedule, mask=mask))
     blend.weights, blend.pictures = (0.2, 0.8, 0.4), 2
     first, second = (1.0, 1.0) if masks is None else (masks[0], masks[-1])
     cells = blend.fitted_mask(torch.zeros(6, 4, 8, 8)).expand(6, 1, 8, 8)
