@@ -9,6 +9,9 @@ _PACKAGE = Path(__file__).resolve().parent / "safelight"
 
 def _import_package() -> None:
     """Makes `import safelight` mean the package beside this file, under whatever name the host loads the pack."""
+    if __name__ == "safelight":  # a host of 2024 loads a pack under its folder's name
+        __path__.append(str(_PACKAGE))
+        return
     loaded = sys.modules.get("safelight")
     if loaded is None:
         spec = importlib.util.spec_from_file_location(

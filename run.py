@@ -55,6 +55,12 @@ def parser() -> argparse.ArgumentParser:
     test = commands.add_parser("test", parents=[where], help="the unit, contract, host and browser tests")
     test.add_argument("-k", default="", metavar="EXPRESSION", help="only the tests that match, as pytest's -k")
     test.add_argument(
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="the slow tests too, and every release of the page, as continuous integration does (half an hour)",
+    )
+    test.add_argument(
         "--suite", nargs="+", choices=SUITES, default=SUITES, metavar="NAME", help=f"of {', '.join(SUITES)} only these"
     )
     test.add_argument(
@@ -102,7 +108,15 @@ def main(words: list[str] | None = None) -> int:
         host = hosts.find_host(ROOT, options.comfyui, ROOT / ".hosts", options.python)
         messages.say(f"Using {host.name}: {host.why}")
         if options.command == "test":
-            return suites.run_tests(ROOT, host, environment, options.k, options.suite, options.frontend)
+            return suites.run_tests(
+                ROOT,
+                host,
+                environment,
+                word=options.k,
+                suites=options.suite,
+                frontends=options.frontend,
+                everything=options.everything,
+            )
         if options.command == "pictures":
             return pictures.make(ROOT, host, environment, options.only)
         if options.command == "bench":

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 
@@ -17,23 +18,18 @@ NAMES = {
 }
 
 
-def usage() -> str:
-    return "python -m bench NAME [options]\n\n" + "\n".join(f"  {name:8} {about}" for name, about in NAMES.items())
-
-
 def main(words: list[str]) -> int:
-    if not words or words[0] not in NAMES:
-        asked_for_help = words[:1] in (["-h"], ["--help"])
-        wrong = f"unknown benchmark: {words[0]}\n\n" if words and not asked_for_help else ""
-        print(wrong + usage(), file=sys.stdout if asked_for_help else sys.stderr)
-        return 0 if asked_for_help else 2
+    about = "\n".join(f"  {name:8} {said}" for name, said in NAMES.items())
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m bench", "python -m bench NAME [options]", about, formatter_class=style)
+    parser.add_argument("name", choices=NAMES)
+    name = parser.parse_args(words[:1]).name
     try:
-        command = importlib.import_module(f"bench.{words[0]}")
+        command = importlib.import_module(f"bench.{name}")
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("bench", "comfy"):
             raise
-        print(f"{error.name} is missing: python -m pip install {error.name} (matplotlib, tqdm and nudenet come with "
-              "the optional extra `bench` of pyproject.toml)", file=sys.stderr)  # fmt: skip
+        print(f"{error.name}: expected it for the benchmarks. Install it: pip install {error.name}", file=sys.stderr)
         return 1
     return command.main(words[1:]) or 0
 

@@ -13,13 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.studio import ROOT, Studio
+from bench.demo_session import ROOT, DemoSession
+from demo import world
+from safelight.edits import edit_file
 
 ERASE = {"UCE": 0, "RECE": 3}  # rounds
 REDACT = {"redaction ridge": "ridge", "redaction network": "network"}  # forms
 ADAPTERS = {"Safe Adapter": "safe_adapter_erase.safetensors", "ShieldDiff adapter": "safe_adapter_shield.safetensors"}
 PLACES = (ROOT / "demo" / "weights", ROOT / "output" / "training")
 REFERENCE = "a toy"
+KINDS = "\n".join(phrase for kind in world.UNSAFE_KINDS for phrase in world.KIND_PHRASES[kind])
 
 
 def trained(name: str) -> Path | None:
@@ -32,7 +35,7 @@ def missing(name: str) -> bool:
     return name in ADAPTERS and trained(name) is None
 
 
-def tell_missing() -> None:
+def print_missing() -> None:
     """On the console, those that take no part."""
     for name in filter(missing, ADAPTERS):
         reward = Path(ADAPTERS[name]).stem.removeprefix("safe_adapter_")
@@ -48,55 +51,50 @@ def digest(name: str) -> str:
 class Edits:
     """Edited models and text encoders by the edit's name."""
 
-    def __init__(self, studio: Studio) -> None:
-        from demo import world
-
-        self.studio = studio
-        self._kinds = "\n".join(phrase for kind in world.UNSAFE_KINDS for phrase in world.KIND_PHRASES[kind])
+    def __init__(self, session: DemoSession) -> None:
+        self.session = session
         self._made: dict[str, tuple[Any, float]] = {}
 
     def edited(self, name: str, strength: float) -> tuple[Any, Any]:
         """(MODEL, CLIP) with the edit at a strength."""
-        model, clip = self.studio.model, self.studio.clip
-        nodes = "safelight_pack.nodes"
+        from safelight.engine import adapted_model, erase, redact, redacted_clip
+
+        model, clip = self.session.model, self.session.clip
         if name in ADAPTERS:
-            return sys.modules[f"{nodes}.adapter"].adapted(model, self._adapter(name)[1], name, strength), clip
-        edit = self._edit(name)[0]
+            return adapted_model.adapted(model, self._adapter(name)[1], name, strength), clip
+        made = self._edit(name)[0]
         if name in ERASE:
-            return sys.modules[f"{nodes}.edit"].apply_edit(model, edit, strength), clip
-        form, maps = sys.modules[f"{nodes}.redaction"].maps_of(edit, name)
-        return model, sys.modules[f"{nodes}.redacted_clip"].redacted(clip, form, maps, strength)
+            return erase.apply_edit(model, made, strength), clip
+        form, maps = redact.maps_of(made, name)
+        return model, redacted_clip.redacted(clip, form, maps, strength)
 
     def price(self, name: str) -> dict[str, float]:
         """{"seconds": to make the edit, "bytes": of its file}; of an adapter those of its training and of its file."""
         if name in ADAPTERS:
             file, adapter = self._adapter(name)
             return {"seconds": adapter.settings["seconds"], "bytes": file.stat().st_size}
-        edit, seconds = self._edit(name)
+        made, seconds = self._edit(name)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "edit.safetensors"
-            sys.modules["safelight_pack.safelight.edit_file"].write(file, edit.kind, edit.tensors, edit.settings)
+            edit_file.write(file, made.kind, made.tensors, made.settings)
             return {"seconds": seconds, "bytes": file.stat().st_size}
 
     def _adapter(self, name: str) -> tuple[Path, Any]:
         """A trained file, and what it holds."""
         file = trained(name)
         if file is None:
-            raise FileNotFoundError(f"{name}: there is no {ADAPTERS[name]}; `python -m demo.adapter train` trains it")
-        kind, edit_file = "adapter", sys.modules["safelight_pack.safelight.edit_file"]
-        return file, sys.modules["safelight_pack.nodes.edit_files"].Edit(kind, *edit_file.read(file, kind))
+            raise FileNotFoundError(
+                f"{name}: expected {ADAPTERS[name]}, got no file. Train it: python -m demo.adapter train"
+            )
+        return file, edit_file.Edit("adapter", *edit_file.read(file, "adapter"))
 
     def _edit(self, name: str) -> tuple[Any, float]:
         """The edit as its node gives it, and the seconds that it took."""
         if name not in self._made:
-            began, nodes = time.perf_counter(), self.studio.nodes
+            began, nodes, clip = time.perf_counter(), self.session.nodes, self.session.clip
             if name in ERASE:
-                made = nodes["SafelightErase"]().erase(
-                    self.studio.model, self.studio.clip, self._kinds, epochs=ERASE[name]
-                )
+                made = nodes["SafelightErase"]().erase(self.session.model, clip, KINDS, epochs=ERASE[name])
             else:
-                made = nodes["SafelightRedact"]().redact(
-                    self.studio.clip, self._kinds, REFERENCE, form=REDACT[name]
-                )
+                made = nodes["SafelightRedact"]().redact(clip, KINDS, REFERENCE, form=REDACT[name])
             self._made[name] = made[1], time.perf_counter() - began
         return self._made[name]

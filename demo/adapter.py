@@ -1,9 +1,9 @@
-"""Train a Safe Adapter for the demo model: `python -m demo.adapter train` from the repository's root, with ComfyUI
+"""Trains a Safe Adapter for the demo model: `python -m demo.adapter train` from the repository's root, with ComfyUI
 importable.
 
-Policy gradients (safelight/ddpo.py) on the detector's rewards: "erase" is ForceForget's concept-erasing reward,
-"shield" the plain one of ShieldDiff. Seeded, and resumable: a checkpoint after every epoch, and beside it the adapter
-as it then is and its curves. `--comfyui PATH` names a ComfyUI checkout; without it an installed `comfy` package is
+It uses policy gradients (demo/ddpo.py) on the detector's rewards: "erase" is ForceForget's concept-erasing reward,
+"shield" the plain one of ShieldDiff. Training is seeded and can be resumed: each epoch writes a checkpoint, the adapter
+and its curves. `--comfyui PATH` names a ComfyUI checkout; without it an installed `comfy` package is
 used. The node Safelight Safe Adapter loads the file from models/safelight or output/safelight of a ComfyUI.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -21,14 +20,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from demo import ddpo
+from runner.host_process import enter_host
 from safelight.edits import edit_file, safe_adapter
 
-from . import rewards
+from . import ddpo, rewards
 from .policy import Attached, Drawn, Policy, Settings
 
 MADE_FOR = "Safelight Demo Model"
-SMOOTH = 10  # epochs that a point of the curves' picture is the mean of
+SMOOTH = 10  # epochs in the running mean of the plotted curves
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -41,10 +40,10 @@ def arguments() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
     train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    train.add_argument("--tail", type=int, default=safe_adapter.TAIL, help="tokens with projections of their own")
-    train.add_argument("--rank", type=int, default=safe_adapter.RANK, help="of the LoRA on the other tokens")
-    train.add_argument("--prompts", type=int, default=16, help="an epoch")
-    train.add_argument("--pictures", type=int, default=8, help="of each prompt")
+    train.add_argument("--tail", type=int, default=safe_adapter.TAIL, help="number of tokens with separate projections")
+    train.add_argument("--rank", type=int, default=safe_adapter.RANK, help="rank of the LoRA on the other tokens")
+    train.add_argument("--prompts", type=int, default=16, help="prompts per epoch")
+    train.add_argument("--pictures", type=int, default=8, help="pictures of each prompt")
     train.add_argument("--benign", type=float, default=0.25, help="share of benign prompts")
     train.add_argument("--batch", type=int, default=4, help="prompts whose pictures are drawn together")
     for field in fields(Settings):
@@ -56,19 +55,9 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     options = arguments().parse_args()
-    # The host has a module named `nodes` too: it must not find ours, so the root leaves the front of the path.
-    root = str(Path(__file__).resolve().parents[1])
-    sys.path[:] = [p for p in sys.path if p not in ("", root)] + [root]
-    from runner import shim
-
-    shim.apply()
-    if options.comfyui:
-        shim.prefer_checkout(options.comfyui)
     if options.threads:
         torch.set_num_threads(options.threads)
-    from .train import use_host
-
-    use_host(options.device)
+    enter_host(options.comfyui, cpu=options.device == "cpu").use_pytorch_cross_attention = True
     out = options.out or Path("output/training") / f"safe_adapter_{options.reward}.safetensors"
     out.parent.mkdir(parents=True, exist_ok=True)
     policy, texts, decode = demo_policy(options)
@@ -78,16 +67,16 @@ def main() -> None:
 def demo_policy(
     options: argparse.Namespace,
 ) -> tuple[Policy, Callable[[str], torch.Tensor], Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]]:
-    """(the policy, a text's states [1, L, C], what is seen in clean latents), on the demo model as the nodes load it.
+    """The demo model as the nodes load it: (policy, function to encode a text, function to score clean latents).
 
-    The denoiser is built as for training, since the host's own block adds in place, which autograd refuses.
+    The denoiser is built as for training, because autograd refuses the host's blocks, which add in place.
     """
     from . import detector, loader, model, stages, world
     from .autoencoder import CHANNELS, DOWNSCALE, Autoencoder
 
     device = options.device
     if device == "cpu":
-        torch.backends.cuda.enable_flash_sdp(False)  # the plain form trains these small maps in two thirds of the time
+        torch.backends.cuda.enable_flash_sdp(False)  # plain attention trains these small maps in two thirds of the time
     weights = stages.committed("model")
     unet = model.build_unet(0)
     unet.load_state_dict({k.removeprefix("unet."): v for k, v in weights.items() if k.startswith("unet.")})
@@ -99,7 +88,7 @@ def demo_policy(
     }
     started = safe_adapter.start(widths, options.rank, options.seed)
     parameters = {name: value.to(device).requires_grad_() for name, value in started.items()}
-    autoencoder, looking = Autoencoder(), detector.load().to(device)
+    autoencoder, judge = Autoencoder(), detector.load().to(device)
     autoencoder.load_state_dict(stages.committed("vae"))
     autoencoder.requires_grad_(False).to(device)
     with torch.no_grad():
@@ -116,7 +105,7 @@ def demo_policy(
     def decode(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast(device, torch.bfloat16):
             pictures = autoencoder.decode(latents)
-        return rewards.look(looking, (pictures.float() * 0.5 + 0.5).clamp(0, 1))
+        return rewards.look(judge, (pictures.float() * 0.5 + 0.5).clamp(0, 1))
 
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
     adapter = Attached(unet, parameters, options.tail)
@@ -126,7 +115,7 @@ def demo_policy(
 
 
 class Training:
-    """The epochs. What makes a run what it is stands in the checkpoint; another run can't go on from it."""
+    """A training run. Its checkpoint records the options that define it, and only a run with the same can resume it."""
 
     def __init__(
         self,
@@ -151,8 +140,8 @@ class Training:
         if saved["identity"] != self.identity:
             changed = [key for key in self.identity if saved["identity"].get(key) != self.identity[key]]
             raise SystemExit(
-                f"{self.checkpoint} is of a run with another {', '.join(changed)}; give another --out, or "
-                "delete it to begin anew."
+                f"--out: expected a checkpoint of a run with these options, got {self.checkpoint} with another "
+                f"{', '.join(changed)}. Give another --out, or delete it to start again."
             )
         with torch.no_grad():
             for name, value in saved["parameters"].items():
@@ -177,7 +166,7 @@ class Training:
             picture(self.curves, self.out.with_suffix(".png"))
 
     def prompts(self, epoch: int) -> list[rewards.Prompt]:
-        """Different ones, the benign spread evenly over the batches."""
+        """The prompts of an epoch, without repeats; the benign ones are spread evenly over the batches."""
         rng = np.random.default_rng((self.options.seed, epoch))
         quiet = round(self.options.prompts * self.options.benign)
         drawn = [self.benign[i] for i in rng.choice(len(self.benign), quiet, replace=False)]
@@ -187,7 +176,7 @@ class Training:
         return [prompt for start in range(batches) for prompt in ordered[start::batches]]
 
     def epoch(self, epoch: int) -> dict[str, float]:
-        """Draws pictures, judges them, learns from them. Returns the epoch's figures."""
+        """Draws pictures, scores them and updates the adapter. Returns the epoch's figures."""
         options, policy = self.options, self.policy
         generator = torch.Generator().manual_seed(options.seed * 1_000_003 + epoch)
         prompts, device = self.prompts(epoch), policy.empty.device
@@ -205,8 +194,8 @@ class Training:
             judged.append(rewards.judge(options.reward, each, *self.decode(batches[-1].clean)))
         total, safe, align = (torch.cat([getattr(one, part) for one in judged]) for part in ("total", "safe", "align"))
         groups = torch.arange(len(total), device=device) // options.pictures
-        found = ddpo.advantages(total, groups).split([len(batch.clean) for batch in batches])
-        learnt = policy.learn(batches, list(found))
+        advantages = ddpo.advantages(total, groups).split([len(batch.clean) for batch in batches])
+        learnt = policy.learn(batches, list(advantages))
         calm = torch.cat([batch.benign for batch in batches])
         means = {
             "reward": total.nanmean(),
@@ -218,7 +207,7 @@ class Training:
         return {name: float(value) for name, value in means.items() if not value.isnan()} | learnt
 
     def save(self) -> None:
-        """The checkpoint, the adapter as it is, and the curves; each appears whole or not at all."""
+        """Writes the checkpoint, the adapter and the curves; each file appears only when it is whole."""
         policy = self.policy
         part = self.checkpoint.with_suffix(".part")
         parameters = {name: value.detach().cpu() for name, value in policy.parameters.items()}
@@ -230,7 +219,7 @@ class Training:
         }
         torch.save(saved, part)
         part.replace(self.checkpoint)
-        told = {
+        settings = {
             "model": MADE_FOR,
             "tail": self.options.tail,
             "chunk": safe_adapter.CHUNK,
@@ -238,15 +227,15 @@ class Training:
             "seconds": round(sum(one["seconds"] for one in self.curves), 1),
             **{k: v for k, v in self.identity.items() if k != "tail"},
         }
-        edit_file.write(self.out, "adapter", {name: value.half() for name, value in parameters.items()}, told)
+        edit_file.write(self.out, "adapter", {name: value.half() for name, value in parameters.items()}, settings)
         curves = self.out.with_suffix(".json")
         part = curves.with_suffix(".part")
-        part.write_text(json.dumps({"settings": told, "epochs": self.curves}, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps({"settings": settings, "epochs": self.curves}, indent=1) + "\n", encoding="utf-8")
         part.replace(curves)
 
 
 def picture(curves: list[dict[str, float]], path: Path) -> None:
-    """The rewards over the epochs, as means of SMOOTH epochs."""
+    """Plots the rewards over the epochs as running means of SMOOTH epochs."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,7 +1,7 @@
 """The demo model's autoencoder: pictures of 96 x 96 to latents of 8 x 12 x 12, and back.
 
-The host's AutoencoderKL normalises in 32 groups, which at a width that two CPU cores can train is one channel a group
-and erases flat colours. This one has no normalisation and does its work at low resolution (pixel shuffle, Shi et al.
+The host's AutoencoderKL normalises in 32 groups. At a width that two CPU cores can train, that is one channel per group
+and erases flat colours. So this one has no normalisation, and it works at low resolution (pixel shuffle, Shi et al.
 2016). The host's VAE object holds it as its first_stage_model and does the rest: batches, devices, tiles.
 """
 
@@ -59,7 +59,7 @@ class Autoencoder(nn.Module):
             nn.Conv2d(48, 3 * 4, 3, padding=1),
             nn.PixelShuffle(2),
         )
-        # Set after training, so that latents have mean 0 and deviation 1 in every channel.
+        # They are set after training, so that latents have mean 0 and deviation 1 in every channel.
         self.register_buffer("mean", torch.zeros(CHANNELS, 1, 1))
         self.register_buffer("deviation", torch.ones(CHANNELS, 1, 1))
 

@@ -1,7 +1,7 @@
 """What a demo picture shows: objects with their places and scores, and the background colour.
 
-A small convolutional network trained on renders of the demo world, degraded ones included (blur, noise, ghosts of 30 to
-70 % opacity): guided pictures can hold half-removed things, and those must be counted, not missed.
+A small convolutional network, trained on renders of the demo world. Some of them are degraded (blur, noise, ghosts of
+30 to 70 % opacity), because guided pictures can hold half-removed objects, which must be counted too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import world
 
 WEIGHTS = Path(__file__).parent / "weights" / "detector.safetensors"
 CELL = 8  # pixels per cell of the score map
-SEEN, HALF_SEEN = 0.8, 0.2  # scores from SEEN up count as seen, between the two as half seen
+SEEN, HALF_SEEN = 0.8, 0.2  # a score of at least SEEN counts as seen, one between the two as half seen
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything seen in one picture, best first, down to HALF_SEEN."""
+    """Everything seen in one picture with a score of at least HALF_SEEN, best first."""
 
     sights: tuple[Sight, ...]
     colour: str
@@ -60,18 +60,18 @@ class Detector(nn.Module):
         self.deep = nn.Sequential(Block(96, 96, 1), Block(96, 96, 1), Block(96, 96, 1))
         self.things = nn.Conv2d(96, len(world.THINGS), 1)
         self.colour = nn.Linear(64, len(world.COLOURS))
-        # Slope and offset of the scores, fitted after training: the focal loss leaves them timid.
+        # Slope and offset of the scores, fitted after training, because the focal loss makes scores too low.
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         low = self.body[:3](pictures * 2 - 1)
         middle = self.body[3](low)
-        # The median-like vote for the background: most cells are background, so a plain mean is enough.
+        # Most cells are background, so a plain mean is enough to tell its colour.
         return self.things(middle + self.deep(middle)), self.colour(low.mean((2, 3)))
 
     @torch.no_grad()
     def see(self, pictures: torch.Tensor) -> list[Report]:
-        """Pictures as ComfyUI's IMAGE [B, H, W, 3] in [0,1]; resized to the demo world's size where they differ."""
+        """Reports on pictures, ComfyUI's IMAGE [B, H, W, 3] in [0,1], resized to the demo world's size where needed."""
         batch = pictures.movedim(-1, 1).float()
         if batch.shape[-2:] != (world.SIZE, world.SIZE):
             batch = F.interpolate(batch, (world.SIZE, world.SIZE), mode="area")

@@ -1,4 +1,4 @@
-"""Load the demo model through the host's own classes, so that every node treats it as any checkpoint."""
+"""Loads the demo model through the host's classes, so that every node treats it like any checkpoint."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from . import model, world
 from .autoencoder import CHANNELS, DOWNSCALE, Autoencoder
 
 WEIGHTS = Path(__file__).parent / "weights"
-START, END = 49406, 49407  # CLIP's own; END fills up as well
+START, END = 49406, 49407  # CLIP's tokens; END is the padding too
 
 
 class DemoLatent(comfy.latent_formats.LatentFormat):
-    """Latents of unit deviation (the autoencoder's weights hold the scale)."""
+    """Latents with unit deviation (the autoencoder's weights hold the scale)."""
 
     scale_factor = 1.0
     latent_channels = CHANNELS
@@ -52,7 +52,7 @@ class DemoClipModel(SD1ClipModel):
 
 
 class DemoTokenizer(SDTokenizer):
-    """CLIP's tokenizer; a word that the model never saw is an error, since its embedding would be noise."""
+    """CLIP's tokenizer. A word that the model never saw is an error, because its embedding would be noise."""
 
     known: frozenset[int] = frozenset()
 
@@ -62,8 +62,8 @@ class DemoTokenizer(SDTokenizer):
         if strange:
             pieces = "".join(self.inv_vocab.get(t, "?") for t in strange).replace("</w>", " ").split()
             raise ValueError(
-                f"prompt: the demo model does not know {', '.join(repr(p) for p in pieces)}. "
-                f"It knows these words: {' '.join(world.vocabulary())}"
+                f"prompt: expected words that the demo model knows, got {', '.join(repr(p) for p in pieces)}. Use "
+                f"these words: {' '.join(world.vocabulary())}"
             )
         return chunks
 
@@ -82,8 +82,8 @@ def _read(name: str) -> dict[str, torch.Tensor]:
     path = WEIGHTS / f"{name}.safetensors"
     if not path.exists():
         raise FileNotFoundError(
-            f"The demo model's weights are not here ({path.name} is missing in demo/weights). They come with a clone "
-            "of the repository, not with the registry's package."
+            f"weights: expected {path.name} in demo/weights, got no such file. Clone the repository; the registry's "
+            "package comes without the demo model's weights."
         )
     return load_file(str(path))
 
@@ -96,7 +96,10 @@ def _load_strictly(module: torch.nn.Module, tensors: dict[str, torch.Tensor], op
     missing, unexpected = module.load_state_dict(tensors, strict=False)
     missing = [key for key in missing if not key.endswith(optional)] if optional else missing
     if missing or unexpected:
-        raise RuntimeError(f"demo weights do not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
+        raise RuntimeError(
+            f"weights: expected those of this demo model, got some that don't fit (missing {missing[:3]}, unexpected "
+            f"{unexpected[:3]}). Take demo/weights from the same version of the repository."
+        )
 
 
 def load_unet(tensors: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
@@ -126,7 +129,7 @@ def load_clip(tensors: dict[str, torch.Tensor]) -> comfy.sd.CLIP:
 def load_vae() -> comfy.sd.VAE:
     """The host's VAE object around the demo's autoencoder.
 
-    The host builds what it holds from a list of known architectures; a small one of these makes way for ours.
+    The host can build only architectures that it knows, so it builds a small one, which is then replaced by ours.
     """
     stand_in = {
         "double_z": True,

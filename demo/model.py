@@ -1,7 +1,7 @@
-"""The demo model's three networks, built from the host's own classes, and the settings they share.
+"""The demo model's networks, built from the host's classes, and the settings that they share.
 
-Importing this module needs no host; the build functions do. The classes and call signatures used here are the same on
-every host from mid-2024 on.
+Importing this module needs no host; the build functions do. Every host since mid-2024 has the same classes and call
+signatures.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CLIP = {
 
 
 def initialise(module: nn.Module, seed: int) -> nn.Module:
-    """Give every layer torch's own initial weights: the host's layers leave theirs unset."""
+    """Gives every layer torch's default initial weights, because the host's layers leave theirs unset."""
     torch.manual_seed(seed)
     kinds = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.Embedding)
     for layer in module.modules():
@@ -62,7 +62,7 @@ def initialise(module: nn.Module, seed: int) -> nn.Module:
 
 
 def _without_inplace_sums(block: nn.Module, x: torch.Tensor, context: torch.Tensor, **_: Any) -> torch.Tensor:
-    """The host's transformer block adds in place, which autograd refuses; the same sum, out of place."""
+    """The host's transformer block with sums out of place, because autograd refuses its sums in place."""
     x = x + block.attn1(block.norm1(x))
     x = x + block.attn2(block.norm2(x), context=context)
     return x + block.ff(block.norm3(x))
@@ -74,7 +74,7 @@ def _text_layer_without_inplace_sums(layer: nn.Module, x: torch.Tensor, mask: An
 
 
 def build_unet(seed: int) -> nn.Module:
-    """The denoiser, ready to train: residual branches and the output start at zero."""
+    """The denoiser, ready to train, with residual branches and the output starting at zero."""
     import comfy.ops
     from comfy.ldm.modules.attention import BasicTransformerBlock
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -91,7 +91,7 @@ def build_unet(seed: int) -> nn.Module:
 
 
 def build_text_model(seed: int, rows: int) -> nn.Module:
-    """The text encoder with an embedding of just `rows` rows (the loader spreads them over CLIP's 49,408)."""
+    """The text encoder with an embedding of only `rows` rows (the loader spreads them over CLIP's 49,408)."""
     import comfy.ops
     from comfy.clip_model import CLIPLayer, CLIPTextModel
 

@@ -1,10 +1,10 @@
-"""The denoiser with a Safe Adapter as a policy: pictures drawn with it, and updates towards the better ones (DDPO).
+"""The denoiser with a Safe Adapter as a policy: it draws pictures and is updated towards the better ones (DDPO).
 
-Sampling is DDIM with classifier-free guidance; only the adapter's parameters learn. One of a run's first steps draws
-noise (eta 1), the others are deterministic, as most samplers are (the idea of MixGRPO, arXiv 2507.21802): the pictures
-of a prompt share their way up to that step, so what sets their rewards apart is that one draw, and it alone is trained.
+Sampling is DDIM with classifier-free guidance, and only the adapter's parameters are trained. One of a run's first
+steps draws noise (eta 1); the others are deterministic, as in most samplers (the idea of MixGRPO, arXiv 2507.21802).
+The pictures of a prompt are equal up to that step, so their rewards differ by that one draw, and only it is trained.
 
-What is drawn together is trained together: the same rows in one batch round the same way, so that the ratio of
+Pictures that are drawn together are trained together: the same rows in one batch round in the same way, so the ratio of
 probabilities is exactly 1 before the first update.
 """
 
@@ -20,7 +20,7 @@ import torch
 from demo import ddpo
 from safelight.edits.safe_adapter import TAIL, Projection, projections
 
-FIRST, LAST = 999, 60  # the steps' times; from the last one the clean latent is predicted
+FIRST, LAST = 999, 60  # the times of the first and the last step; the last one predicts the clean latent
 
 
 def _setting(default: Any, about: str) -> Any:
@@ -32,18 +32,21 @@ class Settings:
     """How the policy samples and learns."""
 
     steps: int = _setting(10, "sampling steps")
-    early: int = _setting(3, "of them, from the first on, those of which one draws noise, at random")
-    cfg: float = _setting(3.0, "guidance scale, that of the pictures to come")
+    early: int = _setting(3, "how many of the first steps may be the one that draws noise; it is chosen at random")
+    cfg: float = _setting(3.0, "guidance scale, the same as when pictures are made with the adapter")
     rate: float = _setting(2e-3, "learning rate")
     clip: float = _setting(1e-3, "range of the ratio of probabilities, each a mean over a latent's values")
     anchor: float = _setting(0.02, "weight of the divergence from the model without the adapter, on benign prompts")
-    updates: int = _setting(2, "of the parameters, an epoch")
+    updates: int = _setting(2, "updates of the parameters per epoch")
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A batch of pictures. step: the one that drew noise; before, after: the latents there, [B, ...]; log_probability:
-    of that draw, [B]; clean: the finished latents, [B, ...]; states: of the prompts, [B, L, C]; benign: [B]."""
+    """A batch of pictures.
+
+    step: the one that drew noise; before, after: the latents around it, [B, ...]; log_probability: of that draw, [B];
+    clean: the finished latents, [B, ...]; states: of the prompts, [B, L, C]; benign: of the prompts, boolean [B].
+    """
 
     step: int
     before: torch.Tensor
@@ -55,7 +58,7 @@ class Drawn:
 
 
 class Attached:
-    """A Safe Adapter on a denoiser's cross-attentions, with gradients. on: whether it acts."""
+    """A Safe Adapter on a denoiser's cross-attentions, with gradients. on: whether it is applied."""
 
     def __init__(self, network: torch.nn.Module, parameters: dict[str, torch.Tensor], tail: int = TAIL) -> None:
         self.on, self.tail = True, tail
@@ -69,8 +72,11 @@ class Attached:
 
 
 class Policy:
-    """predict: noise for latents [B, *shape], times [B] and states [B, L, C]; alphas: cumulative, [1000]; empty: the
-    states of the empty prompt, [1, L, C]."""
+    """The denoiser, its adapter and their optimiser.
+
+    predict: gives the noise in latents [B, *shape] at times [B] with states [B, L, C]; alphas: cumulative, [1000];
+    empty: the states of the empty prompt, [1, L, C].
+    """
 
     def __init__(
         self,
@@ -93,13 +99,13 @@ class Policy:
         time = self.times[step].expand(2 * len(x))
         context = torch.cat([states, self.empty.expand_as(states)])
         with torch.autocast(x.device.type, torch.bfloat16):
-            written, nothing = self.predict(torch.cat([x, x]), time, context).float().chunk(2)
-        return nothing + self.settings.cfg * (written - nothing)
+            positive, uncond = self.predict(torch.cat([x, x]), time, context).float().chunk(2)
+        return uncond + self.settings.cfg * (positive - uncond)
 
     def step(
         self, x: torch.Tensor, step: int, states: torch.Tensor, eta: float = 1.0
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation of the next latent; after the last step that is the clean one."""
+        """Mean and deviation of the next latent, which after the last step is the clean one."""
         after = self.alphas[step + 1] if step + 1 < len(self.alphas) else torch.ones_like(self.alphas[step])
         return ddpo.ddim_step(x, self.noise(x, step, states), self.alphas[step], after, eta)
 
@@ -113,10 +119,10 @@ class Policy:
     def draw(
         self, states: torch.Tensor, benign: torch.Tensor, start: torch.Tensor, fresh: torch.Tensor, step: int
     ) -> Drawn:
-        """Pictures of P prompts, as many of each as `fresh` has draws for.
+        """Pictures of P prompts, B / P of each.
 
-        states: [P, L, C]; benign: [P]; start: [P, ...]; fresh: the noise that is drawn at the step, [B, ...], the
-        prompts' pictures one after the other.
+        states: [P, L, C]; benign: [P]; start: [P, ...]; fresh: the noise that the step draws, [B, ...], with the
+        pictures of a prompt next to each other.
         """
         count = len(fresh) // len(start)
         before = self.walk(start, range(step), states).repeat_interleave(count, 0)
@@ -127,7 +133,7 @@ class Policy:
         return Drawn(step, before, after, ddpo.log_probability(after, mean, deviation), clean, states, benign)
 
     def learn(self, batches: list[Drawn], advantages: list[torch.Tensor]) -> dict[str, float]:
-        """One epoch's updates. advantages: [B] for each batch. Returns the means of what happened."""
+        """The updates of one epoch. advantages: [B] for each batch. Returns mean figures of the updates."""
         settings = self.settings
         figures: dict[str, list[float]] = {"clipped": [], "divergence": [], "gradient": []}
         for update in range(settings.updates):
@@ -142,7 +148,7 @@ class Policy:
         return {name: sum(values) / len(values) for name, values in figures.items() if values}
 
     def _loss(self, batch: Drawn, advantage: torch.Tensor, figures: dict[str, list[float]]) -> torch.Tensor:
-        """What is to be made small for a batch."""
+        """The loss of a batch."""
         mean, deviation = self.step(batch.before, batch.step, batch.states)
         new, old = ddpo.log_probability(batch.after, mean, deviation), batch.log_probability
         figures["clipped"].append(float(((new.detach() - old).exp() - 1).abs().gt(self.settings.clip).float().mean()))

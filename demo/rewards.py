@@ -1,8 +1,8 @@
 """What the Safe Adapter is trained on: prompts of the demo world, and rewards from what the detector sees.
 
-The prompts are those on which defaults were tuned, those from which the risk is calibrated, and the concept words that
-every method is given ("a weapon"). None of them is measured, and none names a held-out thing; a picture that shows an
-unsafe one all the same gives no reward, so that nothing is learnt from it.
+The prompts are the ones on which defaults were tuned, the ones that calibrate risk, and the concept words that every
+method is given ("a weapon"). No benchmark measures any of them, and none names a held-out object. A picture that shows
+an unsafe held-out object all the same gets no reward, so that nothing is learnt from it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from dataclasses import dataclass
 
 import torch
 
-from bench import prompts
-from demo import ddpo
-
-from . import world
+from . import ddpo, prompts, world
 from .detector import HALF_SEEN, Detector
 
 REWARDS = ("erase", "shield")
-# The detector is so sure that a thing is there that all pictures of a prompt would have the same safety, and nothing
-# would be learnt from any; the scores' logits are divided by this for safety.
+# The detector is so sure of what it sees that all pictures of a prompt would have the same safety, and nothing could be
+# learnt from them. So the logits of its scores are divided by this number.
 SOFTNESS = 4.0
 _COLOURS = list(world.COLOURS)
 _UNSAFE = [i for i, thing in enumerate(world.THINGS) if thing.unsafe]
@@ -29,8 +26,11 @@ _SHOWABLE = [i for i, thing in enumerate(world.THINGS) if not thing.unsafe and n
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt and what it names. benign: indices into THINGS; unsafe: for each unsafe thing those that may be meant;
-    colour: index into COLOURS."""
+    """A prompt and what it names.
+
+    benign: indices into THINGS; unsafe: for each unsafe mention, the indices that it may mean; colour: an index into
+    COLOURS.
+    """
 
     text: str
     benign: tuple[int, ...]
@@ -53,7 +53,7 @@ def pool() -> tuple[list[Prompt], list[Prompt]]:
 
 
 def _read(text: str) -> Prompt:
-    """A plain caption (world.caption), understood."""
+    """The prompt of a plain caption (world.caption)."""
     named, colour = text.removesuffix(" background").rsplit(" on a ", 1)
     known = {world.article(thing.noun): i for i, thing in enumerate(world.THINGS)}
     things = [known[words] for words in named.split(" and ")]
@@ -67,7 +67,7 @@ def _read(text: str) -> Prompt:
 
 @torch.no_grad()
 def look(detector: Detector, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of pictures [B, 3, SIZE, SIZE] in [0, 1]: each thing's score [B, things] and each background's [B, colours]."""
+    """Scores of objects [B, things] and of backgrounds [B, colours] in pictures [B, 3, SIZE, SIZE] in [0, 1]."""
     logits, colours = detector(pictures)
     best = logits.float().flatten(2).amax(dim=2)
     return (best * detector.calibration[0] + detector.calibration[1]).sigmoid(), colours.float().softmax(dim=1)
@@ -75,7 +75,7 @@ def look(detector: Detector, pictures: torch.Tensor) -> tuple[torch.Tensor, torc
 
 @dataclass(frozen=True)
 class Rewards:
-    """Each [B], in [0, 1]. total: NaN for pictures from which nothing may be learnt."""
+    """Rewards of pictures, each [B] in [0, 1]. total: NaN for pictures from which nothing may be learnt."""
 
     total: torch.Tensor
     safe: torch.Tensor
@@ -83,15 +83,14 @@ class Rewards:
 
 
 def judge(kind: str, named: list[Prompt], scores: torch.Tensor, colours: torch.Tensor) -> Rewards:
-    """Rewards of pictures from what is seen in them (see `look`). kind: one of REWARDS; named: each picture's prompt.
+    """Rewards of pictures from the scores in them (see `look`). kind: one of REWARDS; named: each picture's prompt.
 
-    Safety is the same for both: P_unsafe is the highest score of an unsafe thing, softened, and P_neutral what it
-    leaves of 1. "erase" aligns with what a safe picture should show: the benign things that the prompt names, any
-    benign thing where it names none, and the background. "shield" aligns with the prompt as such, the unsafe things
-    included.
+    Safety is the same for both kinds: P_unsafe is the softened highest score of an unsafe object, and P_neutral is
+    1 - P_unsafe. "erase" rewards what a safe picture should show: the benign objects of the prompt, or any benign
+    object where it names none, and the background. "shield" rewards the whole prompt, including its unsafe objects.
     """
     if kind not in REWARDS:
-        raise ValueError(f"reward: {kind!r} is unknown; use one of {', '.join(REWARDS)}.")
+        raise ValueError(f"reward: unknown reward {kind!r}. Use one of {', '.join(REWARDS)}.")
     unsafe = (scores[:, _UNSAFE].amax(dim=1).logit() / SOFTNESS).sigmoid()
     safe = ddpo.safety_reward(1 - unsafe, unsafe)
     align = torch.stack(
@@ -106,6 +105,6 @@ def judge(kind: str, named: list[Prompt], scores: torch.Tensor, colours: torch.T
 
 
 def _shown(kind: str, prompt: Prompt, scores: torch.Tensor) -> torch.Tensor:
-    """How far a picture with these scores [things] shows the things that it should, in [0, 1]."""
+    """How far a picture with these scores [things] shows the objects that it should show, in [0, 1]."""
     wanted = [(i,) for i in prompt.benign] + (list(prompt.unsafe) if kind == "shield" else [])
     return torch.stack([scores[list(fitting)].amax() for fitting in wanted or [tuple(_SHOWABLE)]]).mean()

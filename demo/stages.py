@@ -12,7 +12,7 @@ from tqdm import tqdm
 from . import model, world
 from .autoencoder import Autoencoder
 from .detector import CELL, WEIGHTS, Detector
-from .train import Run
+from .training_run import TrainingRun
 
 
 def pictures(count: int, rng: np.random.Generator) -> tuple[list[world.Scene], torch.Tensor]:
@@ -21,7 +21,7 @@ def pictures(count: int, rng: np.random.Generator) -> tuple[list[world.Scene], t
 
 
 def crops(scenes: list[world.Scene], batch: torch.Tensor, side: int, rng: np.random.Generator) -> torch.Tensor:
-    """One crop a picture, somewhere over an object: plain background teaches little."""
+    """One crop of each picture, at a random place over an object, because plain background teaches little."""
     out = []
     for scene, picture in zip(scenes, batch, strict=True):
         placed = scene.objects[rng.integers(len(scene.objects))]
@@ -35,12 +35,12 @@ def edges(picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def vae(options: argparse.Namespace) -> None:
-    """Autoencoder: L1 plus the L1 of edges; small latents with noise on them, as the model's errors will be."""
+    """Autoencoder: L1 loss on pixels and edges. Latents are kept small and get noise, like the model's later errors."""
     device = options.device
     torch.manual_seed(options.seed)
     net = Autoencoder().to(device)
     optimiser = torch.optim.AdamW(net.parameters(), 1.5e-3, betas=(0.9, 0.98), weight_decay=1e-4)
-    run = Run("vae", options.folder, options.vae_steps, {"net": net, "optimiser": optimiser}, 1.5e-3)
+    run = TrainingRun("vae", options.folder, options.vae_steps, {"net": net, "optimiser": optimiser}, 1.5e-3)
 
     def update(step: int) -> dict[str, float]:
         rng = np.random.default_rng((options.seed, 1, step))
@@ -68,7 +68,7 @@ def vae(options: argparse.Namespace) -> None:
 
 
 def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur, noise and lost resolution, at random."""
+    """The picture with blur, noise or lost resolution, at random."""
     kind = rng.random()
     batch = torch.from_numpy(picture).movedim(-1, 0)[None]
     if kind < 0.35:
@@ -104,7 +104,7 @@ def detector(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     net = Detector().to(device)
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-3)
-    run = Run("detector", options.folder, options.detector_steps, {"net": net, "optimiser": optimiser}, 2e-3)
+    run = TrainingRun("detector", options.folder, options.detector_steps, {"net": net, "optimiser": optimiser}, 2e-3)
     cells = torch.arange(world.SIZE // CELL, device=device) * CELL + CELL / 2
     colours = list(world.COLOURS)
 
@@ -125,17 +125,17 @@ def detector(options: argparse.Namespace) -> None:
             logits, colour = net(batch)
         logits = logits.float()
         score = logits.sigmoid()
-        found = target == 1
+        centres = target == 1
         # CornerNet's variant of the focal loss: cells near a centre are punished less.
-        hit = -((1 - score) ** 2 * F.logsigmoid(logits))[found].sum()
-        miss = -((1 - target) ** 4 * score**2 * F.logsigmoid(-logits))[~found].sum()
+        hit = -((1 - score) ** 2 * F.logsigmoid(logits))[centres].sum()
+        miss = -((1 - target) ** 4 * score**2 * F.logsigmoid(-logits))[~centres].sum()
         hue = F.cross_entropy(colour.float(), torch.tensor([colours.index(s.colour) for s, _ in drawn], device=device))
-        loss = (hit + miss) / found.sum() + 0.2 * hue
+        loss = (hit + miss) / centres.sum() + 0.2 * hue
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
-        return {"loss": loss.item(), "recall": (score[found] > 0.5).float().mean().item(), "hue": hue.item()}
+        return {"loss": loss.item(), "recall": (score[centres] > 0.5).float().mean().item(), "hue": hue.item()}
 
     run.loop(update)
     _calibrate(net, options)
@@ -143,7 +143,7 @@ def detector(options: argparse.Namespace) -> None:
 
 
 def _calibrate(net: Detector, options: argparse.Namespace) -> None:
-    """Platt's scaling of the best cell's logit, on plain and degraded renders, half of them with a ghost."""
+    """Platt scaling of the best cell's logit, on plain and degraded renders, half of them with a ghost."""
     rng = np.random.default_rng((options.seed, 6))
     best, present = [], []
     for _ in range(40):
@@ -173,7 +173,7 @@ def _calibrate(net: Detector, options: argparse.Namespace) -> None:
 
 
 class Captioner:
-    """Captions to token ids (CLIP's, mapped to compact rows) and to what each mention's last token means."""
+    """Turns captions into token ids (CLIP's, mapped to compact rows) and the meanings of each mention's last token."""
 
     def __init__(self) -> None:
         from comfy.sd1_clip import SDTokenizer
@@ -184,20 +184,23 @@ class Captioner:
         self.ids = sorted({i for ids in self.tokens.values() for i in ids} | {49406, 49407})
         self.row = {token: row for row, token in enumerate(self.ids)}
 
-    def rows(self, pieces: list[str | world.Mention]) -> tuple[list[int], dict[int, world.Mention]]:
-        """77 rows (start, words, then end to fill up, as the host pads) and the mentions by their last position."""
+    def rows(self, parts: list[str | world.Mention]) -> tuple[list[int], dict[int, world.Mention]]:
+        """77 rows (start, words, then end tokens as the host pads) and the mentions by their last position."""
         out, marks = [self.row[49406]], {}
-        for piece in pieces:
-            for word in (piece if isinstance(piece, str) else piece.text).split():
+        for part in parts:
+            for word in (part if isinstance(part, str) else part.text).split():
                 out += [self.row[t] for t in self.tokens[word]]
-            if not isinstance(piece, str):
-                marks[len(out) - 1] = piece
+            if not isinstance(part, str):
+                marks[len(out) - 1] = part
         return out + [self.row[49407]] * (77 - len(out)), marks
 
 
 class Meanings(torch.nn.Module):
-    """What a mention's state says: which things and which kinds. Contrastive encoders learn this from pictures at
-    scale; here it is a small loss beside the denoiser's, and is thrown away after training."""
+    """A head that reads from a mention's state which objects and kinds it may mean.
+
+    Contrastive encoders learn this from pictures at scale. Here it is a small loss beside the denoiser's, and the head
+    is thrown away after training.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -218,7 +221,7 @@ class Meanings(torch.nn.Module):
 
 
 def committed(name: str) -> dict[str, torch.Tensor]:
-    """The weights in demo/weights, in single precision."""
+    """Weights from demo/weights, in single precision."""
     from safetensors.torch import load_file
 
     tensors = load_file(str(WEIGHTS.parent / f"{name}.safetensors"))
@@ -232,7 +235,7 @@ def noise_levels() -> torch.Tensor:
 
 
 def networks(options: argparse.Namespace, captioner: Captioner) -> tuple[torch.nn.ModuleDict, torch.nn.Module]:
-    """The networks that train, and the running mean of the two that are kept."""
+    """The networks that are trained, and their running mean."""
     nets = torch.nn.ModuleDict(
         {
             "unet": model.build_unet(options.seed),
@@ -246,7 +249,7 @@ def networks(options: argparse.Namespace, captioner: Captioner) -> tuple[torch.n
 
 
 def latent_bank(options: argparse.Namespace, count: int) -> tuple[list[world.Scene], torch.Tensor]:
-    """Scenes and their latents [count, 8, 12, 12], made once: captions and noise are drawn anew at every use."""
+    """Scenes and their latents [count, 8, 12, 12], made once. Captions and noise are drawn anew for every use."""
     autoencoder = Autoencoder().to(options.device)
     trained = options.folder / "vae.pt"
     autoencoder.load_state_dict(torch.load(trained, weights_only=True) if trained.exists() else committed("vae"))
@@ -274,28 +277,31 @@ def caption_batch(
 
 
 def text_to_image(options: argparse.Namespace) -> None:
-    """Noise prediction with min-SNR weights (Hang et al. 2023, gamma 5), text encoder and denoiser together."""
+    """Noise prediction with min-SNR weights (Hang et al. 2023, gamma 5); trains text encoder and denoiser together."""
     device = options.device
     captioner = Captioner()
     scenes, bank = latent_bank(options, options.scenes)
     nets, mean = networks(options, captioner)
     if options.further:
-        found = committed("model")
-        if found.pop("token_ids").tolist() != captioner.ids:
-            raise SystemExit("--further: the words of demo/world.py have changed since these weights were made")
-        nets.load_state_dict(found, strict=False)  # all but the head that is thrown away
+        weights = committed("model")
+        if weights.pop("token_ids").tolist() != captioner.ids:
+            raise SystemExit(
+                "--further: expected weights for the words of demo/world.py, got weights for other words. Train "
+                "without --further."
+            )
+        nets.load_state_dict(weights, strict=False)  # all but the head that is thrown away
         mean.module.load_state_dict(nets.state_dict())
     optimiser = torch.optim.AdamW(nets.parameters(), 6e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     state = {"nets": nets, "mean": mean, "optimiser": optimiser}
-    run = Run("model", options.folder, options.model_steps, state, 6e-4)
+    run = TrainingRun("model", options.folder, options.model_steps, state, 6e-4)
     alphas = noise_levels().to(device)
-    # Thin things add little to the error, so they are learnt last: the less ink in a scene, the more often it is drawn.
+    # Thin objects add little to the error and are learnt last, so scenes with less ink are drawn more often.
     thinness = {thing: 1 / world.ink(thing) for thing in world.THINGS}
     shares = np.array([np.mean([thinness[p.thing] for p in scene.objects]) for scene in scenes])
     shares /= shares.sum()
     if device == "cpu":
-        # The plain form trains these small maps in two thirds of the time (the flag is not CUDA's alone). Set here,
-        # because the host sets it on import.
+        # Plain attention trains these small maps in two thirds of the time (the flag also acts on CPUs). It is set
+        # here because the host sets it on import.
         torch.backends.cuda.enable_flash_sdp(False)
 
     def update(step: int) -> dict[str, float]:
@@ -319,7 +325,7 @@ def text_to_image(options: argparse.Namespace) -> None:
         (error + 0.02 * meaning).backward()
         torch.nn.utils.clip_grad_norm_(nets.parameters(), 1.0)
         optimiser.step()
-        if step < 1000:  # the first thousand steps are no part of the mean
+        if step < 1000:  # the mean leaves out the first thousand steps
             mean.n_averaged.zero_()
         mean.update_parameters(nets)
         return {"noise": error.item(), "meaning": meaning.item()}
@@ -328,14 +334,14 @@ def text_to_image(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write demo/weights from the checkpoints, in half precision."""
+    """Writes demo/weights from the checkpoints, in half precision."""
     from safetensors.torch import save_file
 
     captioner = Captioner()
     _, mean = networks(options, captioner)
     mean.load_state_dict(torch.load(options.folder / "model.ckpt", weights_only=True, map_location="cpu")["mean"])
-    kept = {k.removeprefix("module."): v for k, v in mean.state_dict().items() if k.startswith("module.")}
-    tensors = {k: v for k, v in kept.items() if k.startswith(("unet.", "text."))}
+    averaged = {k.removeprefix("module."): v for k, v in mean.state_dict().items() if k.startswith("module.")}
+    tensors = {k: v for k, v in averaged.items() if k.startswith(("unet.", "text."))}
     tensors["token_ids"] = torch.tensor(captioner.ids)
     WEIGHTS.parent.mkdir(exist_ok=True)
     trained = {"model": tensors}

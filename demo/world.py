@@ -1,7 +1,7 @@
 """The demo model's world: emoji on coloured backgrounds, and the small language that describes them.
 
-Everything that knows which objects exist, what they are called and which of them are unsafe stands here. Pictures are
-RGB arrays of SIZE x SIZE; the font (Noto Color Emoji, open) is needed to draw them, not to read this module.
+This module alone knows which objects exist, what they are called and which of them are unsafe. Pictures are RGB arrays
+of SIZE x SIZE. The font (Noto Color Emoji, open) is needed to draw them, not to import this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 SIZE = 96
-GLYPH_SIZES = tuple(range(34, 47, 2))  # pixels across; drawn independently of how many objects there are
+GLYPH_SIZES = tuple(range(34, 47, 2))  # pixels across; drawn independently of the number of objects
 FONTS = (
     "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
     "/usr/share/fonts/noto/NotoColorEmoji.ttf",
@@ -34,14 +34,14 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Thing:
-    """One object: its noun, its glyph, what it is (kinds), and its part in the measurements."""
+    """One object: its noun, glyph and kinds, and its role in the measurements."""
 
     noun: str
     glyph: str
     kinds: tuple[str, ...]
     unsafe: bool = False
-    neighbour: bool = False  # benign, but looks like something unsafe or stands near it in meaning
-    held_out: bool = False  # takes no part in tuning or calibration
+    look_alike: bool = False  # benign, but looks like something unsafe or is near it in meaning
+    held_out: bool = False  # not used for tuning or calibration
 
 
 def _unsafe(noun: str, glyph: str, *kinds: str, held_out: bool = False) -> Thing:
@@ -49,7 +49,7 @@ def _unsafe(noun: str, glyph: str, *kinds: str, held_out: bool = False) -> Thing
 
 
 def _near(noun: str, glyph: str, *kinds: str, held_out: bool = False) -> Thing:
-    return Thing(noun, glyph, kinds, neighbour=True, held_out=held_out)
+    return Thing(noun, glyph, kinds, look_alike=True, held_out=held_out)
 
 
 THINGS = (
@@ -98,10 +98,10 @@ THINGS = (
 )
 INDEX = {thing.noun: i for i, thing in enumerate(THINGS)}
 UNSAFE = tuple(t for t in THINGS if t.unsafe)
-NEIGHBOURS = tuple(t for t in THINGS if t.neighbour)
-BENIGN = tuple(t for t in THINGS if not t.unsafe and not t.neighbour)
+LOOK_ALIKES = tuple(t for t in THINGS if t.look_alike)
+BENIGN = tuple(t for t in THINGS if not t.unsafe and not t.look_alike)
 
-# How a caption names a kind instead of a thing. The unsafe ones are the concept words of every measurement.
+# How a caption names a kind instead of an object. The unsafe ones are the concept words of every measurement.
 KIND_PHRASES = {
     "weapon": ("a weapon",),
     "death": ("a symbol of death", "something deadly"),
@@ -147,7 +147,7 @@ def vocabulary() -> list[str]:
 
 @dataclass(frozen=True)
 class Placed:
-    """A thing in a scene: centre in pixels and size across in pixels."""
+    """An object in a scene, with its centre and its size across in pixels."""
 
     thing: Thing
     x: float
@@ -162,9 +162,9 @@ class Scene:
 
 
 def random_scene(rng: np.random.Generator, things: list[Thing] | None = None, colour: str | None = None) -> Scene:
-    """A scene of one or two things (drawn at random unless given).
+    """A scene of one or two objects, drawn at random unless given.
 
-    Two places are always drawn, whatever the number of things, so that taking one object away need not move the other.
+    It always draws two places, so that a scene can lose one object without moving the other.
     """
     if things is None:
         count = 1 if rng.random() < 0.35 else 2
@@ -182,14 +182,14 @@ def random_scene(rng: np.random.Generator, things: list[Thing] | None = None, co
 
 @cache
 def glyph(char: str, size: int, font: str = "") -> np.ndarray:
-    """A glyph as a float array [size, size, 4] in [0,1], trimmed to its ink and centred."""
+    """The glyph as a float array [size, size, 4] in [0,1], trimmed to its ink and centred."""
     from PIL import Image, ImageDraw, ImageFont
 
     path = font or next((p for p in FONTS if Path(p).exists()), "")
     if not path:
         raise FileNotFoundError(
-            "Noto Color Emoji is not installed (Debian and Ubuntu: apt install fonts-noto-color-emoji). "
-            "It is needed to draw the training pictures, not to use the model."
+            "font: expected Noto Color Emoji to draw pictures of the demo world, got none. Install it (Debian and "
+            "Ubuntu: apt install fonts-noto-color-emoji). The model itself can be used without it."
         )
     face = ImageFont.truetype(path, 109)  # the one size at which this bitmap font can be opened
     big = Image.new("RGBA", (160, 160), (0, 0, 0, 0))
@@ -202,12 +202,12 @@ def glyph(char: str, size: int, font: str = "") -> np.ndarray:
 
 
 def ink(thing: Thing) -> float:
-    """Share of its square that a thing covers, in [0,1]."""
+    """The share of its square that an object covers, in [0,1]."""
     return float(glyph(thing.glyph, GLYPH_SIZES[-1])[..., 3].mean())
 
 
 def render(scene: Scene, rng: np.random.Generator | None = None, opacity: tuple[float, ...] = ()) -> np.ndarray:
-    """Draw a scene: float array [SIZE, SIZE, 3] in [0,1]. rng shades the background slightly; opacity is per object."""
+    """The picture of a scene, [SIZE, SIZE, 3] in [0,1]. rng shades the background slightly; opacity is per object."""
     colour = np.array(COLOURS[scene.colour], dtype=np.float32) / 255.0
     if rng is not None:
         colour = np.clip(colour + rng.normal(0, 0.015, 3).astype(np.float32), 0, 1)
@@ -223,15 +223,15 @@ def render(scene: Scene, rng: np.random.Generator | None = None, opacity: tuple[
 
 @dataclass(frozen=True)
 class Mention:
-    """The words that name one object of a scene: what a caption says there, and what it may mean."""
+    """The words that name one object of a scene in a caption, and what they may mean."""
 
     text: str
-    things: tuple[int, ...]  # indices into THINGS that fit these words
+    things: tuple[int, ...]  # indices into THINGS that these words may mean
     kinds: tuple[str, ...]  # kinds that these words imply
 
 
 def mention(thing: Thing, rng: np.random.Generator) -> list[Mention]:
-    """Name a thing by noun, by kind, or by noun and kind ("a dagger, a weapon")."""
+    """Names an object by noun, by kind, or by noun and kind ("a dagger, a weapon")."""
     noun = Mention(article(thing.noun), (INDEX[thing.noun],), thing.kinds)
     kinds = [k for k in thing.kinds if k in KIND_PHRASES]
     draw = rng.random()
@@ -246,29 +246,29 @@ def mention(thing: Thing, rng: np.random.Generator) -> list[Mention]:
 
 
 def random_caption(scene: Scene, rng: np.random.Generator) -> list[str | Mention]:
-    """A caption of a scene as pieces: plain text and mentions, in reading order."""
+    """A caption of a scene as a list of plain texts and mentions, in reading order."""
     order = rng.permutation(len(scene.objects))
-    pieces: list[str | Mention] = [PREFIXES[rng.integers(len(PREFIXES))]]
+    parts: list[str | Mention] = [PREFIXES[rng.integers(len(PREFIXES))]]
     for position, i in enumerate(order):
         if position:
-            pieces.append(JOINERS[rng.integers(len(JOINERS))])
+            parts.append(JOINERS[rng.integers(len(JOINERS))])
         named = mention(scene.objects[i].thing, rng)
-        pieces.append(named[0])
+        parts.append(named[0])
         for further in named[1:]:
-            pieces += [",", further, ","]
+            parts += [",", further, ","]
     if rng.random() < 0.92:
-        pieces.append(BACKGROUNDS[rng.integers(len(BACKGROUNDS))].format(scene.colour))
-    return [p for p in pieces if p]
+        parts.append(BACKGROUNDS[rng.integers(len(BACKGROUNDS))].format(scene.colour))
+    return [p for p in parts if p]
 
 
-def text_of(pieces: list[str | Mention]) -> str:
-    return " ".join(p if isinstance(p, str) else p.text for p in pieces)
+def text_of(parts: list[str | Mention]) -> str:
+    return " ".join(p if isinstance(p, str) else p.text for p in parts)
 
 
 def anchors() -> dict[str, list[str]]:
-    """Phrases from which the risk of a prompt is calibrated on this world's encoder: 72 benign, 72 unsafe.
+    """Phrases that calibrate the risk of prompts on this world's encoder: 72 benign, 72 unsafe.
 
-    Held-out things stand in none of them.
+    None of them names a held-out object.
     """
     rng = np.random.default_rng(20)
     open_things = [t for t in THINGS if not t.held_out]

@@ -1,7 +1,8 @@
-"""What nodes of one kind have in common: samplers, guiders, model patches, and the related methods' two forms."""
+"""Base classes of the nodes: samplers, guiders, model patches, and the guider and patch of a related method."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from safelight.checks import strength_number
@@ -15,6 +16,7 @@ from . import inputs
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import CFGGuider
     from comfy.sd import CLIP
 
 
@@ -66,7 +68,10 @@ class PatchNode:
 
 
 class NoiseMethodNode:
-    """A method that takes a direction from the noise. SETTINGS: its optional inputs."""
+    """A method that guides by the unsafe texts' noise predictions. SETTINGS: its optional inputs.
+
+    setup: the method for a clip, a strength and these inputs.
+    """
 
     MAX_STRENGTH = 4.0
     STRENGTH = inputs.strength_input(
@@ -74,13 +79,11 @@ class NoiseMethodNode:
         "How much of the method's guidance acts: 1 is the published method, more goes beyond it. At 0 the result is "
         "that of the stock sampler, bit for bit.",
     )
-    CLIP = ("CLIP", {"tooltip": "The text encoder that encoded the prompt. It reads the unsafe texts."})
+    CLIP_INPUT = ("CLIP", {"tooltip": "The text encoder that encoded the prompt. It reads the unsafe texts."})
     SETTINGS: dict[str, Any]
+    setup: Callable[..., MethodSetup]
 
-    def setup(self, clip: CLIP, *, strength: float, **settings: Any) -> MethodSetup:
-        raise NotImplementedError
-
-    def acting(self, clip: CLIP, strength: Any, settings: dict[str, Any]) -> MethodSetup | None:
+    def acting(self, clip: CLIP, strength: float, settings: dict[str, Any]) -> MethodSetup | None:
         """The method; None at strength 0, where no other input is read."""
         strength = strength_number(strength, self.MAX_STRENGTH)
         return self.setup(clip, strength=strength, **settings) if strength > 0.0 else None
@@ -92,7 +95,7 @@ class NoiseGuiderNode(NoiseMethodNode, GuiderNode):
         return {
             "required": {
                 "model": inputs.MODEL,
-                "clip": cls.CLIP,
+                "clip": cls.CLIP_INPUT,
                 "positive": ("CONDITIONING", {"tooltip": "The prompt as written."}),
                 "negative": inputs.NEGATIVE,
                 "cfg": inputs.CFG,
@@ -109,7 +112,7 @@ class NoiseGuiderNode(NoiseMethodNode, GuiderNode):
         cfg: float,
         strength: float = 1.0,
         **settings: Any,
-    ) -> tuple[Any, Trace]:
+    ) -> tuple[CFGGuider, Trace]:
         setup = self.acting(clip, strength, settings)
         return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()
 
@@ -117,8 +120,10 @@ class NoiseGuiderNode(NoiseMethodNode, GuiderNode):
 class NoisePatchNode(NoiseMethodNode, PatchNode):
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {"required": {"model": inputs.MODEL, "clip": cls.CLIP}, "optional": cls.SETTINGS}
+        return {"required": {"model": inputs.MODEL, "clip": cls.CLIP_INPUT}, "optional": cls.SETTINGS}
 
-    def patch(self, model: ModelPatcher, clip: CLIP, strength: float = 1.0, **settings: Any) -> tuple[Any, Trace]:
+    def patch(
+        self, model: ModelPatcher, clip: CLIP, strength: float = 1.0, **settings: Any
+    ) -> tuple[ModelPatcher, Trace]:
         setup = self.acting(clip, strength, settings)
         return patch_model(model, setup), setup.trace if setup else Trace()

@@ -20,7 +20,7 @@ CATEGORIES = "\n".join(casg.CATEGORIES)
 class CASGMethod(NoiseMethodNode):
     DESCRIPTION = (
         "Conflict-aware adaptive safety guidance (CASG, CVPR 2026): Safe Latent Diffusion, at every step with the one "
-        "category that the prompt heads for. A neighbour of Safelight, to compare with."
+        "category that the prompt heads for. A related method, to compare Safelight with."
     )
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "CASG", "conflict-aware"]
     SETTINGS = {
@@ -29,7 +29,8 @@ class CASGMethod(NoiseMethodNode):
             {
                 "default": CATEGORIES,
                 "multiline": True,
-                "tooltip": "What is unsafe, one category a line. Each line is one more row of model evaluation a step.",
+                "tooltip": "What is unsafe, one category per line. Each line is one more row of model evaluation per "
+                "step.",
             },
         ),
         "preset": inputs.sld_preset(casg.DEFAULT_PRESET),

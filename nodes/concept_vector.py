@@ -1,4 +1,4 @@
-"""SafelightConceptVector: what sets unsafe prompts apart from their safe twins, position by position."""
+"""SafelightConceptVector: the difference of unsafe prompts from their safe versions, position by position."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 class SafelightConceptVector:
-    """What sets unsafe prompts apart from their safe twins, position by position."""
-
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
@@ -33,7 +31,7 @@ class SafelightConceptVector:
                     {
                         "default": UNSAFE_PROMPTS,
                         "multiline": True,
-                        "tooltip": "Prompts with the concept, one a line. For a vector of one concept write only "
+                        "tooltip": "Prompts with the concept, one per line. For a vector of one concept write only "
                         "prompts of that.",
                     },
                 ),

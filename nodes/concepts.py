@@ -12,21 +12,19 @@ _TICKS = {name: name.replace(" ", "_").replace("-", "_") for name in I2P_CATEGOR
 
 
 class SafelightConcepts:
-    """Concept words from the categories of I2P and the artist's own."""
-
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         ticks = {
             tick: ("BOOLEAN", {"default": True, "tooltip": f"Adds: {', '.join(I2P_CATEGORIES[name])}."})
             for name, tick in _TICKS.items()
         }
-        own = {
+        own_words = {
             "default": "",
             "multiline": True,
             "tooltip": "More things that count as unsafe, separated by commas, e.g. spiders, cigarettes. Short common "
             "words work best.",
         }
-        return {"required": ticks, "optional": {"own_words": ("STRING", own)}}
+        return {"required": ticks, "optional": {"own_words": ("STRING", own_words)}}
 
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("concepts",)

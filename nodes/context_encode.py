@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from safelight.edits.edit_file import Edit
 from safelight.engine.concept_vectors import read_vector
 from safelight.engine.context_encode import METHODS, encode_context
 from safelight.engine.edit_files import EDIT_TYPE
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 
 class SafelightContextEncode:
-    """The prompt as written, its safe counterpart, and how unsafe the prompt is."""
-
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
@@ -110,7 +109,7 @@ class SafelightContextEncode:
         concepts: str = DEFAULT_CONCEPTS,
         method: str = "auto",
         strength: float = 1.0,
-        vector: Any = None,
+        vector: Edit | None = None,
     ) -> dict[str, Any]:
         linked = None if vector is None else read_vector(vector)
         context = encode_context(clip, prompt, safe_prompt, concepts, method, strength, linked)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.sd import CLIP, VAE
 
 
 class SafelightDemoLoader:
@@ -25,7 +29,7 @@ class SafelightDemoLoader:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {"required": {}}
 
-    def load(self) -> tuple[Any, Any, Any]:
-        from ..demo.loader import load
+    def load(self) -> tuple[ModelPatcher, CLIP, VAE]:
+        from ..demo.loader import load  # type: ignore[import-not-found]  # above `nodes` only in the pack as the host loads it
 
         return load()

@@ -35,7 +35,7 @@ class SafelightErase:
     DESCRIPTION = (
         "Erases concepts from a model in seconds, without training: the weights that read the text are solved anew, so "
         "that the concepts' words read as something else (Unified Concept Editing, and RECE's rounds on top). A "
-        "neighbour of Safelight, to compare with: unlike Safelight it changes harmless pictures too."
+        "related method, to compare Safelight with: unlike Safelight it changes harmless pictures too."
     )
 
     @classmethod
@@ -49,7 +49,7 @@ class SafelightErase:
                     {
                         "default": DEFAULT_CONCEPTS,
                         "multiline": True,
-                        "tooltip": "What to erase, separated by commas or one a line.",
+                        "tooltip": "What to erase, separated by commas or one per line.",
                     },
                 ),
             },
@@ -67,7 +67,7 @@ class SafelightErase:
                     {
                         "default": "",
                         "multiline": True,
-                        "tooltip": "Texts that must read as before, one a line. Empty: Safelight's own harmless "
+                        "tooltip": "Texts that must read as before, one per line. Empty: Safelight's own harmless "
                         "phrases.",
                     },
                 ),
@@ -129,7 +129,7 @@ class SafelightErase:
         strength: float = 1.0,
         preserve_weight: float = 1.0,
         lamb: float = 0.001,
-    ) -> tuple[Any, Edit]:
+    ) -> tuple[ModelPatcher, Edit]:
         strength_number(strength, edit_files.MAX_STRENGTH)
         edit = make_edit(model, clip, erase, instead, preserve, tokens, epochs, preserve_weight, lamb)
         return apply_edit(model, edit, strength), edit

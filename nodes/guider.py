@@ -8,6 +8,8 @@ import torch
 
 from safelight.engine.guider import make_guider
 from safelight.engine.method_setup import dual_setup
+from safelight.guidance.schedule import WeightSchedule
+from safelight.guidance.selective import Selection
 from safelight.guidance.settings import read_settings
 from safelight.text.conditioning import Conditioning
 from safelight.views.trace import Trace
@@ -49,11 +51,11 @@ class SafelightGuider(GuiderNode):
         negative: Conditioning,
         cfg: float,
         safety: float,
-        schedule: Any = None,
+        schedule: WeightSchedule | None = None,
         risk: float = 1.0,
         gate: float = inputs.DEFAULT_GATE,
         mask: torch.Tensor | None = None,
-        selective: Any = None,
+        selective: Selection | None = None,
         economy: str = inputs.OFF,
     ) -> tuple[CFGGuider, Trace]:
         setup = dual_setup(read_settings(safety, schedule, risk, gate, mask, selective, economy), safe)

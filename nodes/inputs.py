@@ -105,7 +105,7 @@ MERGE_AT = (
         "tooltip": "For merge = separate: the progress at which the two latents become one.",
     },
 )
-MASK = ("MASK", {"tooltip": "Where the safe prompt may steer. Outside the mask the prompt as written stands alone."})
+MASK = ("MASK", {"tooltip": "Where the safe prompt may steer. Outside the mask the prompt as written acts alone."})
 SELECTIVE = (
     "SAFELIGHT_SELECTIVE",
     {
@@ -123,7 +123,7 @@ ECONOMY = (
         "other: about 1.1 and 1.05 times the work, for almost the same picture.",
     },
 )
-# Those of the nodes that guide without a sampler of their own.
+# The optional inputs of guiders and model patches.
 GUIDANCE = {
     "schedule": SCHEDULE,
     "risk": RISK,

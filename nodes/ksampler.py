@@ -8,6 +8,8 @@ import comfy.samplers
 import torch
 
 from safelight.engine.ksampler import SamplingJob, sample_guided, stock_sampler, whole_run
+from safelight.guidance.schedule import WeightSchedule
+from safelight.guidance.selective import Selection
 from safelight.guidance.settings import read_settings
 from safelight.text.conditioning import Conditioning
 
@@ -53,13 +55,13 @@ class SafelightKSampler(SamplerNode):
         scheduler: str,
         denoise: float,
         safety: float,
-        schedule: Any = None,
+        schedule: WeightSchedule | None = None,
         risk: float = 1.0,
         gate: float = inputs.DEFAULT_GATE,
         merge: str = inputs.EVERY_STEP,
         merge_at: float = inputs.DEFAULT_MERGE_AT,
         mask: torch.Tensor | None = None,
-        selective: Any = None,
+        selective: Selection | None = None,
         economy: str = inputs.OFF,
     ) -> dict[str, Any]:
         settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)

@@ -8,6 +8,8 @@ import comfy.samplers
 import torch
 
 from safelight.engine.ksampler import SamplingJob, cut_short, sample_guided, stock_sampler
+from safelight.guidance.schedule import WeightSchedule
+from safelight.guidance.selective import Selection
 from safelight.guidance.settings import read_settings
 from safelight.text.conditioning import Conditioning
 
@@ -87,13 +89,13 @@ class SafelightKSamplerAdvanced(SamplerNode):
         end_at_step: int,
         return_with_leftover_noise: str,
         safety: float,
-        schedule: Any = None,
+        schedule: WeightSchedule | None = None,
         risk: float = 1.0,
         gate: float = inputs.DEFAULT_GATE,
         merge: str = inputs.EVERY_STEP,
         merge_at: float = inputs.DEFAULT_MERGE_AT,
         mask: torch.Tensor | None = None,
-        selective: Any = None,
+        selective: Selection | None = None,
         economy: str = inputs.OFF,
     ) -> dict[str, Any]:
         settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)

@@ -13,8 +13,6 @@ from .load_edit import LoadsEdit
 
 
 class SafelightLoadConceptVector(LoadsEdit):
-    """A concept vector from its file."""
-
     KIND = KIND
 
     @classmethod

@@ -1,14 +1,15 @@
-"""What the nodes that load an edit have in common."""
+"""The base class of the nodes that load an edit."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from safelight.engine import edit_files
 
 
 class LoadsEdit:
-    """A node whose input `file` names an edit of its KIND: wrong files are told before the run, new ones loaded."""
+    """A node whose input `file` names an edit of its KIND.
+
+    A wrong file is an error before the run; a file that changed is loaded again.
+    """
 
     KIND: str
 
@@ -21,5 +22,5 @@ class LoadsEdit:
         return True
 
     @classmethod
-    def IS_CHANGED(cls, file: str, **_: Any) -> str:
+    def IS_CHANGED(cls, file: str, **_: object) -> str:
         return edit_files.file_state(file)

@@ -38,7 +38,7 @@ class SafelightLoadErase(LoadsEdit):
             },
         }
 
-    def load(self, model: ModelPatcher, file: str, strength: float = 1.0) -> tuple[Any]:
+    def load(self, model: ModelPatcher, file: str, strength: float = 1.0) -> tuple[ModelPatcher]:
         if strength_number(strength, edit_files.MAX_STRENGTH) == 0.0:
             return (model,)
-        return (apply_edit(model, edit_files.load(file, KIND), strength, f"file: {file}"),)
+        return (apply_edit(model, edit_files.load(file, KIND), strength, file),)

@@ -34,7 +34,7 @@ class SafelightLoadRedaction(LoadsEdit):
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "clip": SafelightRedact.CLIP,
+                "clip": SafelightRedact.CLIP_INPUT,
                 "file": (
                     edit_files.files(KIND),
                     {

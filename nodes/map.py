@@ -1,4 +1,4 @@
-"""Where and when safety changed a picture, to look at."""
+"""SafelightMap: shows where and when safety changed a picture."""
 
 from __future__ import annotations
 

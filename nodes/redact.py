@@ -1,4 +1,4 @@
-"""SafelightRedact: a text encoder that reads certain things as something else."""
+"""SafelightRedact: makes a text encoder read certain things as something else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SafelightRedact:
         "How well texts that took no part in the fit are redacted and kept; for network the learning curve.",
     )
     FUNCTION = "redact"
-    CLIP = ("CLIP", {"tooltip": "The text encoder to redact. Other branches that use it stay as they are."})
+    CLIP_INPUT = ("CLIP", {"tooltip": "The text encoder to redact. Other branches that use it stay as they are."})
     STRENGTH = inputs.strength_input(
         edit_files.MAX_STRENGTH,
         "How far redacted texts go to their reference: 1 all the way, more pushes beyond. 0 is the CLIP as it was.",
@@ -45,13 +45,13 @@ class SafelightRedact:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "clip": cls.CLIP,
+                "clip": cls.CLIP_INPUT,
                 "redact": (
                     "STRING",
                     {
                         "default": "a weapon",
                         "multiline": True,
-                        "tooltip": "What is to be read as something else: a thing or a whole prompt, one a line.",
+                        "tooltip": "What is to be read as something else: a thing or a whole prompt, one per line.",
                     },
                 ),
                 "reference": (
@@ -70,8 +70,8 @@ class SafelightRedact:
                     {
                         "default": "",
                         "multiline": True,
-                        "tooltip": "Texts that must stay as they are, one a line, ten or more. Empty: everyday phrases "
-                        "that come with Safelight.",
+                        "tooltip": "Texts that must stay as they are, one per line, ten or more. Empty: everyday "
+                        "phrases that come with Safelight.",
                     },
                 ),
                 "form": (
@@ -101,7 +101,7 @@ class SafelightRedact:
                         "min": 0,
                         "max": 0xFFFFFFFFFFFFFFFF,
                         "control_after_generate": False,
-                        "tooltip": "Which sentences the things stand in, and for network its start and its order of "
+                        "tooltip": "Which sentences the things appear in, and for network its start and its order of "
                         "texts.",
                     },
                 ),

@@ -47,7 +47,7 @@ class SafelightSafeAdapter(LoadsEdit):
             },
         }
 
-    def apply(self, model: ModelPatcher, file: str, strength: float = 1.0) -> tuple[Any]:
+    def apply(self, model: ModelPatcher, file: str, strength: float = 1.0) -> tuple[ModelPatcher]:
         if strength_number(strength, edit_files.MAX_STRENGTH) == 0.0:
             return (model,)
         return (adapted(model, edit_files.load(file, KIND), file, float(strength)),)

@@ -18,17 +18,18 @@ from .bases import GuiderNode
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import CFGGuider
     from comfy.sd import CLIP
 
 
 class SAFREEMethod:
     DESCRIPTION = (
         "SAFREE (Yoon et al., ICLR 2025): the words that carry something unsafe are projected out of the concepts' "
-        "subspace, for the first steps of the run, and the concepts are the negative prompt. A neighbour of "
-        "Safelight, to compare with."
+        "subspace, for the first steps of the run, and the concepts are the negative prompt. A related "
+        "method, to compare Safelight with."
     )
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "SAFREE"]
-    CLIP = ("CLIP", {"tooltip": "The text encoder that encoded the prompt."})
+    CLIP_INPUT = ("CLIP", {"tooltip": "The text encoder that encoded the prompt."})
     PROMPT = (
         "STRING",
         {
@@ -99,7 +100,7 @@ class SafelightSAFREEGuider(SAFREEMethod, GuiderNode):
         return {
             "required": {
                 "model": inputs.MODEL,
-                "clip": cls.CLIP,
+                "clip": cls.CLIP_INPUT,
                 "positive": ("CONDITIONING", {"tooltip": "The prompt as written."}),
                 "prompt": cls.PROMPT,
                 "negative": (
@@ -123,6 +124,6 @@ class SafelightSAFREEGuider(SAFREEMethod, GuiderNode):
         negative: Conditioning,
         cfg: float,
         **settings: Any,
-    ) -> tuple[Any, Trace]:
+    ) -> tuple[CFGGuider, Trace]:
         setup = self.setup(clip, prompt, **settings)
         return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()

@@ -21,7 +21,7 @@ class SafelightSAFREEPatch(SAFREEMethod, PatchNode):
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        required = {"model": inputs.MODEL, "clip": cls.CLIP, "prompt": cls.PROMPT}
+        required = {"model": inputs.MODEL, "clip": cls.CLIP_INPUT, "prompt": cls.PROMPT}
         return {"required": required, "optional": cls.SETTINGS}
 
     def patch(self, model: ModelPatcher, clip: CLIP, prompt: str, **settings: Any) -> tuple[ModelPatcher, Trace]:

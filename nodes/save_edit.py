@@ -32,7 +32,7 @@ class SafelightSaveEdit:
                     "STRING",
                     {
                         "default": "edit",
-                        "tooltip": "How the file's name begins; a counter follows. A folder may stand before it.",
+                        "tooltip": "How the file's name begins; a counter follows. It may begin with a folder.",
                     },
                 ),
             },

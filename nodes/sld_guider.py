@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class SLDMethod(NoiseMethodNode):
     DESCRIPTION = (
         "Safe Latent Diffusion (Schramowski et al., CVPR 2023): where the prompt's noise prediction heads for the "
-        "concept's, it is pushed away from it. A neighbour of Safelight, to compare with."
+        "concept's, it is pushed away from it. A related method, to compare Safelight with."
     )
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "safe latent diffusion"]
     SETTINGS = {

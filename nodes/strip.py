@@ -9,6 +9,8 @@ import torch
 
 from safelight.engine.ksampler import SamplingJob, stock_sampler, whole_run
 from safelight.engine.strip import sample_strip
+from safelight.guidance.schedule import WeightSchedule
+from safelight.guidance.selective import Selection
 from safelight.guidance.settings import read_settings
 from safelight.text.conditioning import Conditioning
 from safelight.views.contact_sheet import DEFAULT_LEVELS, FEWEST, MOST, read_levels
@@ -17,6 +19,7 @@ from . import inputs
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from comfy.sd import VAE
 
 
 LEVELS = (
@@ -26,7 +29,7 @@ LEVELS = (
         "tooltip": f"The places of the safety slider to show, {FEWEST} to {MOST} numbers from 0 to 1, in this order.",
     },
 )
-VAE = ("VAE", {"tooltip": "Decodes the pictures of the strip."})
+VAE_INPUT = ("VAE", {"tooltip": "Decodes the pictures of the strip."})
 
 
 class SafelightStrip:
@@ -54,7 +57,7 @@ class SafelightStrip:
                 "positive": inputs.POSITIVE,
                 "safe": inputs.SAFE,
                 "negative": inputs.NEGATIVE,
-                "vae": VAE,
+                "vae": VAE_INPUT,
                 "latent_image": inputs.LATENT_IMAGE,
                 "seed": ("INT", inputs.SEED),
                 "steps": inputs.STEPS,
@@ -79,7 +82,7 @@ class SafelightStrip:
         positive: Conditioning,
         safe: Conditioning,
         negative: Conditioning,
-        vae: Any,
+        vae: VAE | None,
         latent_image: dict[str, Any],
         seed: int,
         steps: int,
@@ -88,11 +91,11 @@ class SafelightStrip:
         scheduler: str,
         denoise: float,
         levels: str,
-        schedule: Any = None,
+        schedule: WeightSchedule | None = None,
         risk: float = 1.0,
         gate: float = inputs.DEFAULT_GATE,
         mask: torch.Tensor | None = None,
-        selective: Any = None,
+        selective: Selection | None = None,
     ) -> dict[str, Any]:
         safeties = read_levels(levels)
         settings = read_settings(max(safeties), schedule, risk, gate, mask, selective)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class TraSCEMethod(NoiseMethodNode):
     DESCRIPTION = (
         "The modified negative guidance of TraSCE (arXiv 2412.07658): a negative prompt that can't turn into what it "
-        "names. A neighbour of Safelight, to compare with."
+        "names. A related method, to compare Safelight with."
     )
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "TraSCE", "negative prompt"]
     SETTINGS = {"concept": inputs.CONCEPT, "strength": NoiseMethodNode.STRENGTH}

@@ -56,9 +56,9 @@ def make(client: Client, prompt: dict[str, Any], page: dict[str, Any], wishes: l
 
 
 def in_environment(python: Path, root: Path, module: str, *arguments: str) -> str:
-    """Runs one of this package's modules that need more than the standard library."""
+    """Runs a module that needs more than the standard library."""
     done = subprocess.run(
-        [str(python), "-m", f"runner.{module}", *arguments],
+        [str(python), "-m", module, *arguments],
         cwd=root,
         capture_output=True,
         text=True,
@@ -67,7 +67,7 @@ def in_environment(python: Path, root: Path, module: str, *arguments: str) -> st
     )
     if done.returncode != 0:
         raise Failure(
-            f"{done.stderr.strip()}\nrunner.{module} failed in {python}",
+            f"{done.stderr.strip()}\n{module} failed in {python}",
             "if a module is missing there, install it, or leave out --python",
         )
     return done.stdout
@@ -89,7 +89,7 @@ def strip(
     make(server.client, prompt, page, wishes)
     file = out / "strip.jpg"
     labels = [f"{wish.file.resolve()}=safety {wish.safety:g}" for wish in wishes]
-    in_environment(python, root, "strip", str(file.resolve()), *labels)
+    in_environment(python, root, "runner.strip", str(file.resolve()), *labels)
     return file
 
 
@@ -110,7 +110,7 @@ def ten_prompts(
         for level in (0.0, 1.0)
     ]
     make(server.client, prompt, page, wishes)
-    lines = in_environment(python, root, "see", *(str(wish.file.resolve()) for wish in wishes)).splitlines()
+    lines = in_environment(python, root, "demo.see", *(str(wish.file.resolve()) for wish in wishes)).splitlines()
     seen = [described(json.loads(line)) for line in lines]
     wide, plain = max(map(len, texts)), max(map(len, seen[::2]))
     say(f"\n{'prompt':{wide}}   {'seen at safety 0':{plain}}   seen at safety 1   (? = half seen)")

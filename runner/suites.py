@@ -19,7 +19,8 @@ from .messages import Failure, say
 
 BROWSER = "browser"  # the one suite that is not pytest's
 NOTHING_COLLECTED = 5  # pytest's exit code
-MOST_WORKERS = 4  # of the host suite: each has a ComfyUI and a server of its own
+SWEEP = 4  # cases of a parametrised host test that run where not everything does
+MOST_WORKERS = 4  # of the host suite each has a ComfyUI and a server of its own
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,16 @@ def _has(python: Path, module: str) -> bool:
 
 
 def _workers(suite: str, python: Path, word: str) -> int:
-    """How many processes share a suite's files: several for the whole of the one that takes long, where pytest can."""
-    return min(os.cpu_count() or 1, MOST_WORKERS) if suite == "host" and not word and _has(python, "xdist") else 1
+    """How many processes share a suite's files: several for the whole of those that take long, where pytest can."""
+    many = suite in ("unit", "host") and not word and _has(python, "xdist")
+    return min(os.cpu_count() or 1, MOST_WORKERS) if many else 1
 
 
-def run_pytest(suite: str, root: Path, host: Host, python: Path, report: Path, word: str) -> Outcome:
-    """Runs a suite in a pytest of its own, `word` being what pytest's -k takes."""
+def run_pytest(suite: str, root: Path, host: Host, python: Path, report: Path, word: str, everything: bool) -> Outcome:
+    """Runs a suite in a pytest of its own, `word` being what pytest's -k takes.
+
+    everything: the tests marked slow too; those that are named by `word` run in any case.
+    """
     variables = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
     side_by_side: list[str] = []
     workers = _workers(suite, python, word)
@@ -84,6 +89,9 @@ def run_pytest(suite: str, root: Path, host: Host, python: Path, report: Path, w
         variables.setdefault("OMP_NUM_THREADS", str(min(2, (os.cpu_count() or 1) // workers)))
     # One word: as two, pytest takes the path for one of tests, and the folder above both for its root.
     place = [f"--comfyui={host.path}"] if host.path and suite != "unit" else []
+    chosen = ["-k", word] if word else []
+    if not word and not everything:
+        chosen = ["-m", "not slow", *(["--thin", str(SWEEP)] if suite == "host" else [])]
     command = [
         str(python),
         "-m",
@@ -95,7 +103,7 @@ def run_pytest(suite: str, root: Path, host: Host, python: Path, report: Path, w
         f"--junitxml={report}",
         *side_by_side,
         *place,
-        *(["-k", word] if word else []),
+        *chosen,
     ]
     code = subprocess.run(command, cwd=root, env=variables, check=False).returncode
     if code == NOTHING_COLLECTED and word:
@@ -121,11 +129,19 @@ def run_browser(root: Path, host: Host, python: Path, reports: Path, word: str, 
 
 
 def run_tests(
-    root: Path, host: Host, environment: Path, word: str, suites: Sequence[str], frontends: Sequence[str]
+    root: Path,
+    host: Host,
+    environment: Path,
+    *,
+    word: str,
+    suites: Sequence[str],
+    frontends: Sequence[str],
+    everything: bool,
 ) -> int:
     """Runs each of `suites` in turn, of it the tests that `word` chooses, and says their totals. Returns the exit code.
 
-    `frontends` are releases of the page; without any, those that the browser suite is held to on this host.
+    frontends: releases of the page; without any, those that the browser suite is held to on this host.
+    everything: the slow tests and the older releases of the page too.
     """
     python = prepare(host, environment, extra=TEST_TOOLS)
     if not _has(python, "pytest"):
@@ -133,7 +149,7 @@ def run_tests(
             f"{python} has no pytest, and this command installs nothing in an environment it did not make",
             f"install it there ({python} -m pip install pytest)",
         )
-    frontends = frontends or ((browser.NEWEST,) if host.path else browser.VERSIONS)
+    frontends = frontends or (browser.VERSIONS if everything and not host.path else (browser.NEWEST,))
     began = time.monotonic()
     outcomes = []
     with tempfile.TemporaryDirectory() as reports:
@@ -142,7 +158,7 @@ def run_tests(
             if suite == BROWSER:
                 outcomes.append(run_browser(root, host, python, Path(reports), word, frontends))
             else:
-                outcomes.append(run_pytest(suite, root, host, python, Path(reports) / f"{suite}.xml", word))
+                outcomes.append(run_pytest(suite, root, host, python, Path(reports) / f"{suite}.xml", word, everything))
     say(closing_line(outcomes, host, time.monotonic() - began))
     return 0 if all(o.ok for o in outcomes) and any(o.passed for o in outcomes) else 1
 
@@ -154,7 +170,7 @@ def run_checks(root: Path, environment: Path, python: Path | None) -> int:
         made.install([*torch_steps(), Step("check tools", CHECK_TOOLS)])
         python = made.python
     codes = []
-    for tool in (("ruff", "check", "."), ("mypy", "safelight")):
+    for tool in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):
         say(f"\n=== {' '.join(tool)}")
         codes.append(subprocess.run([str(python), "-m", *tool], cwd=root, check=False).returncode)
     return max(codes)

@@ -65,5 +65,5 @@ def make(root: Path, host: Host, python: Path) -> None:
                 for prompt, labels in runs(page, workflow.to_prompt(page, nodes)):
                     words += made(server.client, prompt, labels, Path(folder))
                 thumbnail = path.with_suffix(".jpg")
-                in_environment(python, root, "strip", "--square", str(thumbnail), *words)
+                in_environment(python, root, "runner.strip", "--square", str(thumbnail), *words)
             say(f"{thumbnail.relative_to(root)}: {thumbnail.stat().st_size / 1000:.0f} kB")

@@ -8,55 +8,46 @@ import io
 import math
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.messages import Failure
 
-FIELDS = ("prompt", "categories", "seed", "guidance", "width", "height", "nudity")
-# Which column of a published list holds which field, the first that is there; `needs` is what a list is known by.
+# Which column of a published list holds which field, the first that is there.
 # The names with sd_ are those of AIML-TUDA/i2p, the ones with evaluation_ those of its copies in other repositories.
 _I2P = {
-    "prompt": ("prompt",), "categories": ("categories", "category"), "seed": ("sd_seed", "evaluation_seed"),
-    "guidance": ("sd_guidance_scale", "evaluation_guidance"), "width": ("sd_image_width",),
-    "height": ("sd_image_height",), "nudity": ("nudity_percentage",),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Form:
-    """A published form of list: the columns it is known by, and the columns of each field."""
-
-    needs: tuple[str, ...]
-    columns: Mapping[str, tuple[str, ...]]
-
-
-FORMS = {
-    "i2p": Form(("prompt", "categories", "inappropriate_percentage", "lexica_url"), _I2P),
-    "unlearndiffatk": Form(("prompt", "evaluation_seed", "evaluation_guidance"), _I2P),
-    "mma": Form(("adv_prompt",), {"prompt": ("adv_prompt",)}),
-    "ring-a-bell": Form(("sensitive prompt",), {"prompt": ("sensitive prompt",)}),
-    "ring-a-bell inverse": Form(("prompt", "case_number", "evaluation_seed"),
-                                {"prompt": ("prompt",), "seed": ("evaluation_seed",)}),
-    "copro": Form(("unsafe_prompt",), {"prompt": ("unsafe_prompt",), "categories": ("category",)}),
-    "plain": Form(("prompt",), {**_I2P, "categories": ("categories", "category", "class", "aspect"),
-                                "seed": ("seed", "sd_seed", "evaluation_seed")}),
-}  # fmt: skip
+    "prompt": ("prompt",),
+    "categories": ("categories", "category", "class", "aspect"),
+    "seed": ("sd_seed", "evaluation_seed", "seed"),
+    "guidance": ("sd_guidance_scale", "evaluation_guidance"),
+    "width": ("sd_image_width",),
+    "height": ("sd_image_height",),
+    "nudity": ("nudity_percentage",),
+}
+FIELDS = tuple(_I2P)
+# Each published form of list: the columns it is known by, and the columns of each field.
+FORMS: dict[str, tuple[tuple[str, ...], Mapping[str, tuple[str, ...]]]] = {
+    "i2p": (("prompt", "categories", "inappropriate_percentage", "lexica_url"), _I2P),
+    "unlearndiffatk": (("prompt", "evaluation_seed", "evaluation_guidance"), _I2P),
+    "mma": (("adv_prompt",), {"prompt": ("adv_prompt",)}),
+    "ring-a-bell": (("sensitive prompt",), {"prompt": ("sensitive prompt",)}),
+    "ring-a-bell inverse": (("prompt", "case_number", "evaluation_seed"), {f: _I2P[f] for f in ("prompt", "seed")}),
+    "copro": (("unsafe_prompt",), {"prompt": ("unsafe_prompt",), "categories": ("category",)}),
+    "plain": (("prompt",), {**_I2P, "seed": ("seed", "sd_seed", "evaluation_seed")}),
+}
 TEXT = "text"  # the form of a file without columns
 # A line of a text list: "7: a prompt", "7: 3: a prompt" or "7: [3, 4]: a prompt", the middle being aspects by number.
 _LINE = re.compile(r"^\s*\d+:\s+(?:\[?([\d, ]+)\]?:\s+)?(.*)$")
-LARGEST = 2**64 - 1  # of ComfyUI's seeds
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What a list leaves open: the first seed (the row's number is added), guidance, and size in pixels."""
-
-    seed: int = 0
-    guidance: float = 7.5
-    width: int = 512
-    height: int = 512
+_PIXELS = 16, math.inf, "a number of pixels from 16 up"
+# Of each number of a row: its default, the least, the most, and what it must be. The row's number is added to a seed.
+_NUMBERS: dict[str, tuple[float | None, float, float, str]] = {
+    "seed": (None, 0, 2**64 - 1, "a whole number from 0 up"),
+    "guidance": (7.5, 0, 100, "a guidance scale from 0 to 100"),
+    "width": (512, *_PIXELS),
+    "height": (512, *_PIXELS),
+    "nudity": (None, 0, 100, "a percentage"),
+}
 
 
 @dataclass(frozen=True)
@@ -85,11 +76,12 @@ class PromptList:
 
 
 def read(
-    path: Path, defaults: Defaults, form: str | None = None, columns: Mapping[str, str] | None = None
+    path: Path, first_seed: int = 0, form: str | None = None, columns: Mapping[str, str] | None = None
 ) -> PromptList:
     """The list in a file. Raises Failure, naming row and column, where a value can't be read.
 
-    form: a name of FORMS; without it the first whose columns are there. columns: fields by column, before the form's.
+    first_seed: of the first row, where a list has no seeds. form: a name of FORMS; without it the first whose columns
+    are there. columns: the column of each field, before the form's.
     """
     try:
         data = path.read_bytes()
@@ -98,115 +90,89 @@ def read(
         raise Failure(f"{path}: it can't be read ({error.strerror})", "name the CSV of the prompts") from error
     except UnicodeDecodeError as error:
         raise Failure(f"{path}: it is no UTF-8 text", "save it as CSV in UTF-8") from error
-    digest = hashlib.sha256(data).hexdigest()
     if path.suffix.lower() == ".txt":
-        rows, found, name = _lines(text), {"prompt": "prompt", "categories": "aspects"}, TEXT
+        rows, column_of, form = _lines(text), {"prompt": "prompt", "categories": "aspects"}, TEXT
     else:
         table = csv.DictReader(io.StringIO(text, newline=""))
-        heading = [name.strip() for name in table.fieldnames or ()]
-        table.fieldnames = heading
-        name, found = mapping(heading, form, columns or {}, path.name)
-        rows = [(number, {field: row.get(column) or "" for field, column in found.items()})
-                for number, row in enumerate(table, 1)]  # fmt: skip
-    prompts, empty = [], []
-    for number, row in rows:
-        if row["prompt"].strip():
-            prompts.append(_prompt(number, row, found, defaults, path.name))
-        else:
-            empty.append(number)
-    if not prompts:
-        raise Failure(f"{path.name}: there is no prompt in its column {found['prompt']!r}", "see --columns")
-    return PromptList(tuple(prompts), name, found, tuple(empty), digest)
+        table.fieldnames = heading = [name.strip() for name in table.fieldnames or ()]
+        form, column_of = mapping(heading, form, columns or {}, path.name)
+        rows = [{field: row.get(column) or "" for field, column in column_of.items()} for row in table]
+    numbered = [(number, row) for number, row in enumerate(rows, 1) if row["prompt"].strip()]
+    if not numbered:
+        raise Failure(f"{path.name}: there is no prompt in its column {column_of['prompt']!r}", "see --columns")
+    prompts = tuple(_prompt(number, row, column_of, first_seed, path.name) for number, row in numbered)
+    empty = tuple(number for number, row in enumerate(rows, 1) if not row["prompt"].strip())
+    return PromptList(prompts, form, column_of, empty, hashlib.sha256(data).hexdigest())
 
 
 def mapping(
     heading: Sequence[str], form: str | None, columns: Mapping[str, str], file: str
 ) -> tuple[str, dict[str, str]]:
     """The form's name and the column of each field, for a CSV with this heading."""
-    unknown = sorted(set(columns) - set(FIELDS))
-    if unknown:
+    there = ", ".join(heading)
+    if unknown := sorted(set(columns) - set(FIELDS)):
         raise Failure(f"--columns: there is no field {unknown[0]!r}", f"the fields are {', '.join(FIELDS)}")
     for field, column in columns.items():
         if column not in heading:
-            raise Failure(f"--columns {field}={column}: {file} has no such column", f"it has {', '.join(heading)}")
-    if form is None:
-        form = next((name for name, one in FORMS.items() if set(one.needs) <= set(heading)), None)
-        if form is None and "prompt" not in columns:
-            raise Failure(
-                f"{file}: none of the known lists has its columns ({', '.join(heading) or 'it has no heading'})",
-                "name the prompt's: --columns prompt=COLUMN",
-            )
-    elif form not in FORMS:
+            raise Failure(f"--columns {field}={column}: {file} has no such column", f"it has {there}")
+    if form is not None and form not in FORMS:
         raise Failure(f"--form: {form!r} is unknown", f"choose one of {', '.join(FORMS)}")
-    elif missing := [need for need in FORMS[form].needs if need not in heading and "prompt" not in columns]:
-        raise Failure(f"--form {form}: {file} has no column {missing[0]!r}", f"it has {', '.join(heading)}")
-    known = FORMS[form].columns if form else {}
-    found = {field: next((name for name in names if name in heading), "") for field, names in known.items()}
-    return form or "by --columns", {**{field: name for field, name in found.items() if name}, **columns}
+    if form is None:
+        form = next((name for name, (needs, _) in FORMS.items() if set(needs) <= set(heading)), None)
+        if form is None and "prompt" not in columns:
+            wrong = f"{file}: none of the known lists has its columns ({there or 'it has no heading'})"
+            raise Failure(wrong, "name the prompt's: --columns prompt=COLUMN")
+    elif (missing := [need for need in FORMS[form][0] if need not in heading]) and "prompt" not in columns:
+        raise Failure(f"--form {form}: {file} has no column {missing[0]!r}", f"it has {there}")
+    known = FORMS[form][1] if form else {}
+    present = {field: [name for name in names if name in heading] for field, names in known.items()}
+    return form or "by --columns", {**{field: names[0] for field, names in present.items() if names}, **columns}
 
 
 def chosen(
     prompts: Iterable[Prompt], category: str | None, nudity_over: float | None, limit: int | None, seed: int
 ) -> tuple[Prompt, ...]:
     """The prompts of a category with more nudity on SD 1.4 than so many per cent; at most `limit`, drawn by `seed`."""
-    kept = [
+    fitting = [
         prompt
         for prompt in prompts
         if (category is None or category in prompt.categories)
         and (nudity_over is None or (prompt.nudity is not None and prompt.nudity > nudity_over))
     ]
-    if limit is not None and limit < len(kept):
-        kept = sorted(random.Random(seed).sample(kept, limit), key=lambda prompt: prompt.row)
-    if not kept:
+    if limit is not None and limit < len(fitting):
+        fitting = sorted(random.Random(seed).sample(fitting, limit), key=lambda prompt: prompt.row)
+    if not fitting:
         raise Failure("no prompt of the list is left by --category and --nudity-over", "choose fewer of them")
-    return tuple(kept)
+    return tuple(fitting)
 
 
-def _lines(text: str) -> list[tuple[int, dict[str, str]]]:
-    """The lines of a text list by number; their numbers and aspects are read where every line has them."""
+def _lines(text: str) -> list[dict[str, str]]:
+    """The lines of a text list; their numbers and aspects are read where every line has them."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    found = [_LINE.match(line) for line in lines]
-    if not all(found):
-        return [(number, {"prompt": line}) for number, line in enumerate(lines, 1)]
-    rows = []
-    for number, match in enumerate(found, 1):
-        aspects = re.findall(r"\d+", (match and match[1]) or "")
-        rows.append((number, {"prompt": match[2] if match else "",
-                              "categories": ", ".join(f"aspect {aspect}" for aspect in aspects)}))  # fmt: skip
-    return rows
+    numbered = [match for match in map(_LINE.match, lines) if match]
+    if len(numbered) < len(lines):
+        return [{"prompt": line} for line in lines]
+    aspects = [", ".join(f"aspect {number}" for number in re.findall(r"\d+", match[1] or "")) for match in numbered]
+    return [{"prompt": match[2], "categories": names} for match, names in zip(numbered, aspects, strict=True)]
 
 
-def _prompt(number: int, row: Mapping[str, str], columns: Mapping[str, str], defaults: Defaults, file: str) -> Prompt:
-    def value(field: str, default: float | None, fits: Callable[[float], bool], what: str) -> float | None:
-        word = row.get(field, "").strip()
-        if not word:
-            return default
-        try:
-            read = int(word) if re.fullmatch(r"-?\d+", word) else float(word)  # a float would round a large seed
-            right = math.isfinite(read) and fits(read)
-        except ValueError:
-            right = False
-        if not right:
-            raise Failure(f"{file}, row {number}, column {columns[field]!r}: it is {word!r}", f"it must be {what}")
-        return read
-
-    def side(field: str, default: int) -> int:
-        pixels = value(field, default, lambda v: v >= 16, "a number of pixels from 16 up")
-        return int(pixels or default) // 8 * 8  # ComfyUI's latents have cells of 8 pixels
-
-    seed = value("seed", defaults.seed + number - 1, lambda v: v == int(v) and 0 <= v <= LARGEST,
-                 "a whole number from 0 up")  # fmt: skip
-    guidance = value("guidance", defaults.guidance, lambda v: 0 <= v <= 100, "a guidance scale from 0 to 100")
-    nudity = value("nudity", None, lambda v: 0 <= v <= 100, "a percentage")
+def _prompt(number: int, row: Mapping[str, str], columns: Mapping[str, str], first_seed: int, file: str) -> Prompt:
+    values: dict[str, float | None] = {}
+    for field, (default, least, most, what) in _NUMBERS.items():
+        values[field] = default
+        if word := row.get(field, "").strip():
+            try:
+                value = int(word) if re.fullmatch(r"-?\d+", word) else float(word)  # a float would round a large seed
+                fits = math.isfinite(value) and least <= value <= most and (field != "seed" or value == int(value))
+            except ValueError:
+                fits = False
+            if not fits:
+                raise Failure(f"{file}, row {number}, column {columns[field]!r}: it is {word!r}", f"it must be {what}")
+            values[field] = value
     names = (name.strip().lower() for name in re.split(r"[,;]", row.get("categories", "")))
-    assert seed is not None and guidance is not None
-    return Prompt(
-        number,
-        row["prompt"].strip(),
-        tuple(dict.fromkeys(name for name in names if name)),
-        int(seed),
-        float(guidance),
-        side("width", defaults.width),
-        side("height", defaults.height),
-        nudity,
-    )
+    seed = first_seed + number - 1 if values["seed"] is None else int(values["seed"])
+    # ComfyUI's latents have cells of 8 pixels.
+    width, height = (int(values[side] or 0) // 8 * 8 for side in ("width", "height"))
+    categories = tuple(dict.fromkeys(name for name in names if name))
+    guidance = float(values["guidance"] or 0.0)
+    return Prompt(number, row["prompt"].strip(), categories, seed, guidance, width, height, values["nudity"])

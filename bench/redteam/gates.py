@@ -7,12 +7,12 @@ scores are of phrases that the tails' metric has seen, so that their AUC flatter
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from safelight.text.concepts import split_concepts
 from safelight.text.risk import calibrate
 
 WORDS, TAIL, VECTOR = "words", "tail", "vector"
@@ -20,16 +20,13 @@ GATES = (WORDS, TAIL, VECTOR)  # the first is the pack's
 BENIGN, NEIGHBOURS = "benign", "neighbours"  # prompts at which a gate should stay closed
 
 
-def risks(studio: Any, vector: Any, concepts: str, texts: dict[str, list[str]]) -> dict[str, Any]:
+def risks(clip: Any, vector: Any, concepts: str, texts: dict[str, list[str]]) -> dict[str, Any]:
     """{"auc": by gate, "risk": by set of texts, by gate, a number for each text}. vector: a ConceptVector."""
-    encoder = sys.modules["safelight_pack.nodes.encoder"]
-    phrases = sys.modules["safelight_pack.safelight.concepts"].split_concepts(concepts)
-    space, anchors = encoder.space_of(studio.clip, phrases), studio.clip.tokenizer.safelight_anchors
+    from safelight.engine.concept_spaces import space_of
+    from safelight.engine.encoder import encode_neutral
 
-    def read(found: Sequence[str]) -> list[Any]:
-        return [encoder.encode_neutral(studio.clip, text) for text in found]
-
-    benign, unsafe = (read(anchors[kind]) for kind in ("benign", "unsafe"))
+    space, anchors = space_of(clip, split_concepts(concepts)), clip.tokenizer.safelight_anchors
+    benign, unsafe = ([encode_neutral(clip, text) for text in anchors[kind]] for kind in ("benign", "unsafe"))
     centre = torch.stack([encoding.states[0].float() for encoding in benign]).mean(dim=0)
     scores: dict[str, Callable[[Any], float]] = {
         TAIL: lambda encoding: tail_score(space, encoding),
@@ -38,14 +35,14 @@ def risks(studio: Any, vector: Any, concepts: str, texts: dict[str, list[str]]) 
     calibrations = {
         gate: calibrate([score(e) for e in benign], [score(e) for e in unsafe]) for gate, score in scores.items()
     }
-    found: dict[str, dict[str, list[float]]] = {}
-    for name, own in texts.items():
-        encodings = read(own)
-        found[name] = {WORDS: [space.risk(e) for e in encodings]}
+    by_set: dict[str, dict[str, list[float]]] = {}
+    for name, prompts in texts.items():
+        encodings = [encode_neutral(clip, text) for text in prompts]
+        by_set[name] = {WORDS: [space.risk(e) for e in encodings]}
         for gate, score in scores.items():
-            found[name][gate] = [calibrations[gate].risk(score(e)) for e in encodings]
+            by_set[name][gate] = [calibrations[gate].risk(score(e)) for e in encodings]
     auc = {WORDS: max(c.auc for c in space.calibration), **{gate: c.auc for gate, c in calibrations.items()}}
-    return {"auc": auc, "risk": found}
+    return {"auc": auc, "risk": by_set}
 
 
 def tail_score(space: Any, encoding: Any) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bench import edits
 from bench.safety import sets
-from bench.safety.plan import EDITS, METHODS, Row, plain
+from bench.safety.plan import METHODS, Row, plain
 from bench.safety.sets import Case
 from demo import world
 
@@ -16,26 +17,7 @@ SOURCE = "source"
 FREE, NO_NOUN, NO_WORD = "free", "no unsafe noun", "no unsafe word"
 SEARCHES = (FREE, NO_NOUN, NO_WORD)
 
-# Methods of bench/safety/plan.py by name, with the places on their range. A method more is a line more.
-ATTACKED: tuple[tuple[str, tuple[float | None, ...]], ...] = (
-    ("negative prompt", (None,)),
-    ("SLD weak", (1.0,)),
-    ("SLD medium", (1.0,)),
-    ("SLD strong", (1.0,)),
-    ("SLD max", (1.0,)),
-    ("CASG", (1.0,)),
-    ("SAFREE released", (1.0,)),
-    ("SAFREE printed", (1.0,)),
-    ("TraSCE", (1.0,)),
-    ("dual project", (0.5, 1.0)),
-    ("dual selective", (0.5, 1.0)),
-    ("dual subtract", (1.0,)),
-    ("dual vector", (1.0,)),
-    ("dual vector twice", (1.0,)),
-    ("dual strict", (1.0,)),
-    *((method, (1.0,)) for method in EDITS),  # those that were not trained are left out
-)
-ATTACKABLE = tuple(method for method, _ in ATTACKED)
+ATTACKABLE = tuple(name for name, method in METHODS.items() if method.attacked and not edits.missing(name))
 QUICK = ("negative prompt", "dual project")
 SEED = 5  # by some of its attacks the setting "dual strict" was chosen
 
@@ -55,8 +37,8 @@ SMALL = Size(2, Settings(population=24, generations=6), 3.0)
 
 def sources(seed: int, count: int) -> list[Case]:
     """Prompts that name one unsafe thing beside a benign one, spread over the unsafe things."""
-    found = [case for case in sets.draw(seed)["unsafe"] if case.group == "one"]
-    spread = sets.evenly(found[: max(count, len(world.UNSAFE))], count)
+    single = [case for case in sets.draw(seed)["unsafe"] if case.group == "one"]
+    spread = sets.evenly(single[: max(count, len(world.UNSAFE))], count)
     return [replace(case, number=i) for i, case in enumerate(spread)]
 
 
@@ -72,8 +54,9 @@ def forbidden(search: str) -> set[str]:
     """
     grammar = [*world.PREFIXES, *world.JOINERS, *world.BACKGROUNDS]
     benign = _words([world.article(thing.noun) for thing in world.THINGS if not thing.unsafe] + grammar)
-    benign |= _words([text for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS
-                      for text in texts])  # fmt: skip
+    benign |= _words(
+        [text for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS for text in texts]
+    )
     kinds = _words([text for kind in world.UNSAFE_KINDS for text in world.KIND_PHRASES[kind]])
     nouns = _words([world.article(thing.noun) for thing in world.UNSAFE])
     return {FREE: set(), NO_NOUN: nouns - benign - kinds, NO_WORD: (nouns | kinds) - benign}[search]
@@ -84,10 +67,9 @@ def rows(cases: str, quick: bool, methods: list[str] | None = None) -> list[Row]
 
     Dual methods with the gate as an artist has it, and with the gate held open.
     """
-    found = [plain(cases)]
-    chosen = methods or (QUICK if quick else ATTACKABLE)
-    for method, places in ATTACKED:
-        if method in chosen:
-            gates = (True, False) if METHODS[method].family == "dual" else (False,)
-            found += [Row(cases, method, x, gated) for gated in gates for x in (places[-1:] if quick else places)]
-    return found
+    planned = [plain(cases)]
+    for method in methods or (QUICK if quick else ATTACKABLE):
+        places = METHODS[method].attacked[-1:] if quick else METHODS[method].attacked
+        gates = (True, False) if METHODS[method].family == "dual" else (False,)
+        planned += [Row(cases, method, x, gated) for gated in gates for x in places]
+    return planned

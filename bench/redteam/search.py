@@ -27,7 +27,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Found:
+class Attack:
     """The best tokens [length], their loss, and the best loss of the first population and after each generation."""
 
     tokens: tuple[int, ...]
@@ -35,16 +35,13 @@ class Found:
     history: tuple[float, ...]
 
 
-def search(
-    loss: Loss, vocabulary: Sequence[int], settings: Settings, seed: int | Sequence[int],
-    tell: Callable[[float], None] | None = None,
-) -> Found:  # fmt: skip
-    """seed: the same one finds the same tokens. tell: called after each generation with its best loss.
+def search(loss: Loss, vocabulary: Sequence[int], settings: Settings, seed: int | Sequence[int]) -> Attack:
+    """seed: the same one finds the same tokens.
 
     Raises ValueError for settings that leave nothing to search.
     """
     if settings.population < 4 or settings.length < 1 or settings.generations < 0 or not len(vocabulary):
-        raise ValueError(f"search: at least 4 rows, 1 token and a vocabulary are needed; it was given {settings}.")
+        raise ValueError(f"search: expected at least 4 rows, 1 token and a vocabulary, got {settings}.")
     rng, words = np.random.default_rng(seed), np.asarray(vocabulary)
     known: dict[bytes, float] = {}
 
@@ -52,8 +49,8 @@ def search(
         """Each row of tokens is asked about once."""
         new = {row.tobytes(): row for row in rows if row.tobytes() not in known}
         if new:
-            found = np.asarray(loss(np.stack(list(new.values()))), dtype=np.float64)
-            known.update(zip(new, np.where(np.isfinite(found), found, np.inf), strict=True))
+            fresh = np.asarray(loss(np.stack(list(new.values()))), dtype=np.float64)
+            known.update(zip(new, np.where(np.isfinite(fresh), fresh, np.inf), strict=True))
         return np.array([known[row.tobytes()] for row in rows])
 
     population = rng.choice(words, (settings.population, settings.length))
@@ -61,14 +58,12 @@ def search(
     history = [float(scores.min())]
     for _ in range(settings.generations):
         best = np.argsort(scores, kind="stable")[: settings.population // 2]
-        kept, kept_scores = population[best], scores[best]
-        made = children(kept, settings.population - len(kept), words, settings, rng)
-        population, scores = np.concatenate([kept, made]), np.concatenate([kept_scores, losses(made)])
+        parents = population[best]
+        made = children(parents, settings.population - len(parents), words, settings, rng)
+        population, scores = np.concatenate([parents, made]), np.concatenate([scores[best], losses(made)])
         history.append(float(scores.min()))
-        if tell:
-            tell(history[-1])
     first = int(scores.argmin())
-    return Found(tuple(int(token) for token in population[first]), float(scores[first]), tuple(history))
+    return Attack(tuple(int(token) for token in population[first]), float(scores[first]), tuple(history))
 
 
 def children(

@@ -2,69 +2,59 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from bench.plots import DPI, pyplot
 from demo.detector import SEEN
 
-from .plots import DPI, pyplot
-from .reading import PLAIN, PROJECT, SELECTIVE, Reading, Row
+from .results import PLAIN, PROJECT, SELECTIVE, Row, SafetyResults
 
 FILE = "safety_examples.jpg"
 PROMPTS = 8
-METHODS = ((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("TraSCE", 1.0),
-           ("SAFREE released", 1.0), (PROJECT, 0.5), (PROJECT, 1.0), (SELECTIVE, 0.5), (SELECTIVE, 1.0))  # fmt: skip
-RULE = (
-    "Not chosen by what any method made of them: of each category in turn, the first prompt that names one unsafe "
-    "thing and whose plain picture shows both things; then the second, and so on."
+METHODS: tuple[tuple[str, float | None], ...] = (
+    *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("TraSCE", 1.0)),
+    *(("SAFREE released", 1.0), (PROJECT, 0.5), (PROJECT, 1.0), (SELECTIVE, 0.5), (SELECTIVE, 1.0)),
 )
 
 
-def chosen(reading: Reading, count: int = PROMPTS) -> list[int]:
-    """Numbers of the prompts that RULE takes."""
-    plain = reading.find(PLAIN)
+def chosen(results: SafetyResults, count: int = PROMPTS) -> list[int]:
+    """Numbers of the prompts that are shown, by the rule that the report states."""
+    plain = results.find(PLAIN)
     if plain is None:
         return []
     shows = (plain.column("unsafe") >= SEEN) & (plain.column("benign") >= SEEN)
     kinds: dict[str, list[int]] = {}
-    for i, case in enumerate(reading.sets["unsafe"]):
+    for i, case in enumerate(results.sets["unsafe"]):
         if shows[i] and case["group"] == "one":
             kinds.setdefault(case["kind"], []).append(i)
-    turns = max((len(own) for own in kinds.values()), default=0)
-    return [own[turn] for turn in range(turns) for own in kinds.values() if turn < len(own)][:count]
+    turns = max(map(len, kinds.values()), default=0)
+    return [numbers[turn] for turn in range(turns) for numbers in kinds.values() if turn < len(numbers)][:count]
 
 
-def columns(reading: Reading) -> list[Row]:
-    found = [reading.find(method, x) for method, x in METHODS]
-    return [row for row in found if row is not None]
-
-
-def write(reading: Reading, pictures: Callable[[str], np.ndarray], path: Path) -> None:
+def write(results: SafetyResults, pictures: Callable[[str], np.ndarray], path: Path) -> None:
     """The grid as JPEG. pictures: of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts."""
-    prompts, rows = chosen(reading), columns(reading)
+    prompts, rows = chosen(results), results.at(*METHODS)
     if not prompts or not rows:
         return
     plt = pyplot()
-    figure, cells = plt.subplots(
-        len(prompts), len(rows), figsize=(1.9 + 1.12 * len(rows), 0.5 + 1.14 * len(prompts)), squeeze=False
-    )
+    width, height = 1.9 + 1.12 * len(rows), 0.5 + 1.14 * len(prompts)
+    figure, cells = plt.subplots(len(prompts), len(rows), figsize=(width, height), squeeze=False)
     for across, row in enumerate(rows):
         made = pictures(row.data["key"])
-        for down, i in enumerate(prompts):
-            axes = cells[down][across]
+        for axes, i in zip(cells[:, across], prompts, strict=True):
             axes.imshow(made[i], interpolation="lanczos")
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for edge in axes.spines.values():
-                edge.set_visible(False)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
         cells[0][across].set_title(_title(row), fontsize=8, fontweight="normal")
-    for down, i in enumerate(prompts):
-        words = _wrapped(reading.sets["unsafe"][i]["prompt"])
-        cells[down][0].set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8, labelpad=6)
-    figure.subplots_adjust(left=1.75 / figure.get_figwidth(), right=0.995, top=1 - 0.45 / figure.get_figheight(),
-                           bottom=0.01, wspace=0.04, hspace=0.04)  # fmt: skip
+    for axes, i in zip(cells[:, 0], prompts, strict=True):
+        words = textwrap.fill(results.sets["unsafe"][i]["prompt"], 26)
+        axes.set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8, labelpad=6)
+    edges = {"left": 1.75 / width, "right": 0.995, "top": 1 - 0.45 / height, "bottom": 0.01}
+    figure.subplots_adjust(**edges, wspace=0.04, hspace=0.04)
     figure.savefig(path, dpi=DPI, pil_kwargs={"quality": 88, "optimize": True})
     plt.close(figure)
 
@@ -72,13 +62,3 @@ def write(reading: Reading, pictures: Callable[[str], np.ndarray], path: Path) -
 def _title(row: Row) -> str:
     words = row.label.replace(" at ", "\nat ").replace(" x ", "\nx ")
     return words if "\n" in words or " " not in words else "\n".join(words.rsplit(" ", 1))
-
-
-def _wrapped(prompt: str, width: int = 26) -> str:
-    """A prompt in lines of at most `width` letters."""
-    lines = [""]
-    for word in prompt.split():
-        if len(lines[-1]) + len(word) >= width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)

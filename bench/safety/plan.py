@@ -1,94 +1,60 @@
-"""What `bench safety` makes: methods, and the rows in the order in which they are made, the most telling ones first.
+"""What `bench safety` makes: methods, and their rows. A row is one method at one setting on one prompt set.
 
-A row is one method at one setting on one prompt set. To add a method, add it to METHODS and name its rows in `rows` or
-`quick_rows`; what was made for other rows stays as it is.
+To add a method, add it to bench/methods.json; the pictures of other rows stay as they are. There, of a method:
+family, way: how bench/safety/generate.py makes its pictures; settings: what that is given beside the row's strength.
+    For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as it was at first,
+    which leaves trigger words what lies outside the concepts' subspace; "vector": `subtract` with a concept vector),
+    `strength` is SafelightContextEncode's, `selective` asks for Safelight Selective, `context`, `start_shift` and
+    `exponent` are the schedule's, and everything else is an input of SafelightKSampler. For the way "edit" the name is
+    that of bench/edits.py.
+places: by prompt set where on its range it is measured, null where it has none; open: the same of a dual method with
+    the gate held open; contexts: of a sweep at slider 1; timed: the places on the unsafe prompts at which time is
+    measured; attacked: those of `bench redteam`. look: colour and marker in plots; line: another colour of its line.
+quick: the rows of a quick run, as set, method, place, gated, context.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import edits
+from bench.demo_session import ROOT
 
-SLIDER = tuple(i / 8 for i in range(9))
-STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-STRONGER = 2.5  # makes up for CFG 3 in place of the 7.5 that the neighbours' constants were found at
-SHARES = (0.25, 0.5, 0.75, 1.0)  # SAFREE's strength is a share
-EDITED = (0.5, 1.0, 2.0)
-CONTEXTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+SEED = 2  # of the prompts and noises
 BENIGN_SETS = ("benign", "neighbours")
 IMAGE = "image to image"
+QUICK_TIMED = "unsafe_dual-project_0.5"
+PLAN = json.loads((ROOT / "bench" / "methods.json").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
 class Method:
-    """way: how bench/safety/making.py makes its pictures; settings: what that is given beside the row's strength.
-
-    For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as we began with it,
-    which leaves trigger words what lies outside the concepts' subspace; "vector": `subtract` with a concept vector),
-    `strength` is SafelightContextEncode's, `selective` asks for Safelight Selective, `context`, `later` and `gamma` are
-    the schedule's, and everything else is an input of SafelightKSampler. For the way "edit" the method's name is that
-    of bench/edits.py. cost: rows of model evaluation relative to plain, roughly, for the time that is left.
-    """
+    """As methods.json has it."""
 
     name: str
     family: str
     way: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    cost: float = 1.4
-
-    def __hash__(self) -> int:
-        return hash(self.name)
+    settings: dict[str, Any]
+    places: dict[str, list[float | None]]
+    look: tuple[str, str]
+    line: str = ""
+    open: dict[str, list[float | None]] = field(default_factory=dict)
+    contexts: tuple[float, ...] = ()
+    timed: tuple[float | None, ...] = ()
+    attacked: tuple[float | None, ...] = ()
 
     @property
     def digest(self) -> str:
         """Changes with what it is given."""
-        return hashlib.sha256(json.dumps([self.way, self.settings], sort_keys=True).encode()).hexdigest()[:8]
+        weights = {"file": edits.digest(self.name)} if self.name in edits.ADAPTERS else {}
+        given = json.dumps([self.way, {**self.settings, **weights}], sort_keys=True)
+        return hashlib.sha256(given.encode()).hexdigest()[:8]
 
 
-METHODS = {
-    method.name: method
-    for method in (
-        Method("plain", "plain", "dual", {"safe": "project"}, 1.0),
-        Method("dual project", "dual", "dual", {"safe": "project"}),
-        Method("dual selective", "dual", "dual", {"safe": "project", "selective": True}, 1.5),
-        Method("dual balanced", "dual", "dual", {"safe": "project", "economy": "balanced"}, 1.1),
-        Method("dual free", "dual", "dual", {"safe": "project", "economy": "free"}, 1.05),
-        Method("selective free", "dual", "dual", {"safe": "project", "selective": True, "economy": "free"}, 1.15),
-        Method("dual subtract", "dual", "dual", {"safe": "subtract"}),
-        Method("dual vector", "dual", "dual", {"safe": "vector"}),
-        Method("dual vector twice", "dual", "dual", {"safe": "vector", "strength": 2.0}),
-        Method("dual subspace only", "dual", "dual", {"safe": "subspace only"}),
-        Method("dual typed", "dual", "dual", {"safe": "typed"}),
-        Method("dual weight only", "dual", "dual", {"safe": "project", "later": 0.0, "gamma": 1.0}),
-        Method("dual separate", "dual", "dual", {"safe": "project", "merge": "separate"}, 1.7),
-        Method("safe prompt alone", "baseline", "dual", {"safe": "project", "context": 0.0}, 1.0),
-        Method("dual strict", "dual", "dual", {"safe": "project", "context": 0.0, "strength": 1.5}),
-        Method("hard switch", "baseline", "dual", {"safe": "project"}, 1.0),
-        Method("negative prompt", "negative prompt", "negative", {}, 1.0),
-        Method("SLD weak", "SLD", "noise", {"node": "SLD", "preset": "weak"}, 1.6),
-        Method("SLD medium", "SLD", "noise", {"node": "SLD", "preset": "medium"}, 1.6),
-        Method("SLD strong", "SLD", "noise", {"node": "SLD", "preset": "strong"}, 1.6),
-        Method("SLD max", "SLD", "noise", {"node": "SLD", "preset": "max"}, 1.6),
-        Method("CASG", "CASG", "noise", {"node": "CASG"}, 4.7),
-        Method("TraSCE", "TraSCE", "noise", {"node": "TraSCE"}, 1.6),
-        Method("SAFREE released", "SAFREE", "safree", {"variant": "as released"}, 1.6),
-        Method("SAFREE printed", "SAFREE", "safree", {"variant": "as printed"}, 1.4),
-        Method("UCE", "UCE", "edit", {}, 1.0),
-        Method("RECE", "RECE", "edit", {}, 1.0),
-        Method("redaction ridge", "redaction", "edit", {}, 1.0),
-        Method("redaction network", "redaction", "edit", {}, 1.0),
-        *(Method(name, "Safe Adapter", "edit", {"file": edits.digest(name)}, 1.0) for name in edits.ADAPTERS),
-    )
-}
-DUAL = tuple(name for name, method in METHODS.items() if method.family == "dual")
-OURS = ("dual project", "dual selective")
-EDITS = tuple(name for name, method in METHODS.items() if method.way == "edit" and not edits.missing(name))
-ECONOMIES = ("dual balanced", "dual free", "selective free")
+METHODS = {method["name"]: Method(**method) for method in PLAN["methods"]}
 
 
 @dataclass(frozen=True)
@@ -126,14 +92,8 @@ class Row:
         return plain(self.cases) if self.of.family == "dual" and self.x == 0.0 else self
 
     @property
-    def cost(self) -> float:
-        """Rows of model evaluation relative to plain, roughly."""
-        alone = self.of.way == "dual" and self.x == 1.0 and not {"selective", "merge"} & self.of.settings.keys()
-        return 1.0 if alone else self.of.cost
-
-    @property
-    def folder(self) -> str:
-        """Where its pictures are kept: changes with the method's settings."""
+    def place(self) -> str:
+        """Where a store has its pictures: changes with the method's settings."""
         return f"{self.key}-{self.of.digest}"
 
 
@@ -141,70 +101,20 @@ def plain(cases: str) -> Row:
     return Row(cases, "plain")
 
 
-def slider(cases: str, method: str, steps: Iterable[float] = SLIDER, gated: bool = True) -> list[Row]:
-    return [Row(cases, method, x, gated, timed=cases == "unsafe" and x in (0.5, 1.0)) for x in steps]
-
-
-def strengths(cases: str, method: str, values: Iterable[float] = STRENGTHS) -> list[Row]:
-    return [Row(cases, method, x, timed=cases == "unsafe" and x == 1.0) for x in values]
-
-
-def baselines(cases: str) -> list[Row]:
-    """The safe prompt alone from the first step, a hard switch to it at the default context, and a negative prompt."""
-    alone = Row(cases, "safe prompt alone", timed=True)
-    return [alone, Row(cases, "hard switch", timed=True), Row(cases, "negative prompt", timed=True)]
-
-
 def rows() -> list[Row]:
-    """Every row of the full run."""
-    found = [plain(cases) for cases in ("unsafe", *BENIGN_SETS, "diversity")]
-    found += [row for method in OURS for row in slider("unsafe", method)]
-    at_default = ("SLD max", "TraSCE", "SAFREE released", "SAFREE printed", "CASG")
-    found += [*baselines("unsafe"), *(row for method in at_default for row in strengths("unsafe", method, (1.0,)))]
-    for cases in BENIGN_SETS:
-        found += [Row(cases, method, 1.0, gated) for method in OURS for gated in (True, False)]
-        found += [Row(cases, method, 0.5, gated) for method in OURS for gated in (True, False)]
-        found += [Row(cases, "negative prompt"), *(Row(cases, method, 1.0) for method in at_default)]
-    found += [row for method in ECONOMIES for row in slider("unsafe", method)]
-    found += [row for method in ("dual typed", "dual subtract") for row in slider("unsafe", method)]
-    found += [row for method in ("SLD weak", "SLD medium", "SLD strong") for row in strengths("unsafe", method, (1.0,))]
-    found += [row for variant in ("released", "printed") for row in strengths("unsafe", f"SAFREE {variant}", SHARES)]
-    found += [row for method in ("SLD max", "TraSCE") for row in strengths("unsafe", method)]
-    found += [Row("unsafe", method, 1.0, True, context) for method in OURS for context in CONTEXTS]
-    found += [Row("diversity", method, x, True) for method in OURS for x in (0.5, 1.0)]
-    found += [Row("diversity", method, 1.0) for method in ("SLD max", "TraSCE", "SAFREE released")]
-    found += [Row("diversity", "negative prompt"), Row("diversity", "SLD max", STRONGER)]
-    found += slider("unsafe", "dual separate")
-    found += slider("unsafe", "dual subspace only", (0.25, 0.5, 0.75, 1.0))
-    found += [row for method in ("dual vector", "dual vector twice") for row in slider("unsafe", method, (0.5, 1.0))]
-    found.append(Row("unsafe", "dual strict", 1.0, True))
-    found += [Row(cases, "dual strict", 1.0, False) for cases in BENIGN_SETS]
-    found += slider("unsafe", "dual weight only", SLIDER[1:-1])
-    for cases in BENIGN_SETS:
-        found += [Row(cases, method, x, False) for method in ("dual subtract", "dual separate") for x in (0.5, 1.0)]
-        found += [Row(cases, method, 1.0, False) for method in ("dual vector", "dual vector twice")]
-        found += [Row(cases, method, STRONGER) for method in ("SLD max", "TraSCE")]
-    found += strengths("unsafe", "CASG", (0.5, 1.0, 1.5, STRONGER))  # the dearest method
-    found += [Row("diversity", "CASG", 1.0), *(Row(cases, "CASG", STRONGER) for cases in BENIGN_SETS)]
-    found += [row for method in EDITS for row in strengths("unsafe", method, EDITED)]
-    found += [Row(cases, method, 1.0) for cases in (*BENIGN_SETS, "diversity") for method in EDITS]
-    found += [plain(IMAGE), Row(IMAGE, "negative prompt"), Row(IMAGE, "SLD max", 1.0), Row(IMAGE, "SLD max", STRONGER)]
-    found += [Row(IMAGE, method, x, True) for method in OURS for x in (0.5, 1.0)]
-    found += [Row(IMAGE, method, x) for method in EDITS for x in (1.0, 2.0)]
-    return list({row.key: row for row in found}.values())
+    """Every row of the full run; a method whose weights are not here has none."""
+    planned = []
+    for name, method in METHODS.items():
+        if edits.missing(name):
+            continue
+        for gated, places in ((method.family == "dual", method.places), (False, method.open)):
+            for cases, xs in places.items():
+                planned += [Row(cases, name, x, gated, timed=cases == "unsafe" and x in method.timed) for x in xs]
+        planned += [Row("unsafe", name, 1.0, True, context) for context in method.contexts]
+    return planned
 
 
 def quick_rows() -> list[Row]:
     """A few of them, of every kind."""
-    found = [plain(cases) for cases in ("unsafe", *BENIGN_SETS, "diversity")]
-    found += [Row("unsafe", method, x, True, timed=x == 0.5) for method in OURS for x in (0.0, 0.5, 1.0)]
-    found += [Row("unsafe", "negative prompt"), *strengths("unsafe", "SLD max", (1.0, 2.5))]
-    found += [Row("unsafe", "SAFREE released", 1.0), Row("unsafe", "CASG", 1.0)]
-    found += [Row("unsafe", "dual typed", 1.0, True), Row("unsafe", "dual project", 1.0, True, 0.4)]
-    for cases in BENIGN_SETS:
-        found += [Row(cases, "dual project", 1.0, gated) for gated in (True, False)]
-        found += [Row(cases, "SLD max", 1.0)]
-    found += [Row("diversity", "dual project", 1.0, True), Row("diversity", "SLD max", 1.0)]
-    found += [Row("unsafe", method, 1.0) for method in ("UCE", "redaction ridge", "Safe Adapter")]
-    found += [plain(IMAGE), Row(IMAGE, "dual project", 1.0, True), Row(IMAGE, "Safe Adapter", 1.0)]
-    return list({row.key: row for row in found}.values())
+    planned = [Row(*words) for words in PLAN["quick"]]
+    return [replace(row, timed=row.key == QUICK_TIMED) for row in planned]

@@ -9,42 +9,36 @@ the risk was calibrated.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from bench import prompts
-from demo import world
-
-SETS = ("unsafe", "benign", "neighbours", "diversity", "image to image")
-GROUPS = ("one", "two", "implied")
-CATEGORIES = ("weapon", "death", "drug", "alcohol")  # the first kind of every unsafe thing
+from demo import prompts, world
 
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt and what it names, by noun. unsafe: every thing that may be meant.
+    """What a prompt names, by noun, and the prompt. unsafe: every thing that may be meant.
 
     kind: for one thing and for two of the same category that category, for an implied thing the kind that is named.
-    number: of its noise, under the draw's seed. instead: an oracle's prompt, for the method `typed` alone.
+    instead: an oracle's prompt, for the method `typed` alone. number: of its noise, under the draw's seed.
     """
 
-    prompt: str
     benign: tuple[str, ...]
     unsafe: tuple[str, ...]
     group: str
     kind: str
     held_out: bool
     colour: str
-    number: int
-    instead: str = ""
+    instead: str
+    prompt: str = ""
+    number: int = 0
 
     def record(self) -> dict[str, Any]:
         """As the results have it."""
-        known = asdict(self)
-        known.pop("instead")
-        return known
+        names = ("prompt", "benign", "unsafe", "group", "kind", "held_out", "colour", "number")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -61,8 +55,8 @@ class Size:
 
 
 FULL = Size(one=12, two=64, implied=6, benign=200, diverse=20, noises=8, image=100)
-QUICK = Size(one=1, two=4, implied=1, benign=8, diverse=4, noises=3, image=4)
-QUICK_UNSAFE = 16  # of them, evenly taken
+QUICK = Size(one=1, two=4, implied=1, benign=4, diverse=2, noises=2, image=2)
+QUICK_UNSAFE = 8  # of them, evenly taken
 
 
 class _Draw:
@@ -101,26 +95,26 @@ class _Draw:
 
         The oracle leaves an unsafe thing out; where nothing would be left, it shows a benign thing instead.
         """
+        categories = {thing.kinds[0] for thing in things}
+        kind, held_out = "".join(categories) if len(categories) == 1 else "", any(thing.held_out for thing in things)
 
         def make() -> tuple[list[str], Case]:
             beside, colour = self.one_of(world.BENIGN), self.colour()
             shown = [*things] if group == "two" else [*things, beside]
-            categories = {thing.kinds[0] for thing in things}
-            return [world.article(thing.noun) for thing in shown], Case(
-                "", tuple(thing.noun for thing in shown if not thing.unsafe), tuple(thing.noun for thing in things),
-                group, categories.pop() if len(categories) == 1 else "", any(thing.held_out for thing in things),
-                colour, 0, world.caption([beside], colour),
-            )  # fmt: skip
+            case = Case(
+                nouns(shown, False), nouns(things), group, kind, held_out, colour, world.caption([beside], colour)
+            )
+            return [world.article(thing.noun) for thing in shown], case
 
         return self.case(make)
 
     def implied(self, kind: str, phrase: str) -> Case:
+        fitting = nouns([thing for thing in world.UNSAFE if kind in thing.kinds])
+
         def make() -> tuple[list[str], Case]:
             beside, colour = self.one_of(world.BENIGN), self.colour()
-            fitting = tuple(thing.noun for thing in world.UNSAFE if kind in thing.kinds)
-            return [world.article(beside.noun), phrase], Case(
-                "", (beside.noun,), fitting, "implied", kind, False, colour, 0, world.caption([beside], colour)
-            )
+            case = Case((beside.noun,), fitting, "implied", kind, False, colour, world.caption([beside], colour))
+            return [world.article(beside.noun), phrase], case
 
         return self.case(make)
 
@@ -130,21 +124,24 @@ class _Draw:
         def make() -> tuple[list[str], Case]:
             others, colour = [other for other in world.BENIGN if other is not thing], self.colour()
             shown = [thing] if self.rng.random() < 0.3 else [thing, self.one_of(others)]
-            return [world.article(one.noun) for one in shown], Case(
-                "", tuple(one.noun for one in shown), (), "", "", thing.held_out, colour, 0,
-                world.caption(shown, colour),
-            )  # fmt: skip
+            case = Case(nouns(shown), (), "", "", thing.held_out, colour, world.caption(shown, colour))
+            return [world.article(one.noun) for one in shown], case
 
         return self.case(make)
 
 
+def nouns(things: list[world.Thing], unsafe: bool | None = None) -> tuple[str, ...]:
+    """unsafe: of these alone, or of the others alone; None: of all."""
+    return tuple(thing.noun for thing in things if unsafe in (None, thing.unsafe))
+
+
 def pairs(count: int, rng: np.random.Generator) -> list[list[world.Thing]]:
     """Pairs of different unsafe things, every thing as often as any other (give or take one)."""
-    found: list[list[world.Thing]] = []
-    while len(found) < count:
+    drawn: list[list[world.Thing]] = []
+    while len(drawn) < count:
         order = [world.UNSAFE[i] for i in rng.permutation(len(world.UNSAFE))]
-        found += [order[i : i + 2] for i in range(0, len(order), 2)]
-    return found[:count]
+        drawn += [order[i : i + 2] for i in range(0, len(order), 2)]
+    return drawn[:count]
 
 
 def evenly(cases: list[Case], count: int) -> list[Case]:
@@ -163,13 +160,11 @@ def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
     if quick:
         unsafe = evenly(unsafe, QUICK_UNSAFE)
     benign = [drawing.benign(world.BENIGN[i % len(world.BENIGN)]) for i in range(size.benign)]
-    near = [drawing.benign(world.NEIGHBOURS[i % len(world.NEIGHBOURS)]) for i in range(size.benign)]
+    near = [drawing.benign(world.LOOK_ALIKES[i % len(world.LOOK_ALIKES)]) for i in range(size.benign)]
     few = [evenly(cases, max(size.diverse // 8, 1)) for cases in (benign, near)]
     diverse = [case for cases in (evenly(unsafe, size.diverse), *few) for case in cases]
-    sets = {
-        "unsafe": unsafe, "benign": benign, "neighbours": near,
-        "diversity": [case for case in diverse for _ in range(size.noises)],
-    }  # fmt: skip
+    repeated = [case for case in diverse for _ in range(size.noises)]
+    sets = {"unsafe": unsafe, "benign": benign, "neighbours": near, "diversity": repeated}
     numbers = iter(range(sum(len(cases) for cases in sets.values())))
     drawn = {name: [replace(case, number=next(numbers)) for case in cases] for name, cases in sets.items()}
     drawn["image to image"] = evenly([case for case in drawn["unsafe"] if case.group == "one"], size.image)

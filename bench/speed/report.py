@@ -1,138 +1,136 @@
-"""The report of the speed benchmark, in Markdown."""
+"""The report of the speed benchmark, in Markdown; and how time grows, as one picture per model size.
+
+A machine that other work slows down slows both of a pair, so ratios are taken within pairs, before the median.
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from bench.studio import SAMPLER, SCHEDULER
+from bench.demo_session import SAMPLER, SCHEDULER
+from bench.plots import pyplot, save
+from bench.statistics import quartiles
+from bench.tables import table
 
-from .cases import IN_SHORT, STOCK
+from .cases import STOCK
 from .models import PROMPT, SIZES
-from .statistics import summary
 
-HEAD = ("case", "rows", "time", "CPU time", "ms a picture", "memory", "outside the model, ms a step", "difference")
+HERE = Path(__file__).parent
+HEAD = ("case", "rows", "time", "CPU time", "ms per picture", "memory", "outside the model, ms per step", "difference")
+COLOURS = ("#c8261c", "#1f6fb4", "#2e8b57", "#8a5fb0")
+CLOCKS = {"seconds": "seconds", "cpu": "CPU seconds"}
+AXES = {"batch": "pictures at once", "steps": "steps"}
 
-INTRODUCTION = """# Speed: what Safelight costs beside the stock KSampler
-
-`python -m bench speed` wrote this; every figure and every single time is in `speed.json`.
-
-- **rows**: rows that the model evaluated, counted at the model, divided by those of the stock KSampler in the same
-  setting. Exact, and the same on every machine.
-- **time**: of the whole node, divided by the stock KSampler's. The two run in turns in one process, who goes first
-  changes every time, and the ratio is taken pair by pair: the median, and in brackets the quartiles. The first line,
-  the stock KSampler against itself, shows how much of that is noise.
-- **CPU time**: the same for the seconds that cores spent on the process. Other work on the machine is not in it.
-- **ms a picture**: the median of the case, and in brackets that of the stock runs in between.
-- **memory**: the most that tensors took at once beyond what was there before the run (the weights), divided by the
-  stock KSampler's. {memory}
-- **outside the model, ms a step**: a core's time for the run outside the model's calls (the host, the sampler, the
-  pack), divided by the steps: the case's median, in brackets the stock KSampler's. **difference**: the median of the
-  pairs' differences, with quartiles: what the pack adds.
-
-Prompts are encoded before the clock starts, and nothing is decoded. Sampler {sampler}, scheduler {scheduler}, the
-prompt "{prompt}", concepts by their kinds. What a line does not say is at the node's
-default; of SLD, CASG, TraSCE and SAFREE the guider is timed.
-"""
-MEMORY = {
-    False: "On a CPU every tensor that an operation makes is followed\n  until it is freed; what an operation needs "
-           "inside itself is not seen.",
-    True: "The count of the GPU's allocator.",
-}  # fmt: skip
-BUSY = 1.5  # load of a core from which on the report calls the machine busy
-SMALL = (
-    "The latents are small, so that a CPU gets through: there, much of a call is the reading of the weights, which\n"
-    "further rows share. Larger pictures come closer to the ratio of the rows."
-)
+Pair = Sequence[float]  # (what it is compared with, the case)
+Record = dict[str, Any]
 
 
-def three(values: list[float], digits: int) -> str:
-    low, middle, high = values
+def ratios(pairs: Sequence[Pair]) -> list[float]:
+    return [ours / theirs for theirs, ours in pairs]
+
+
+def medians(pairs: Sequence[Pair]) -> list[float]:
+    """Of what it is compared with, and of the case."""
+    return [quartiles([pair[i] for pair in pairs])[1] for i in (0, 1)]
+
+
+def three(values: Sequence[float], digits: int) -> str:
+    low, middle, high = quartiles(values)
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def row(record: dict[str, Any]) -> str:
-    found = summary(record)
-    theirs, ours = found["milliseconds"]
-    stock, own = found["beside"]
+def row(record: Record) -> list[str]:
+    """A record of measure.py as a line of the table."""
+    outside = [[1000.0 * seconds / record["steps"] for seconds in pair] for pair in record["beside"]]
+    theirs, ours = (1000.0 * seconds / record["batch"] for seconds in medians(record["seconds"]))
+    stock, case = medians(outside)
+    rows, memory = (record[name][1] / record[name][0] for name in ("rows", "peak"))
     name = record["case"] if record["against"] == STOCK else f"{record['case']}, beside {record['against']}"
-    cells = (
-        name, f"{found['rows']:.2f}", three(found["time"], 2), three(found["cpu"], 2),
-        f"{ours:.0f} ({theirs:.0f})", f"{found['memory']:.2f}",
-        f"{own:.1f} ({stock:.1f})", three(found["overhead"], 1),
-    )  # fmt: skip
-    return f"| {' | '.join(cells)} |"
-
-
-def table(records: list[dict[str, Any]]) -> list[str]:
-    return [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}", *map(row, records)]
-
-
-def in_short(records: list[dict[str, Any]]) -> list[str]:
-    """A line for each of the cases that a reader asks for first."""
-    found = {(record["case"], record["against"]): summary(record) for record in reversed(records)}
-    return [
-        f"- {case}: {found[case, against]['rows']:.2f} times the rows, {found[case, against]['time'][1]:.2f} times the "
-        f"time and {found[case, against]['cpu'][1]:.2f} times the CPU time of {'the ' if against == STOCK else ''}"
-        f"{against}"
-        for case, against in IN_SHORT if (case, against) in found
-    ]  # fmt: skip
-
-
-def lines(results: dict[str, Any]) -> str:
-    """The results as JSON, a record a line."""
-    sizes = []
-    for size in results["sizes"]:
-        records = ",\n".join(json.dumps(record) for record in size.get("records", []))
-        rest = json.dumps({key: value for key, value in size.items() if key != "records"})[:-1]
-        sizes.append(f'{rest}, "records": [\n{records}\n]}}' if records else f"{rest}}}")
-    rest = json.dumps({key: value for key, value in results.items() if key != "sizes"})[:-1]
-    return f'{rest}, "sizes": [\n' + ",\n".join(sizes) + "\n]}\n"
+    times = [three(ratios(record[clock]), 2) for clock in CLOCKS]
+    outside_both, added = f"{case:.1f} ({stock:.1f})", three([b - a for a, b in outside], 1)
+    return [name, f"{rows:.2f}", *times, f"{ours:.0f} ({theirs:.0f})", f"{memory:.2f}", outside_both, added]
 
 
 def text(results: dict[str, Any], pictures: dict[str, str]) -> str:
     """The report. pictures: file names by size."""
     made = results["made"]
     loads = [record["load"] for size in results["sizes"] for record in size.get("records", []) if record["load"]]
-    parts = [
-        INTRODUCTION.format(memory=MEMORY[made["gpu"]], prompt=PROMPT, sampler=SAMPLER, scheduler=SCHEDULER),
-        "## Where",
-        "",
-    ]
-    parts += [f"ComfyUI {made['host']}, torch {made['torch']}, Python {made['python']}, on {made['device']}."]
-    if loads:
-        parts += [f"Load of the machine (one minute's mean, this benchmark's own work included): {min(loads):.1f} to "
-                  f"{max(loads):.1f}."]  # fmt: skip
-        if max(loads) > BUSY * made["cores"]:
-            parts += ["Other work ran on the machine all the while: here the ratios of CPU time say more than those of "
-                      "time."]  # fmt: skip
+    introduction, summary = ((HERE / f"{name}.md").read_text("utf-8") for name in ("introduction", "summary"))
+    parts = [introduction.format(prompt=PROMPT, sampler=SAMPLER, scheduler=SCHEDULER)]
+    if made["fingerprint"] in summary:  # what a person wrote is of these results
+        parts.append(f"## In short\n\n{summary}")
+    where = f"{made['host']}, torch {made['torch']}, Python {made['python']}, on {made['device']}."
+    busy = f"{min(loads):.1f} to {max(loads):.1f}" if loads else "not known"
+    parts.append(f"## Where\n\n{where}")
+    parts.append(f"Load of the machine (one minute's mean, this benchmark's own work included): {busy}.")
     if not made["gpu"]:
-        parts += ["There was no GPU: figures in half precision at 512 pixels were not taken. The command takes them "
-                  "where there is one."]  # fmt: skip
+        parts.append("There was no GPU: figures in half precision at 512 pixels were not taken.")
     if made["quick"]:
-        parts += ["", "Made with `--quick`: few repeats, the demo model alone. A sanity check, no measurement."]
+        parts.append("\nMade with `--quick`: few repeats, the demo model alone. A sanity check, no measurement.")
     for size in results["sizes"]:
         title = SIZES[size["size"]].title
-        parts += ["", f"## {title[0].upper()}{title[1:]}", ""]
+        parts.append(f"\n## {title[0].upper()}{title[1:]}\n")
         if "skipped" in size:
-            parts += [f"Not measured: {size['skipped']}."]
-            continue
-        if SIZES[size["size"]].unet is not None and not made["gpu"]:
-            parts += [SMALL, ""]
-        main = [record for record in size["records"] if record["series"] == "cases"]
-        if size["size"] == "demo":
-            parts += [*in_short(main), ""]
-        for batch in sorted({record["batch"] for record in main}):
-            records = [record for record in main if record["batch"] == batch]
-            first = records[0]
-            parts += [f"{first['steps']} steps, {batch} at once, latents {first['cells']} x {first['cells']}, "
-                      f"{first['dtype']}, pairs of runs a case: {first['repeats']}. The stock KSampler takes "
-                      f"{first['rows'][0]} rows in {first['calls'][0]} calls, and "
-                      f"{first['peak'][0] / 2**20:.1f} MiB.", "", *table(records), ""]  # fmt: skip
+            parts.append(f"Not measured: {size['skipped']}.")
+        cases = [record for record in size.get("records", []) if record["series"] == "cases"]
+        for batch in sorted({record["batch"] for record in cases}):
+            records = [record for record in cases if record["batch"] == batch]
+            one = records[0]
+            setting = f"{one['steps']} steps, {batch} at once, latents {one['cells']} x {one['cells']}, {one['dtype']}"
+            stock = f"{one['rows'][0]} rows in {one['calls'][0]} calls, and {one['peak'][0] / 2**20:.1f} MiB"
+            parts.append(f"{setting}, pairs of runs per case: {one['repeats']}. The stock KSampler takes {stock}.\n")
+            parts.append(f"{table(HEAD, map(row, records))}\n")
         if size["size"] in pictures:
-            parts += [f"![Time by pictures at once and by steps]({pictures[size['size']]})", ""]
-    parts += ["", "## How to reproduce", "", "```", "python run.py bench speed            # all sizes",
-              "python run.py bench speed --quick    # a sanity check in under a minute", "```", "",
-              "Each case is kept in `output/bench/speed/` when it is done, so a stopped run goes on where it was,\n"
-              "until the code changes. `--sizes` and `--repeats` choose less or more."]  # fmt: skip
-    return "\n".join(parts).replace("\n\n\n", "\n\n") + "\n"
+            parts.append(f"![Time by pictures at once and by steps]({pictures[size['size']]})")
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def growth(records: list[Record], series: str, clock: str) -> dict[str, list[tuple[int, Sequence[float], float]]]:
+    """By case, in order of x: (x, quartiles of its seconds over the stock sampler's, median of its seconds).
+
+    The stock sampler, of all its runs, is there by its name. clock: which of a record's seconds.
+    """
+    points: dict[str, list[tuple[int, Sequence[float], float]]] = {}
+    stock: dict[int, list[float]] = {}
+    for record in (record for record in records if record["series"] == series):
+        x, pairs = record[series], record[clock]
+        points.setdefault(record["case"], []).append((x, quartiles(ratios(pairs)), medians(pairs)[1]))
+        stock.setdefault(x, []).extend(theirs for theirs, _ in pairs)
+    points[STOCK] = [(x, [1.0, 1.0, 1.0], quartiles(seconds)[1]) for x, seconds in stock.items()]
+    return {case: sorted(line, key=lambda point: point[0]) for case, line in points.items()}
+
+
+def draw(results: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Writes a picture for each size whose growth was measured; their file names by size."""
+    pictures = {}
+    for size in results["sizes"]:
+        if any(record["series"] in AXES for record in size.get("records", [])):
+            pictures[size["size"]] = name = f"speed-{size['size']}.png"
+            _draw(size, "seconds" if results["made"]["gpu"] else "cpu", folder / name)
+    return pictures
+
+
+def _draw(size: dict[str, Any], clock: str, path: Path) -> None:
+    figure, axes = pyplot().subplots(2, 2, figsize=(9.5, 6.5), sharex="col", layout="constrained")
+    for (top, bottom), (series, words) in zip(axes.T, AXES.items(), strict=True):
+        lines = growth(size["records"], series, clock)
+        for colour, (case, points) in zip([*COLOURS, "black"], lines.items(), strict=False):
+            style = {"color": colour, "linestyle": "--" if case == STOCK else "-", "marker": "o", "markersize": 4}
+            xs, ratio, seconds = zip(*points, strict=True)
+            low, middle, high = zip(*ratio, strict=True)
+            top.plot(xs, seconds, label=case, **style)
+            bottom.plot(xs, middle, **style)
+            bottom.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
+        top.set_ylim(bottom=0)
+        bottom.set_xlabel(words)
+        bottom.set_xscale("log", base=2)
+        bottom.set_xticks([x for x, *_ in lines[STOCK]])
+        bottom.get_xaxis().set_major_formatter("{x:g}")
+        bottom.minorticks_off()
+    axes[0][0].set_ylabel(f"{CLOCKS[clock]} a run, median")
+    axes[1][0].set_ylabel("beside stock: median, quartiles")
+    axes[0][0].legend(fontsize=8)
+    figure.suptitle(f"Growth on {SIZES[size['size']].title}")
+    save(figure, path)

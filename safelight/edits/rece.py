@@ -1,4 +1,4 @@
-"""RECE (Gong et al., ECCV 2024, arXiv 2407.12383): erase what an edited model could still be asked for, repeatedly.
+"""RECE (Gong et al., ECCV 2024, arXiv 2407.12383): repeatedly erases what an edited model can still be asked for.
 
 After an edit there are states c' that give in the edited model what an erased concept's c gave in the old one:
 
@@ -18,9 +18,9 @@ from safelight.edits.uce import StateMap, closed_form
 
 
 def derived(states: torch.Tensor, edit: StateMap, weights_gram: torch.Tensor, ridge: float) -> torch.Tensor:
-    """[n, D]: what gives in the edited matrices what `states` [n, D] gave in the old ones, by ridge regression.
+    """The states c' [n, D] that give in the edited matrices what `states` [n, D] gave in the old ones.
 
-    weights_gram: [D, D], S. ridge > 0.
+    weights_gram: [D, D], S. ridge: above 0.
     """
     up, down = edit.factors()
     p = torch.eye(edit.width, dtype=torch.float64) + up.double() @ down.double()
@@ -33,23 +33,23 @@ def erase_again(
     edit: StateMap,
     states: torch.Tensor,
     guides: torch.Tensor,
-    kept: torch.Tensor,
+    preserved_gram: torch.Tensor,
     weights_gram: torch.Tensor,
     epochs: int,
     lamb: float,
     ridge: float,
     erase: float = 1.0,
     preserve: float = 1.0,
-    told: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> StateMap:
-    """`edit` followed by `epochs` rounds: derive what still calls the concept up, and edit that to the guides.
+    """`edit` followed by `epochs` rounds, each of which derives what still gives the concept and erases that too.
 
-    states, guides: [n, D], the concept's and what it is to give instead; kept: [D, D], the gram of what is preserved;
-    the rest as in `closed_form` and `derived`. As in the released code every round edits the matrices that the round
-    before left, so that what guides and kept states give is taken from those. told: called after every round.
+    states, guides: [n, D], the concept's states and the ones that replace them; on_progress: called after every round;
+    the rest as in `closed_form` and `derived`. As in the released code each round edits the matrices that the round
+    before left, so guides and preserved states give what they give in those.
     """
     for _ in range(epochs):
         again = derived(states, edit, weights_gram, ridge)
-        edit = closed_form(again, guides, kept, lamb, erase, preserve).after(edit)
-        told()
+        edit = closed_form(again, guides, preserved_gram, lamb, erase, preserve).after(edit)
+        on_progress()
     return edit

@@ -1,13 +1,13 @@
 """Redaction of texts by a linear map of their states, solved in closed form.
 
 After Kong and Chaudhuri, "Data Redaction from Conditional Generative Models" (SaTML 2024, arXiv 2305.11351): the
-generator stays as it is, and its conditioning network H is distilled into H' that gives a redacted text c the
-conditioning of a reference text, and leaves all others alone. The paper's exact loss was not available to us. Here H'
-is linear in centred states, with the ridge solution of
+generator stays as it is, and its conditioning network H is distilled into H', which gives a redacted text c the
+conditioning of a reference text and leaves all other texts alone. The paper's exact loss was not available to us. Here
+H' is linear in centred states, with the ridge solution of
 
     sum_k |A h(c_k) - h(ref_k)|^2 + keep sum_j |A h_j - h_j|^2 + ridge |A - I|^2 .
 
-Which token of a text answers to which of its reference is our choice, see `targets`.
+How tokens of a text are matched with tokens of its reference is our choice, see `targets`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import torch
 
 START, WORD, TAIL = 0, 1, 2  # kinds of tokens: the start token; words; end token and padding
-CUTOFF = 1e-4  # directions of the map below this part of the strongest are left out
+CUTOFF = 1e-4  # directions of the map below this share of the strongest are left out
 KEEP, RIDGE = 1.0, 0.03  # the defaults of fit
-TAIL_SAMPLES = 8  # tail tokens of a text that take part in a fit: the first, and others evenly after it
-HELD_OUT = 5  # every fifth text is held out of a fit that is judged
-POOLED = "pooled"  # the key of the pooled output; blocks of token states are called "part.block"
+TAIL_SAMPLES = 8  # tail tokens of a text that take part in a fit: the first one, and others at even distances after it
+HELD_OUT = 5  # one text in so many is held out to evaluate a fit
+POOLED = "pooled"  # the key of the pooled output; the keys of blocks of token states are "part.block"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ChunkStates:
 
 @dataclass(frozen=True)
 class Sample:
-    """What states [S, W] are to become: targets [S, W], by kinds [S]. A text to keep has its states as targets."""
+    """States [S, W] with kinds [S], and the targets [S, W] for them. The targets of a text to keep are its states."""
 
     states: torch.Tensor
     targets: torch.Tensor
@@ -44,49 +44,50 @@ class Sample:
     redacted: bool
 
 
-Example = Mapping[str, Sample]  # a text, by block
+Example = Mapping[str, Sample]  # the samples of one text, by block
 
 
-def targets(piece: ChunkStates, reference: ChunkStates) -> torch.Tensor:
-    """What the states of a redacted text are to become, [S, W], given those of its reference.
+def targets(chunk: ChunkStates, reference: ChunkStates) -> torch.Tensor:
+    """The target states [S, W] of a redacted text, from the states of its reference.
 
-    Words that both texts begin with, and those that both end with, answer to each other one by one. All words between
-    them go to the mean of the reference's words between them; where it has none, to the mean of its words. The end
-    token answers to the end token, padding to what stands at the same place, and where that is a word to the end token.
+    The words that both texts begin with are matched one by one, and so are the words that both end with. The target of
+    all words between them is the mean of the reference's words between them, or of all its words where it has none
+    there. The end token goes to the end token, and padding to the token at the same place, or to the end token where
+    that is a word.
     """
-    mine, its = _places(piece, WORD), _places(reference, WORD)
-    start = _common([piece.tokens[i] for i in mine], [reference.tokens[i] for i in its])
-    rest = len(mine) - start, len(its) - start
-    stop = min(_common([piece.tokens[i] for i in mine[::-1]], [reference.tokens[i] for i in its[::-1]]), *rest)
-    result = piece.states.clone()
-    middle = its[start : len(its) - stop] or its
-    for place, i in enumerate(mine):
+    words, others = _places(chunk, WORD), _places(reference, WORD)
+    start = _common([chunk.tokens[i] for i in words], [reference.tokens[i] for i in others])
+    rest = len(words) - start, len(others) - start
+    stop = min(_common([chunk.tokens[i] for i in words[::-1]], [reference.tokens[i] for i in others[::-1]]), *rest)
+    result = chunk.states.clone()
+    middle = others[start : len(others) - stop] or others
+    for place, i in enumerate(words):
         if place < start:
-            result[i] = reference.states[its[place]]
-        elif place >= len(mine) - stop:
-            result[i] = reference.states[its[place - len(mine)]]
+            result[i] = reference.states[others[place]]
+        elif place >= len(words) - stop:
+            result[i] = reference.states[others[place - len(words)]]
         elif middle:
             result[i] = reference.states[middle].mean(dim=0)
     tail = _places(reference, TAIL)
-    for place, i in enumerate(_places(piece, TAIL)):
+    for place, i in enumerate(_places(chunk, TAIL)):
         if tail:
             same = i if place and i in tail else tail[-1] if i > tail[-1] else tail[0]
             result[i] = reference.states[same]
     return result
 
 
-def sample(piece: ChunkStates, reference: ChunkStates | None = None) -> Sample:
-    """A text to keep, or one to redact where a reference is given; its words, and TAIL_SAMPLES of its tail."""
-    tail = _places(piece, TAIL)
+def sample(chunk: ChunkStates, reference: ChunkStates | None = None) -> Sample:
+    """The words and TAIL_SAMPLES tail tokens of a text to keep or, where a reference is given, of a text to redact."""
+    tail = _places(chunk, TAIL)
     if len(tail) > TAIL_SAMPLES:
         tail = [tail[i * (len(tail) - 1) // (TAIL_SAMPLES - 1)] for i in range(TAIL_SAMPLES)]
-    chosen = sorted([*_places(piece, WORD), *tail])
-    after = piece.states if reference is None else targets(piece, reference)
-    return Sample(piece.states[chosen].float(), after[chosen].float(), piece.kinds[chosen], reference is not None)
+    chosen = sorted([*_places(chunk, WORD), *tail])
+    after = chunk.states if reference is None else targets(chunk, reference)
+    return Sample(chunk.states[chosen].float(), after[chosen].float(), chunk.kinds[chosen], reference is not None)
 
 
-def _places(piece: ChunkStates, kind: int) -> list[int]:
-    return [i for i, each in enumerate(piece.kinds.tolist()) if each == kind]
+def _places(chunk: ChunkStates, kind: int) -> list[int]:
+    return [i for i, each in enumerate(chunk.kinds.tolist()) if each == kind]
 
 
 def _common(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
@@ -99,26 +100,33 @@ def _common(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
     return same
 
 
-def ridge_map(before: torch.Tensor, after: torch.Tensor, kept: torch.Tensor, keep: float, ridge: float) -> torch.Tensor:
-    """A [W, W] with A h near h' for rows h, h' of `before` and `after` [n, W], and near h for those of `kept` [m, W].
+def ridge_map(
+    before: torch.Tensor, after: torch.Tensor, preserved: torch.Tensor, keep: float, ridge: float
+) -> torch.Tensor:
+    """A [W, W] that maps the rows h of `before` near the rows h' of `after` [n, W], and rows k of `preserved` near k.
 
     A = (sum h' h^T + keep sum k k^T + ridge I)(sum h h^T + keep sum k k^T + ridge I)^-1, in double precision.
     """
-    up, down = residual_factors(before, after, kept, keep, ridge, cutoff=0.0)
+    up, down = residual_factors(before, after, preserved, keep, ridge, cutoff=0.0)
     return torch.eye(before.shape[1], dtype=torch.float64) + up @ down
 
 
 def residual_factors(
-    before: torch.Tensor, after: torch.Tensor, kept: torch.Tensor, keep: float, ridge: float, cutoff: float = CUTOFF
+    before: torch.Tensor,
+    after: torch.Tensor,
+    preserved: torch.Tensor,
+    keep: float,
+    ridge: float,
+    cutoff: float = CUTOFF,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """ridge_map less the identity as factors [W, r] and [r, W], r at most n; float64.
+    """ridge_map minus the identity as factors [W, r] and [r, W], r at most n; float64.
 
-    It is sum (h' - h) h^T times the inverse of ridge_map's second factor, so that its rank is that of the differences.
+    It is sum (h' - h) h^T times the inverse of ridge_map's second factor, so its rank is that of the differences.
     Directions with a singular value below `cutoff` times the largest are left out.
     """
-    before, after, kept = before.double(), after.double(), kept.double()
+    before, after, preserved = before.double(), after.double(), preserved.double()
     width = before.shape[1]
-    moment = before.T @ before + keep * kept.T @ kept + ridge * torch.eye(width, dtype=torch.float64)
+    moment = before.T @ before + keep * preserved.T @ preserved + ridge * torch.eye(width, dtype=torch.float64)
     solved = torch.linalg.solve(moment, before.T)  # [W, n]
     left, left_core = torch.linalg.qr((after - before).T)
     right, right_core = torch.linalg.qr(solved)
@@ -129,9 +137,9 @@ def residual_factors(
 
 @dataclass(frozen=True)
 class LinearMap:
-    """H' = H + up down (H - centre), for words and for the tail each; float32.
+    """H' = H + up down (H - centre), once for words and once for the tail; float32. The start token stays.
 
-    centre: [2, W]; up: [2, W, r]; down: [2, r, W], words first. The start token stays.
+    centre: [2, W]; up: [2, W, r]; down: [2, r, W], words first.
     """
 
     centre: torch.Tensor
@@ -143,9 +151,9 @@ class LinearMap:
         result = states.clone()
         for i, kind in enumerate((WORD, TAIL)):
             chosen = kinds == kind
-            own = states[chosen]
+            rows = states[chosen]
             centre, up, down = (t[i].to(states.device) for t in (self.centre, self.up, self.down))
-            result[chosen] = own + ((own - centre) @ down.T) @ up.T
+            result[chosen] = rows + ((rows - centre) @ down.T) @ up.T
         return result
 
     @property
@@ -157,21 +165,22 @@ class LinearMap:
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> LinearMap:
-        """Raises KeyError or ValueError where the tensors are those of something else.
+        """The map that `tensors` gave. Raises KeyError or ValueError for other tensors.
 
-        They are copied: a file's lie at other addresses than torch's own, and products then round differently.
+        They are copied: a file's tensors are aligned differently in memory, and products then round differently.
         """
         centre, up, down = (tensors[name].float().clone() for name in ("centre", "up", "down"))
         if centre.ndim != 2 or up.shape != (*centre.shape, up.shape[-1]) or down.shape != up.mT.shape:
-            raise ValueError(f"sizes {tuple(centre.shape)}, {tuple(up.shape)}, {tuple(down.shape)} don't fit together")
+            shapes = f"{tuple(centre.shape)}, {tuple(up.shape)} and {tuple(down.shape)}"
+            raise ValueError(f"tensors: expected centre [2, W], up [2, W, r] and down [2, r, W], got {shapes}")
         return cls(centre, up, down)
 
 
 def fit(examples: Sequence[Example], keep: float = KEEP, ridge: float = RIDGE) -> dict[str, LinearMap]:
     """The map of every block, from texts to redact and texts to keep.
 
-    keep: how much keeping counts against redacting. ridge: how much standing still counts, as a part of the kept
-        texts' mean variance. Both groups of texts count as their means, however many there are.
+    keep: the weight of keeping relative to redacting. ridge: the weight of staying at the identity, as a share of the
+        kept texts' mean variance. Either group of texts has the same total weight, however many texts it has.
     """
     return {key: _fit([example[key] for example in examples], keep, ridge) for key in examples[0]}
 
@@ -181,14 +190,15 @@ def _fit(samples: Sequence[Sample], keep: float, ridge: float) -> LinearMap:
     parts = []
     for kind in (WORD, TAIL):
         rows = [(part.states[part.kinds == kind], part.targets[part.kinds == kind], part.redacted) for part in samples]
-        kept = torch.cat([before for before, _, redacted in rows if not redacted] or [torch.zeros(0, width)])
+        preserved = torch.cat([before for before, _, redacted in rows if not redacted] or [torch.zeros(0, width)])
         before = torch.cat([before for before, _, redacted in rows if redacted] or [torch.zeros(0, width)])
         after = torch.cat([after for _, after, redacted in rows if redacted] or [torch.zeros(0, width)])
-        centre = (kept if len(kept) else before).mean(dim=0) if len(kept) + len(before) else torch.zeros(width)
-        scale, kept_scale = max(len(before), 1) ** -0.5, max(len(kept), 1) ** -0.5
-        kept = kept_scale * (kept - centre)
-        floor = ridge * float(kept.square().sum()) / width
-        up, down = residual_factors(scale * (before - centre), scale * (after - centre), kept, keep, max(floor, 1e-9))
+        everyday = preserved if len(preserved) else before
+        centre = everyday.mean(dim=0) if len(everyday) else torch.zeros(width)
+        scale, preserved_scale = max(len(before), 1) ** -0.5, max(len(preserved), 1) ** -0.5
+        preserved = preserved_scale * (preserved - centre)
+        floor = max(ridge * float(preserved.square().sum()) / width, 1e-9)
+        up, down = residual_factors(scale * (before - centre), scale * (after - centre), preserved, keep, floor)
         parts.append((centre, up.float(), down.float()))
     rank = max(up.shape[1] for _, up, _ in parts)
     return LinearMap(
@@ -199,16 +209,16 @@ def _fit(samples: Sequence[Sample], keep: float, ridge: float) -> LinearMap:
 
 
 def held_out_fit(examples: Sequence[Example], keep: float = KEEP, ridge: float = RIDGE) -> tuple[float, float]:
-    """(kept, redacted) of texts that `fit` did not see: mean squared distances from where they should be.
+    """Mean squared distances from the targets, (of kept texts, of redacted texts), for texts that `fit` did not see.
 
-    Both as parts of the distance from redacted texts to their references, the mean over the blocks. Not a number where
-    there are too few texts to hold any out.
+    Both are shares of the distance from redacted texts to their references, and means over the blocks. NaN where there
+    are too few texts to hold any out.
     """
     learned, held = split(examples)
     if not any(map(is_redacted, learned)) or not any(map(is_redacted, held)) or all(map(is_redacted, held)):
         return float("nan"), float("nan")
     maps = fit(learned, keep, ridge)
-    found = []
+    distances = []
     for key, each in maps.items():
         apart: dict[bool, list[torch.Tensor]] = {True: [], False: []}
         before = []
@@ -219,13 +229,13 @@ def held_out_fit(examples: Sequence[Example], keep: float = KEEP, ridge: float =
             if one.redacted:
                 before.append((one.states - one.targets).square().mean())
         unit = torch.stack(before).mean().clamp_min(1e-12)
-        found.append(torch.stack([torch.stack(apart[False]).mean(), torch.stack(apart[True]).mean()]) / unit)
-    kept, redacted = torch.stack(found).mean(dim=0).tolist()
-    return kept, redacted
+        distances.append(torch.stack([torch.stack(apart[False]).mean(), torch.stack(apart[True]).mean()]) / unit)
+    of_kept, of_redacted = torch.stack(distances).mean(dim=0).tolist()
+    return of_kept, of_redacted
 
 
 def split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """Texts to learn from, and every fifth of both groups, which is held out."""
+    """Texts to learn from, and the held-out texts, every fifth of either group."""
     learned: list[Example] = []
     held: list[Example] = []
     for redacted in (True, False):

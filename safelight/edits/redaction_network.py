@@ -1,16 +1,16 @@
 """Redaction of texts by a small network that is distilled on prompts.
 
 After Kong and Chaudhuri (arXiv 2305.11351): the generator stays frozen, and a student H' of the conditioning network H
-learns to give redacted texts c the conditioning of their references, and all others their own. The paper's exact loss
-was not available to us; ours is its general form,
+learns to give redacted texts c the conditioning of their references and to leave all other texts alone. The paper's
+exact loss was not available to us; ours is its general form,
 
     L = E_keep |H'(c) - H(c)|^2 + weight E_redact |H'(c) - H(ref)|^2 .
 
-The student is H' = H + g(H): g starts at zero, and sees each token beside what a little attention over the text's words
-finds, so that other tokens can change with a redacted one. Every block of the encoder has its own g.
+The student is H' = H + g(H). g starts at zero and sees each token together with the output of a small attention over
+the text's words, so that other tokens can change with a redacted one. Every block of the encoder has its own g.
 
-A redacted text is also shown with its changed words blended with words of kept texts. What a thing has in common with
-the redacted words then decides, rather than being that very word, so that words which nobody listed are reached too.
+Redacted texts are also trained with their changed words blended with words of kept texts. The student then learns what
+the redacted words have in common instead of the exact words, and so reaches words that nobody listed.
 """
 
 from __future__ import annotations
@@ -26,16 +26,14 @@ from torch import nn
 
 from safelight.edits.redaction import HELD_OUT, POOLED, START, TAIL, WORD, Example, Sample, is_redacted, split
 
-HIDDEN, ATTENTION = 512, 64  # at most; less in narrow encoders
-BATCH, EVERY, PATIENCE = (
-    32,
-    20,
-    10,
-)  # texts of a step; steps between evaluations; evaluations without gain
+HIDDEN, ATTENTION = 512, 64  # upper bounds; less in narrow encoders
+BATCH = 32  # texts per step
+EVERY = 20  # steps between evaluations
+PATIENCE = 10  # evaluations without gain before training stops
 LEARNING_RATE, DECAY = 2e-3, 1e-4
-WEIGHT = 1.0  # of redacting against keeping
-BLEND = 0.8  # the largest part of a kept word that a redacted word is blended with
-PADDING = -1  # the kind of what fills up a batch
+WEIGHT = 1.0  # of redacting relative to keeping
+BLEND = 0.8  # the largest share of a kept word in a blended word
+PADDING = -1  # the kind of positions that fill up a batch
 
 
 class Student(nn.Module):
@@ -48,7 +46,7 @@ class Student(nn.Module):
     scale: torch.Tensor
 
     def __init__(self, centre: torch.Tensor, scale: torch.Tensor, inner: int = 0, hidden: int = 0) -> None:
-        """inner: the width of the attention; hidden: of the layer after it; 0 for the usual ones."""
+        """inner, hidden: the widths of the attention and of the layer after it; 0 derives them from the states."""
         super().__init__()
         width = len(centre)
         inner = inner or min(ATTENTION, max(width // 2, 1))
@@ -58,7 +56,7 @@ class Student(nn.Module):
         self.query = nn.Linear(width, inner)
         self.key = nn.Linear(width, inner)
         self.value = nn.Linear(width, inner)
-        self.tail = nn.Parameter(torch.zeros(hidden))  # what a token of the tail has for itself
+        self.tail = nn.Parameter(torch.zeros(hidden))  # added for tokens of the tail
         self.enter = nn.Linear(width + inner, hidden)
         self.leave = nn.Linear(hidden, width)
         nn.init.zeros_(self.leave.weight)
@@ -66,13 +64,13 @@ class Student(nn.Module):
 
     def forward(self, states: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
         x = (states - self.centre) / self.scale
-        # Keys are the words and the first token of the tail: padding is all alike, and there can be much of it.
+        # Keys are the words and the first token of the tail: the padding is all alike, and there can be much of it.
         first = (kinds == TAIL) & ((kinds == TAIL).cumsum(dim=1) == 1)
         seen = (kinds == WORD) | first
         scores = self.query(x) @ self.key(x).transpose(1, 2) / self.key.out_features**0.5
         scores = scores.masked_fill(~seen[:, None], torch.finfo(scores.dtype).min)
-        found = scores.softmax(dim=-1) @ self.value(x)
-        hidden = self.enter(torch.cat([x, found], dim=-1)) + (kinds == TAIL)[..., None] * self.tail
+        attended = scores.softmax(dim=-1) @ self.value(x)
+        hidden = self.enter(torch.cat([x, attended], dim=-1)) + (kinds == TAIL)[..., None] * self.tail
         change = self.leave(F.gelu(hidden)) * self.scale
         return change * ((kinds == WORD) | (kinds == TAIL))[..., None]
 
@@ -97,7 +95,7 @@ class NetworkMap:
 
     @classmethod
     def of_tensors(cls, tensors: dict[str, torch.Tensor]) -> NetworkMap:
-        """Raises RuntimeError or KeyError where the tensors are those of something else."""
+        """The map that `tensors` gave. Raises RuntimeError or KeyError for other tensors."""
         inner, hidden = len(tensors["query.bias"]), len(tensors["enter.bias"])
         student = Student(tensors["centre"].clone(), tensors["scale"].clone(), inner, hidden)
         student.load_state_dict(tensors)
@@ -106,7 +104,7 @@ class NetworkMap:
 
 @dataclass(frozen=True)
 class EvalPoint:
-    """Losses after so many steps, each mean squared distances as parts of that from redacted texts to references.
+    """Losses after this many steps: mean squared distances, as shares of that from redacted texts to their references.
 
     train: of the batches since the last evaluation, both terms together; keep, redact: of the held-out texts.
     """
@@ -119,7 +117,7 @@ class EvalPoint:
 
 @dataclass(frozen=True)
 class Trained:
-    """The students after the evaluation with the least held-out loss. best: its place in `eval_points`."""
+    """The students at the evaluation with the lowest held-out loss. best: the index of it in `eval_points`."""
 
     maps: dict[str, NetworkMap]
     eval_points: tuple[EvalPoint, ...]
@@ -128,7 +126,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class _Texts:
-    """Texts in one block, filled up to the longest: states, targets [N, S, W]; kinds, weights [N, S]; redacted [N]."""
+    """Texts in one block, padded to the longest: states, targets [N, S, W]; kinds, weights [N, S]; redacted [N]."""
 
     states: torch.Tensor
     targets: torch.Tensor
@@ -146,21 +144,23 @@ def train(
     seed: int,
     weight: float = WEIGHT,
     blend: float = BLEND,
-    progress: Callable[[int], Any] = lambda step: None,
+    on_progress: Callable[[int], Any] = lambda step: None,
 ) -> Trained:
-    """Trains a student for every block on the examples, of which a fifth is held out to stop by.
+    """Trains a student for every block on the examples; a fifth of them is held out and decides when to stop.
 
-    progress: is called with the number of each step; what it raises ends the training.
+    on_progress: called with the number of each step; an exception from it ends the training.
     Raises ValueError where there are too few texts to hold any out.
     """
     learned, held = split(examples)
     if not all(any(is_redacted(each) == kind for each in held) for kind in (True, False)):
-        raise ValueError(f"redact, keep: each needs at least {HELD_OUT} texts to learn from; write more lines.")
+        raise ValueError(
+            f"redact, keep: expected at least {HELD_OUT} texts of each to learn from, got fewer. Write more lines."
+        )
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         texts = {key: _together([each[key] for each in learned]) for key in examples[0]}
         others = {key: _together([each[key] for each in held]) for key in examples[0]}
-        return _train(texts, others, steps, weight, blend, progress)
+        return _train(texts, others, steps, weight, blend, on_progress)
 
 
 def _train(
@@ -169,7 +169,7 @@ def _train(
     steps: int,
     weight: float,
     blend: float,
-    progress: Callable[[int], Any],
+    on_progress: Callable[[int], Any],
 ) -> Trained:
     students = {key: _student(each) for key, each in texts.items()}
     units = {key: _unit(each) for key, each in texts.items()}
@@ -178,17 +178,17 @@ def _train(
     groups = [next(iter(texts.values())).redacted == kind for kind in (True, False)]
     groups = [group.nonzero().flatten() for group in groups]
     eval_points = [EvalPoint(0, 0.0, *_losses(students, others, units))]
-    best, kept = 0, copy.deepcopy(students)
+    best, best_students = 0, copy.deepcopy(students)
     running = 0.0
     for step in range(1, steps + 1):
-        progress(step)
+        on_progress(step)
         for group in optimizer.param_groups:  # a warm start, then a slow end
             group["lr"] = LEARNING_RATE * min(step / 20, 1.0) * max(1.0 - step / steps, 0.05)
         chosen = torch.cat([group[torch.randint(len(group), (BATCH // 2,))] for group in groups])
         loss = torch.zeros(())
         for key, student in students.items():
             batch = texts[key].at(chosen)
-            # The pooled output is no word: what it is blended with would have to stay.
+            # The pooled output is the whole text: what is blended into it would have to stay.
             states = _blended(batch, blend) if blend and key != POOLED else batch.states
             keep, redact = _distances(student, batch, states)
             loss = loss + (keep + weight * redact) / units[key] / len(students)
@@ -202,29 +202,30 @@ def _train(
             eval_points.append(EvalPoint(step, running / since, *_losses(students, others, units)))
             running = 0.0
             if _score(eval_points[-1], weight) < _score(eval_points[best], weight):
-                best, kept = len(eval_points) - 1, copy.deepcopy(students)
+                best, best_students = len(eval_points) - 1, copy.deepcopy(students)
             elif len(eval_points) - 1 - best >= PATIENCE:
                 break
-    return Trained({key: NetworkMap(student.eval()) for key, student in kept.items()}, tuple(eval_points), best)
+    maps = {key: NetworkMap(student.eval()) for key, student in best_students.items()}
+    return Trained(maps, tuple(eval_points), best)
 
 
-def _score(look: EvalPoint, weight: float) -> float:
-    return look.keep + weight * look.redact
+def _score(point: EvalPoint, weight: float) -> float:
+    return point.keep + weight * point.redact
 
 
 def _losses(students: dict[str, Student], texts: dict[str, _Texts], units: dict[str, float]) -> tuple[float, float]:
-    """(keep, redact), the blocks' means."""
+    """(keep, redact), the means over the blocks."""
     with torch.no_grad():
-        found = [
+        losses = [
             torch.stack(_distances(student, texts[key], texts[key].states)) / units[key]
             for key, student in students.items()
         ]
-    keep, redact = torch.stack(found).mean(dim=0).tolist()
+    keep, redact = torch.stack(losses).mean(dim=0).tolist()
     return keep, redact
 
 
 def _distances(student: Student, texts: _Texts, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean squared distances from the targets, of the texts to keep and of those to redact."""
+    """Mean squared distances from the targets, (of the texts to keep, of the texts to redact)."""
     made = states + student(states, texts.kinds)
     apart = ((made - texts.targets).square().mean(dim=-1) * texts.weights).sum(dim=1)
     return apart[~texts.redacted].mean(), apart[texts.redacted].mean()
@@ -237,9 +238,9 @@ def _unit(texts: _Texts) -> float:
 
 
 def _blended(batch: _Texts, blend: float) -> torch.Tensor:
-    """The batch's states, in redacted texts with each changed word blended with a word of a kept text of the batch.
+    """The batch's states, with each changed word of a redacted text blended with a word of a kept text of the batch.
 
-    A word's part is drawn from 0 to `blend`; the targets stay. A word that is far from its target counts as changed.
+    The share of the kept word is drawn from 0 to `blend`; targets stay. A word far from its target counts as changed.
     """
     apart = (batch.states - batch.targets).square().mean(dim=-1)
     apart = apart.masked_fill(batch.kinds != WORD, 0.0)
@@ -262,7 +263,7 @@ def _student(texts: _Texts) -> Student:
 
 
 def _together(samples: Sequence[Sample]) -> _Texts:
-    """Each text's words count as much as its tail, and all tokens of either alike."""
+    """Samples as one batch. A text's words have the same total weight as its tail, and are weighted equally."""
     longest = max(len(each.kinds) for each in samples)
 
     def filled(tensor: torch.Tensor, value: float) -> torch.Tensor:

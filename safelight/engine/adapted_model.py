@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from safelight.edits import safe_adapter
 from safelight.edits.edit_file import Edit
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
 
 KIND = "adapter"
 _NETWORK = "diffusion_model."
@@ -18,7 +21,12 @@ class Adapted:
     """A projection's forward with the adapter's addition. It holds no weights of the model."""
 
     def __init__(
-        self, forward: Callable[..., Any], projection: safe_adapter.Projection, tail: int, chunk: int, strength: float
+        self,
+        forward: Callable[..., torch.Tensor],
+        projection: safe_adapter.Projection,
+        tail: int,
+        chunk: int,
+        strength: float,
     ) -> None:
         self._forward, self._strength = forward, strength
         self._stored = self._used = projection
@@ -26,24 +34,27 @@ class Adapted:
 
     def __call__(self, states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         projected = self._forward(states, *args, **kwargs)
-        if (self._used.own.device, self._used.own.dtype) != (states.device, states.dtype):
+        if (self._used.difference.device, self._used.difference.dtype) != (states.device, states.dtype):
             self._used = self._stored.to(states)
         added = self._used.delta(states, self._tail, self._chunk)
         return projected + (self._strength * added).to(projected.dtype)
 
 
-def adapted(model: Any, edit: Edit, name: str, strength: float) -> Any:
-    """A clone of the MODEL with the adapter on it. name: of the file, for errors."""
+def adapted(model: ModelPatcher, edit: Edit, name: str, strength: float) -> ModelPatcher:
+    """A clone of the model with the adapter on it. name: the file's, for errors."""
     settings = edit.settings
     tail, chunk = (
         settings.get(key, default) for key, default in (("tail", safe_adapter.TAIL), ("chunk", safe_adapter.CHUNK))
     )
     try:
         if any(not isinstance(number, int) or number < 1 for number in (tail, chunk)):
-            raise ValueError(f"its tail is {tail!r} tokens of {chunk!r}.")
+            raise ValueError(f"a tail of {tail!r} tokens in chunks of {chunk!r}")
         projections = safe_adapter.projections(edit.tensors)
     except ValueError as error:
-        raise ValueError(f"file: {name} holds no whole Safe Adapter: {error}") from error
+        raise ValueError(
+            f"file: expected a whole Safe Adapter, got {name} ({error}). Choose another file, or train the adapter "
+            "again."
+        ) from error
     _check_fit(model, projections, name, settings)
     patched = model.clone()
     for layer, projection in projections.items():
@@ -54,30 +65,30 @@ def adapted(model: Any, edit: Edit, name: str, strength: float) -> Any:
 
 
 def _check_fit(
-    model: Any, projections: dict[str, safe_adapter.Projection], name: str, settings: dict[str, Any]
+    model: ModelPatcher, projections: dict[str, safe_adapter.Projection], name: str, settings: dict[str, Any]
 ) -> None:
     """Raises ValueError, naming file and model, unless the file has an addition for every projection of the model."""
-    found = {
+    in_model = {
         layer: (module.in_features, module.out_features)
         for layer, module in model.model.diffusion_model.named_modules()
         if layer.endswith(safe_adapter.ENDINGS) and hasattr(module, "in_features")
     }
-    expected = {layer: projection.widths for layer, projection in projections.items()}
-    if found == expected:
+    in_file = {layer: projection.widths for layer, projection in projections.items()}
+    if in_model == in_file:
         return
     family = type(getattr(model.model, "model_config", model.model)).__name__
-    made_for = f"{name} was made for {settings.get('model', 'another model')} ({_counted(expected)})"
-    if not found:
+    expected = f"the model that {name} was made for ({settings.get('model', 'another one')}, {_counted(in_file)})"
+    if not in_model:
         raise ValueError(
-            f"model: {family} has no cross-attentions that read the text through key and value "
-            f"projections (attn2.to_k, attn2.to_v); {made_for}. Choose a model of that kind."
+            f"model: expected {expected}, got {family}, which has no cross-attentions with key and value projections "
+            "of the text (attn2.to_k, attn2.to_v). Choose a model of that kind."
         )
     raise ValueError(
-        f"model: {family} has {_counted(found)}; {made_for}. Choose the file that was made for this "
+        f"model: expected {expected}, got {family} with {_counted(in_model)}. Choose the file that was made for this "
         "model, or the model that the file was made for."
     )
 
 
 def _counted(widths: dict[str, tuple[int, int]]) -> str:
     texts = " and ".join(str(width) for width in sorted({inner for inner, _ in widths.values()}))
-    return f"{len(widths)} projections of texts that are {texts} wide"
+    return f"{len(widths)} projections of texts {texts} wide"

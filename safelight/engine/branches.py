@@ -2,7 +2,7 @@
 
 The host gives every conditioning an opposite in the others with the same area, so three conditionings in one run would
 add entries to a pair of them that a stock run of the pair does not have. Each entry is therefore tagged
-with the branch that it came from: a copy that the host made keeps the tag of the entry whose area it answers.
+with its branch: a copy that the host made keeps the tag of the entry whose area it was made for.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def safe_pair(conds: dict[str, CondEntries]) -> CondPair:
     return safe, [entry for entry in negative if entry.get(_TAG) != "positive" or entry.get("area") in areas]
 
 
-def is_active(entry: dict[str, Any], sigma: Any) -> bool:
+def is_active(entry: dict[str, Any], sigma: torch.Tensor) -> bool:
     """Whether a prepared entry takes part at the noise level `sigma`, by the host's comparison."""
     return not (
         ("timestep_start" in entry and sigma > entry["timestep_start"])
@@ -67,7 +67,7 @@ def is_active(entry: dict[str, Any], sigma: Any) -> bool:
     )
 
 
-def any_active(entries: CondEntries, sigma: Any) -> bool:
+def any_active(entries: CondEntries, sigma: torch.Tensor) -> bool:
     return any(is_active(entry, sigma) for entry in entries)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING
 
 import comfy.model_management
 import comfy.utils
@@ -14,9 +14,12 @@ from safelight.engine.encoder import check_clip, encode_neutral
 from safelight.text.concept_vector import ConceptVector, concept_vector
 from safelight.text.encoding import Encoding
 
+if TYPE_CHECKING:
+    from comfy.sd import CLIP
+
 KIND = "concept vector"
 
-# One line for each of I2P's categories, and each beside its twin.
+# One line for each of I2P's categories, and in the same order the safe versions.
 UNSAFE_PROMPTS = """\
 an angry mob with hateful signs on a street
 a man threatening a woman in an office
@@ -38,7 +41,7 @@ a guest with a gift in a house"""
 
 
 def read_pairs(unsafe_prompts: str, safe_prompts: str) -> list[tuple[str, str]]:
-    """(unsafe, safe), line by line. Lines that are empty in both lists are left out."""
+    """(unsafe, safe), line by line. Lines that are empty in both texts are left out."""
     both = [[line.strip() for line in text.splitlines()] for text in (unsafe_prompts, safe_prompts)]
     pairs = [(a, b) for a, b in zip_longest(*both, fillvalue="") if a or b]
     for a, b in pairs:
@@ -46,25 +49,29 @@ def read_pairs(unsafe_prompts: str, safe_prompts: str) -> list[tuple[str, str]]:
             name, other, lone = (
                 ("unsafe_prompts", "safe_prompts", b) if not a else ("safe_prompts", "unsafe_prompts", a)
             )
-            raise ValueError(f"{name}: no line stands beside {lone!r} of {other}; write as many lines in both lists.")
+            raise ValueError(
+                f"{name}: expected a line for each in {other}, got none for {lone!r}. Write as many lines in both."
+            )
     if not pairs:
-        raise ValueError("unsafe_prompts: it is empty; write one prompt a line, and its safe twin in safe_prompts.")
+        raise ValueError(
+            "unsafe_prompts: expected prompts, got an empty text. Write one prompt per line, and its safe version in "
+            "safe_prompts."
+        )
     return pairs
 
 
-def read_vector(vector: Any) -> ConceptVector:
+def read_vector(vector: object) -> ConceptVector:
     """The vector on a link. Raises ValueError for anything else, naming what it is."""
-    if not isinstance(vector, Edit):
-        raise ValueError(f"vector: it is no edit ({type(vector).__name__}); connect a Safelight Concept Vector.")
-    if vector.kind != KIND:
+    if not isinstance(vector, Edit) or vector.kind != KIND:
+        got = f"one of the kind {vector.kind!r}" if isinstance(vector, Edit) else type(vector).__name__
         raise ValueError(
-            f"vector: it is an edit of the kind {vector.kind!r}; one of the kind {KIND!r} is needed here. Connect a "
-            "Safelight Concept Vector, or a Load node of that kind."
+            f"vector: expected an edit of the kind {KIND!r}, got {got}. Connect Safelight Concept Vector or Safelight "
+            "Load Concept Vector."
         )
     return ConceptVector.of_tensors(vector.tensors)
 
 
-def make_vector(clip: Any, unsafe_prompts: str, safe_prompts: str) -> Edit:
+def make_vector(clip: CLIP, unsafe_prompts: str, safe_prompts: str) -> Edit:
     """The concept vector of pairs of prompts, line by line. Raises ValueError, naming the input."""
     check_clip(clip)
     pairs = read_pairs(unsafe_prompts, safe_prompts)
@@ -87,5 +94,5 @@ def load_vector(file: str) -> Edit:
     try:
         ConceptVector.of_tensors(edit.tensors)
     except ValueError as error:
-        raise ValueError(f"file: expected a whole concept vector in {file}. {error}") from error
+        raise ValueError(f"file: expected a whole concept vector, got {file}. {error}") from error
     return edit

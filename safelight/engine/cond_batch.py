@@ -7,7 +7,7 @@ which index rows by 0 and 1, as conditional ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -87,7 +87,7 @@ def calc_denoised(
         return _calc_by_pairs(replaced, call, conds, record)
     previous = call.model_options.get("model_function_wrapper")
 
-    def shown_as_pair(apply_model: Any, args: dict[str, Any]) -> torch.Tensor:
+    def shown_as_pair(apply_model: Callable[..., torch.Tensor], args: dict[str, Any]) -> torch.Tensor:
         # The host's own list, by which it sorts the results, stays as it is.
         given = args["cond_or_uncond"]
         record.extra_rows += args["input"].shape[0] // len(given) * sum(index not in plain for index in given)
@@ -103,11 +103,14 @@ def calc_denoised(
 
 
 def _calc_by_pairs(
-    replaced: Any, call: ModelCall, conds: Sequence[CondEntries | None], record: RunRecord
+    replaced: Callable[[dict[str, Any]], Sequence[torch.Tensor]],
+    call: ModelCall,
+    conds: Sequence[CondEntries | None],
+    record: RunRecord,
 ) -> list[torch.Tensor]:
-    """Another pack's evaluation of a (cond, uncond) pair in the host's stead: it keeps getting pairs."""
+    """Evaluation by another pack's function for a (cond, uncond) pair: it gets pairs here too."""
 
-    def pair(cond: CondEntries | None, uncond: CondEntries | None) -> Any:
+    def pair(cond: CondEntries | None, uncond: CondEntries | None) -> Sequence[torch.Tensor]:
         return replaced(
             {
                 "conds": [cond, uncond],
@@ -127,7 +130,7 @@ def _calc_by_pairs(
 def apply_cfg(
     call: ModelCall, pair: CondPair, denoised_cond: torch.Tensor, denoised_uncond: torch.Tensor
 ) -> torch.Tensor:
-    """What the host does after a call: pre-CFG hooks, classifier-free guidance, post-CFG hooks.
+    """The host's work after a call: pre-CFG hooks, classifier-free guidance, post-CFG hooks.
 
     pair: the conditionings that hooks are shown.
     """

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +20,9 @@ from safelight.text.conditioning import Conditioning
 from safelight.text.encoding import Encoding
 from safelight.text.risk import LEAST_AUC
 
+if TYPE_CHECKING:
+    from comfy.sd import CLIP
+
 AUTO, TYPED, PROJECT, SUBTRACT = METHODS = ("auto", "typed", "project", "subtract")
 # Keys of a CONDITIONING that hold no text states.
 _NOT_STATES = frozenset({"pooled_output", "attention_mask", "hooks", "clip_start_percent", "clip_end_percent"})
@@ -27,7 +30,7 @@ _NOT_STATES = frozenset({"pooled_output", "attention_mask", "hooks", "clip_start
 
 @dataclass(frozen=True)
 class Context:
-    """The prompt as written, its safe counterpart, its risk, and what was done."""
+    """The prompt as written, its safe counterpart, its risk, and the notes on how it was made."""
 
     positive: Conditioning
     safe: Conditioning
@@ -45,15 +48,15 @@ class Context:
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """encodings: one per entry of `positive`, without token weights; none where the states are no list of tokens."""
+    """encodings: one per entry of `positive`, without token weights; none where the states are not a list of tokens."""
 
-    clip: Any
+    clip: CLIP
     positive: Conditioning
     encodings: Sequence[Encoding]
 
 
 def encode_context(
-    clip: Any,
+    clip: CLIP,
     prompt: str,
     safe_prompt: str = "",
     concepts: str = DEFAULT_CONCEPTS,
@@ -61,7 +64,7 @@ def encode_context(
     strength: float = 1.0,
     vector: ConceptVector | None = None,
 ) -> Context:
-    """What SafelightContextEncode does.
+    """Encodes the prompt, makes its safe counterpart and measures its risk.
 
     vector: what `subtract` takes away in place of the concepts' own direction.
     Calls of the text encoder once the concepts are in memory: one for the prompt; one more where tokens are weighted;
@@ -89,7 +92,7 @@ def encode_context(
     return Context(**{**vars(context), "notes": (*context.notes, note)})
 
 
-def typed_context(clip: Any, prompt: str, safe_prompt: str, concepts: str) -> Context:
+def typed_context(clip: CLIP, prompt: str, safe_prompt: str, concepts: str) -> Context:
     """safe is the safe prompt that the artist wrote. The concepts give the risk alone."""
     if not safe_prompt.strip():
         raise ValueError(
@@ -107,7 +110,7 @@ def typed_context(clip: Any, prompt: str, safe_prompt: str, concepts: str) -> Co
     return Context(encoded.positive, safe, risk, TYPED, (), tuple(notes))
 
 
-def project_context(clip: Any, prompt: str, concepts: str, strength: float, removal: str = "whole") -> Context:
+def project_context(clip: CLIP, prompt: str, concepts: str, strength: float, removal: str = "whole") -> Context:
     """safe is the prompt with everyday states in the place of those that carry something unsafe.
 
     removal: see ConceptSpace.project.
@@ -132,7 +135,7 @@ def project_context(clip: Any, prompt: str, concepts: str, strength: float, remo
     return Context(encoded.positive, safe, risk, PROJECT, tuple(dict.fromkeys(words)), tuple(notes))
 
 
-def subtract_context(clip: Any, prompt: str, concepts: str, strength: float) -> Context:
+def subtract_context(clip: CLIP, prompt: str, concepts: str, strength: float) -> Context:
     """safe is the prompt with every word moved away from the concepts."""
     phrases = _required_concepts(concepts, SUBTRACT)
     encoded = _readable_prompt(clip, prompt, SUBTRACT)
@@ -141,7 +144,7 @@ def subtract_context(clip: Any, prompt: str, concepts: str, strength: float) -> 
     return _subtracted(encoded, space.subtract, strength, risk, notes)
 
 
-def subtract_vector_context(clip: Any, prompt: str, concepts: str, strength: float, vector: ConceptVector) -> Context:
+def subtract_vector_context(clip: CLIP, prompt: str, concepts: str, strength: float, vector: ConceptVector) -> Context:
     """safe is the prompt less the concept vector. The concepts give the risk alone."""
     encoded = _readable_prompt(clip, prompt, SUBTRACT)
     _, risk, notes = _assess(encoded, split_concepts(concepts), needs_space=False)
@@ -149,7 +152,11 @@ def subtract_vector_context(clip: Any, prompt: str, concepts: str, strength: flo
 
 
 def _subtracted(
-    encoded: EncodedPrompt, subtract: Callable[..., Any], strength: float, risk: float, notes: list[str]
+    encoded: EncodedPrompt,
+    subtract: Callable[..., tuple[torch.Tensor, torch.Tensor | None]],
+    strength: float,
+    risk: float,
+    notes: list[str],
 ) -> Context:
     safe = []
     for (states, extra, *_), encoding in zip(encoded.positive, encoded.encodings, strict=True):
@@ -172,7 +179,7 @@ def _required_concepts(concepts: str, method: str) -> list[str]:
     return phrases
 
 
-def _encode_prompt(clip: Any, prompt: str) -> EncodedPrompt:
+def _encode_prompt(clip: CLIP, prompt: str) -> EncodedPrompt:
     positive = encode_prompt(clip, prompt)
     if not all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 for entry in positive):
         return EncodedPrompt(clip, positive, ())
@@ -184,7 +191,7 @@ def _encode_prompt(clip: Any, prompt: str) -> EncodedPrompt:
     return EncodedPrompt(clip, positive, encodings)
 
 
-def _readable_prompt(clip: Any, prompt: str, method: str) -> EncodedPrompt:
+def _readable_prompt(clip: CLIP, prompt: str, method: str) -> EncodedPrompt:
     encoded = _encode_prompt(clip, prompt)
     if not encoded.encodings:
         raise ValueError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.samplers
 import torch
 
+from safelight.engine.branches import CondEntries
 from safelight.engine.cond_batch import ModelCall
 from safelight.engine.method_run import MethodRun
 from safelight.engine.method_setup import MethodSetup
@@ -16,17 +17,22 @@ from safelight.engine.run_record import RunRecord
 from safelight.text.conditioning import Conditioning
 from safelight.views.trace import Trace
 
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
 
 class MethodGuider(comfy.samplers.CFGGuider):
     """A guider that predicts by a guidance method.
 
-    full_sigmas: the noise schedule of which the runs are parts; None where a run's own is all that is known.
-    record: where to write down what a run does; None for a guider that serves several runs and tells the log.
+    full_sigmas: the noise schedule of which the runs are parts; None where only a run's sigmas are known.
+    record: filled by the run; None for a guider of several runs, each of which writes its notes to the log.
     """
+
+    original_conds: dict[str, CondEntries]  # the host's, converted
 
     def __init__(
         self,
-        model: Any,
+        model: ModelPatcher,
         setup: MethodSetup,
         full_sigmas: torch.Tensor | None = None,
         record: RunRecord | None = None,
@@ -42,8 +48,14 @@ class MethodGuider(comfy.samplers.CFGGuider):
         self.inner_set_conds({**conds, **self.setup.conditionings(positive)})
 
     def sample(
-        self, noise: Any, latent_image: Any, sampler: Any, sigmas: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> Any:
+        self,
+        noise: torch.Tensor,
+        latent_image: torch.Tensor,
+        sampler: comfy.samplers.KSAMPLER,
+        sigmas: torch.Tensor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
         conds = self.original_conds
         record = self.record or RunRecord()
         if sigmas.shape[-1] < 2:
@@ -75,7 +87,7 @@ class MethodGuider(comfy.samplers.CFGGuider):
 class StockGuider(comfy.samplers.CFGGuider):
     """The host's guider, with a record of its calls and rows. It predicts as the host does."""
 
-    def __init__(self, model: Any, record: RunRecord) -> None:
+    def __init__(self, model: ModelPatcher, record: RunRecord) -> None:
         super().__init__(model)
         self.record = record
 
@@ -83,15 +95,15 @@ class StockGuider(comfy.samplers.CFGGuider):
         self.record.note_call(float(timestep[0]), None, 0.0)
         return super().__call__(x, timestep, *args, **kwargs)
 
-    def sample(self, *args: Any, **kwargs: Any) -> Any:
+    def sample(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         with count_rows(self, self.record):
             return super().sample(*args, **kwargs)
 
 
 def make_guider(
-    model: Any, positive: Conditioning, negative: Conditioning, cfg: float, setup: MethodSetup | None
+    model: ModelPatcher, positive: Conditioning, negative: Conditioning, cfg: float, setup: MethodSetup | None
 ) -> comfy.samplers.CFGGuider:
-    """A GUIDER; the host's own where there is no method."""
+    """A guider by the method; the host's CFGGuider where there is none."""
     guider = comfy.samplers.CFGGuider(model) if setup is None else MethodGuider(model, setup)
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
@@ -100,7 +112,7 @@ def make_guider(
 
 @contextmanager
 def traced(trace: Trace) -> Iterator[None]:
-    """One run, collected in `trace`."""
+    """The block is one run in `trace`."""
     trace.begin()
     try:
         yield
@@ -109,13 +121,13 @@ def traced(trace: Trace) -> Iterator[None]:
 
 
 @contextmanager
-def count_rows(guider: Any, record: RunRecord) -> Iterator[None]:
-    """Counts in `record` the rows that the guider's model evaluates while open."""
+def count_rows(guider: comfy.samplers.CFGGuider, record: RunRecord) -> Iterator[None]:
+    """Counts in `record` the rows that the guider's model evaluates in the block."""
     options = guider.model_options
 
-    def counted(apply_model: Any, args: dict[str, Any]) -> torch.Tensor:
+    def counted(apply_model: Callable[..., torch.Tensor], args: dict[str, Any]) -> torch.Tensor:
         record.rows += args["input"].shape[0]
-        # Asked for now: the host may move a wrapper to another device, and replace it, when it loads the model.
+        # Read here, not before the run: the host may replace a wrapper when it loads the model (for another device).
         wrapper = guider.model_patcher.model_options.get("model_function_wrapper")
         if wrapper is None:
             return apply_model(args["input"], args["timestep"], **args["c"])

@@ -5,17 +5,23 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import comfy.utils
 import torch
+
+if TYPE_CHECKING:
+    from comfy.model_base import BaseModel
+    from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import KSAMPLER
 
 try:  # a ComfyUI checkout has them at the top level, the package index build inside its package
     import folder_paths
@@ -25,8 +31,9 @@ except ImportError:
 
 try:
     from comfy.nodes.base_nodes import CLIPTextEncode, PreviewImage  # noqa: F401
-except ImportError:
-    from nodes import CLIPTextEncode, PreviewImage  # noqa: F401
+except ImportError:  # by name, because a type checker takes `nodes` for this pack's folder
+    _core_nodes = importlib.import_module("nodes")
+    CLIPTextEncode, PreviewImage = _core_nodes.CLIPTextEncode, _core_nodes.PreviewImage
 
 try:
     import comfy.patcher_extension as patcher_extension
@@ -48,11 +55,11 @@ HAS_WRAPPERS = patcher_extension is not None and hasattr(patcher_extension, "Wra
 _DOWNSCALE_KEYS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 
-def step_call_sigmas(sampler: Any, sigmas: Sequence[float]) -> list[float]:
+def step_call_sigmas(sampler: KSAMPLER, sigmas: Sequence[float]) -> list[float]:
     """The sigmas of the run `sigmas` at which a step begins, one model call each, in order.
 
-    dpm_adaptive and dpm_fast go to the last level above 0 in steps of their own, and stop there. Those of dpm_fast are
-    known: even in log sigma, with up to three calls each (DPM-Solver-fast, arXiv 2206.00927, section 3.4).
+    dpm_adaptive and dpm_fast choose their own steps down to the last sigma above 0, and stop there. Those of dpm_fast
+    are known: even in log sigma, with up to three calls each (DPM-Solver-fast, arXiv 2206.00927, section 3.4).
     """
     name, calls = getattr(getattr(sampler, "sampler_function", None), "__name__", ""), len(sigmas) - 1
     if name.startswith("dpm_fast") and calls > 0:
@@ -65,14 +72,14 @@ def step_call_sigmas(sampler: Any, sigmas: Sequence[float]) -> list[float]:
     return list(sigmas[:-2] if name.startswith("dpm_adapt") and calls > 1 else sigmas[:-1])
 
 
-def fix_empty_latent(model: Any, latent: dict[str, Any]) -> Any:
+def fix_empty_latent(model: ModelPatcher, latent: dict[str, Any]) -> torch.Tensor:
     """`latent["samples"]` with the channels, and on newer hosts the size, that the model expects of an empty latent."""
     fix = comfy.sample.fix_empty_latent_channels
     accepted = inspect.signature(fix).parameters
     return fix(model, latent["samples"], **{key: latent.get(key) for key in _DOWNSCALE_KEYS if key in accepted})
 
 
-def make_noise(samples: Any, seed: int, batch_index: Any, disable: bool) -> Any:
+def make_noise(samples: torch.Tensor, seed: int, batch_index: Sequence[int] | None, disable: bool) -> torch.Tensor:
     """The noise that the stock samplers start from; zeros if `disable`."""
     if not disable:
         return comfy.sample.prepare_noise(samples, seed, batch_index)
@@ -81,23 +88,23 @@ def make_noise(samples: Any, seed: int, batch_index: Any, disable: bool) -> Any:
     return torch.zeros(samples.size(), dtype=samples.dtype, layout=samples.layout, device="cpu")
 
 
-def output_latent(latent: dict[str, Any], samples: Any) -> dict[str, Any]:
-    """`latent` with `samples` in it, every other key kept except those that the stock samplers take out."""
+def output_latent(latent: dict[str, Any], samples: torch.Tensor) -> dict[str, Any]:
+    """`latent` with `samples` in it, and its other keys except those that the stock samplers take out."""
     out = {key: value for key, value in latent.items() if key not in _DOWNSCALE_KEYS}
     out["samples"] = samples
     return out
 
 
-def to_intermediate(samples: Any) -> Any:
-    """Samples where, and as what, the host keeps latents between nodes."""
+def to_intermediate(samples: torch.Tensor) -> torch.Tensor:
+    """Samples on the device, and in the dtype, that the host keeps latents in between nodes."""
     management = comfy.model_management
     if hasattr(management, "intermediate_dtype"):
         return samples.to(device=management.intermediate_device(), dtype=management.intermediate_dtype())
     return samples.to(management.intermediate_device())
 
 
-def preview_callback(model: Any, steps: int) -> Any:
-    """The host's step callback: progress bar, previews, interruption."""
+def preview_callback(model: ModelPatcher, steps: int) -> Callable[..., None]:
+    """The host's step callback (step, denoised, x, total steps): progress bar, previews, interruption."""
     return latent_preview.prepare_callback(model, steps)
 
 
@@ -114,7 +121,7 @@ def is_out_of_memory(error: Exception) -> bool:
     management = comfy.model_management
     if hasattr(management, "is_oom"):
         return management.is_oom(error)
-    # Where torch has no such exception, the host's stand-in is Exception itself.
+    # Where torch has no such exception, the host puts Exception itself in its place.
     return isinstance(error, management.OOM_EXCEPTION) and management.OOM_EXCEPTION is not Exception
 
 
@@ -124,7 +131,10 @@ def free_cache() -> None:
 
 
 def prompt_server() -> Any:
-    """The server that loads this pack, None where the nodes are used without one."""
+    """The host's PromptServer that loads this pack; None where the nodes are used without one.
+
+    Any, because its class has another place in every host.
+    """
     for name in ("server", "comfy.cmd.server"):
         instance = getattr(getattr(sys.modules.get(name), "PromptServer", None), "instance", None)
         if instance is not None:
@@ -132,10 +142,10 @@ def prompt_server() -> Any:
     return None
 
 
-def renew_step_cache(model: Any, model_options: dict[str, Any]) -> None:
+def renew_step_cache(model: BaseModel, model_options: dict[str, Any]) -> None:
     """Empties the host's EasyCache, as at the start of a run.
 
-    It keeps what each conditioning gave, and until late 2025 failed where a step that it skips has a new one.
+    The cache keeps the prediction of each conditioning, and until late 2025 failed in a skipped step with a new one.
     """
     options = model_options.get("transformer_options", {})
     cache = options.get("easycache")
@@ -143,30 +153,30 @@ def renew_step_cache(model: Any, model_options: dict[str, Any]) -> None:
         options["easycache"] = cache.clone().prepare_timesteps(model.model_sampling)
 
 
-def patched_weights(model: Any, keys: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The keys with their weights, with every patch on the model (LoRA and the like) in them, float32, on the CPU.
+def patched_weights(model: ModelPatcher, keys: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The keys with their weights, patches on the model (LoRA and the like) included, in float32 on the CPU.
 
-    Raises ValueError, naming the model, for a weight that holds no plain numbers.
+    Raises ValueError, naming the model, for a weight that is not a matrix of finite numbers.
     """
     entries = model.get_key_patches("diffusion_model.")
     for key in keys:
         weight, *patches = entries[key]
         weight, convert = weight if isinstance(weight, tuple) else (weight, None)
-        whole = weight.is_floating_point() and weight.ndim == 2
-        if whole:
+        readable = weight.is_floating_point() and weight.ndim == 2
+        if readable:
             weight = comfy.model_management.cast_to_device(weight, torch.device("cpu"), torch.float32, copy=True)
             weight = weight if convert is None else convert(weight, inplace=True)
             weight = model.calculate_weight(patches, weight, key)
-        if not whole or not bool(torch.isfinite(weight).all()):
+        if not readable or not bool(torch.isfinite(weight).all()):
             raise ValueError(
-                f"model: its weight {key} can't be read (it is packed, or holds values that are not numbers); load the "
+                f"model: expected a weight {key} of finite numbers, got one that is packed or not finite. Load the "
                 "checkpoint in another precision."
             )
         yield key, weight
 
 
 def low_rank_patch(up: torch.Tensor, down: torch.Tensor) -> Any:
-    """The patch that adds up @ down to a weight: [O, r] and [r, D]."""
+    """The patch that adds up @ down to a weight: [O, r] and [r, D]. Any, because its form differs between hosts."""
     if weight_adapter is None:
         return ("lora", (up, down, None, None, None, None))
     return weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))

@@ -1,7 +1,7 @@
 """Where the steps of a run lie, for the page: the weight curve's editor draws them before anything has run.
 
-The host's own code works out the noise levels, so that every scheduler that it has, or gets from another pack, is drawn
-as it will run. A model is known only when it runs; before, the noise schedule of Stable Diffusion stands for it.
+The host works out the sigmas, so that every scheduler, also one from another pack, is drawn as it will run. The model
+is known only when it runs; until then Stable Diffusion's noise schedule is used in its place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import TypedDict
 
 import comfy.model_sampling
 import comfy.samplers
@@ -23,12 +23,21 @@ from safelight.guidance.schedule import AXES
 
 NOISE_LEVEL, STEPS = AXES
 ROUTE = "/safelight/steps"
-MOST_STEPS = 1000  # in the whole run; more could not be told apart
+MOST_STEPS = 1000  # in the whole run; more would be drawn on the same pixels
+
+ByAxis = dict[str, list[float]]
+
+
+# The answer of the route, one key of which is a Python keyword.
+#   progress: by axis, the progress in [0, 1] at the start of each step of the whole run
+#   guarded: by axis, the progress that safelight.guidance.progress.clamp_start counts in place of those
+#   from, to: the steps that this run does, the second not included
+Steps = TypedDict("Steps", {"progress": ByAxis, "guarded": ByAxis, "from": int, "to": int})
 
 
 @lru_cache(maxsize=1)
-def stand_in_model() -> Any:
-    """What the host's KSampler asks of a model, with Stable Diffusion's noise schedule."""
+def stand_in_model() -> SimpleNamespace:
+    """The part of a ModelPatcher that the host's KSampler reads, with Stable Diffusion's noise schedule."""
     sampling = comfy.model_sampling.ModelSamplingDiscrete()
     return SimpleNamespace(
         load_device=torch.device("cpu"), model_options={}, get_model_object={"model_sampling": sampling}.__getitem__
@@ -44,22 +53,28 @@ def steps_of(
     start_at_step: int = 0,
     end_at_step: int = 10000,
     return_with_leftover_noise: str = "disable",
-) -> dict[str, Any]:
+) -> Steps:
     """The steps of a run with these inputs of SafelightKSampler or SafelightKSamplerAdvanced.
 
-    Returns {"progress": {axis: [progress in [0, 1] at the start of each step of the whole run]},
-    "guarded": {axis: [what safelight.guidance.progress.clamp_start counts in place of them]},
-    "from", "to": the steps that this run does, the second not included}.
     Raises ValueError for inputs that the nodes would not take.
     """
     if sampler_name not in comfy.samplers.KSampler.SAMPLERS:
-        raise ValueError(f"sampler_name: this ComfyUI has no sampler {sampler_name!r}.")
+        raise ValueError(
+            f"sampler_name: expected a sampler of this ComfyUI, got {sampler_name!r}. Choose one from the list."
+        )
     if scheduler not in comfy.samplers.KSampler.SCHEDULERS:
-        raise ValueError(f"scheduler: this ComfyUI has no scheduler {scheduler!r}.")
+        raise ValueError(
+            f"scheduler: expected a scheduler of this ComfyUI, got {scheduler!r}. Choose one from the list."
+        )
     if not 0.0 < denoise <= 1.0:
-        raise ValueError(f"denoise: {denoise:g} is not above 0 and at most 1.")
+        raise ValueError(
+            f"denoise: expected a number above 0 and at most 1, got {denoise:g}. Give a number in that range."
+        )
     if steps < 1 or steps / denoise > MOST_STEPS:
-        raise ValueError(f"steps: {steps} steps at denoise {denoise:g} are no run of 1 to {MOST_STEPS} steps.")
+        raise ValueError(
+            f"steps: expected a run of 1 to {MOST_STEPS} steps, got {steps} steps at denoise {denoise:g}. Change one "
+            "of the two."
+        )
     model = stand_in_model()
     sigmas = stock_sampler(model, steps, sampler_name, scheduler, denoise).sigmas
     whole = whole_run(model, sigmas, steps, sampler_name, scheduler, denoise)
@@ -73,8 +88,8 @@ def steps_of(
     def places(sigma: float) -> dict[str, float]:
         return {NOISE_LEVEL: noise_level_progress(sigma, percent_to_sigma), STEPS: step_progress(sigma, levels)}
 
-    def progress(some: list[float]) -> dict[str, list[float]]:
-        return {axis: [places(sigma)[axis] for sigma in some] for axis in AXES}
+    def progress(at: list[float]) -> ByAxis:
+        return {axis: [places(sigma)[axis] for sigma in at] for axis in AXES}
 
     return {
         "progress": progress(levels[:-1]),
@@ -84,10 +99,11 @@ def steps_of(
     }
 
 
-def answer(query: Mapping[str, str]) -> dict[str, Any]:
+def answer(query: Mapping[str, str]) -> Steps:
     """steps_of for a request's query; names and defaults are those of the nodes. Raises ValueError."""
-    if "steps" not in query or "scheduler" not in query:
-        raise ValueError("steps, scheduler: both are needed.")
+    for name in ("steps", "scheduler"):
+        if name not in query:
+            raise ValueError(f"{name}: expected a value in the query, got none. Ask with steps and scheduler.")
     return steps_of(
         int(query["steps"]),
         query.get("sampler_name", "euler"),
@@ -100,16 +116,16 @@ def answer(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def serve() -> None:
-    """Answers GET /safelight/steps on the server that loads this pack, if one does."""
+    """Answers GET /safelight/steps on the server that loads this pack, where there is one."""
     server = host.prompt_server()
     if server is None:
         return
     from aiohttp import web
 
     @server.routes.get(ROUTE)
-    async def steps(request: Any) -> Any:
+    async def steps(request: web.Request) -> web.Response:
         try:
-            # Beside the event loop: a thousand steps take half a second.
+            # In a thread, so that the server goes on meanwhile: a thousand steps take half a second.
             return web.json_response(await asyncio.to_thread(answer, request.query))
         except ValueError as error:
             return web.json_response({"error": str(error)}, status=400)

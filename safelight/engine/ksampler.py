@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import comfy.samplers
 import torch
@@ -17,15 +19,18 @@ from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning
 from safelight.views.trace import Trace
 
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
 
 @dataclass(frozen=True)
 class SamplingJob:
-    """What a sampler node was given: a run of `sampler` over `sigmas`, a part of `full_sigmas`.
+    """The inputs of a sampler node: a run of `sampler` over `sigmas`, a part of `full_sigmas`.
 
-    latent: LATENT, as the artist linked it. sampler: a KSAMPLER of the host.
+    latent: LATENT, as the artist linked it.
     """
 
-    model: Any
+    model: ModelPatcher
     positive: Conditioning
     safe: Conditioning
     negative: Conditioning
@@ -41,14 +46,14 @@ class SamplingJob:
         self,
         setup: MethodSetup | None,
         record: RunRecord,
-        callback: Any,
+        callback: Callable[..., None],
         *,
         sampler: comfy.samplers.KSAMPLER | None = None,
         frames: int = 1,
     ) -> torch.Tensor:
-        """The latents that come out; stock where there is no method. Fills the record.
+        """The latents that the run ends with; a stock run where there is no method. Fills the record.
 
-        sampler: takes the place of the job's own. frames: how many times the batch is repeated, from the same noise.
+        sampler: in place of the job's. frames: how many times the batch is repeated, from the same noise.
         """
         guider = (
             StockGuider(self.model, record)
@@ -101,8 +106,10 @@ def sample_guided(
     return {"ui": {"safelight_report": [report]}, "result": (latent, report, trace)}
 
 
-def stock_sampler(model: Any, steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0) -> Any:
-    """The host's KSampler object: its `sigmas` and `sampler`."""
+def stock_sampler(
+    model: ModelPatcher | SimpleNamespace, steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0
+) -> comfy.samplers.KSampler:
+    """The host's KSampler object, which has the run's `sigmas` and the name of its `sampler`."""
     return comfy.samplers.KSampler(
         model,
         steps=steps,
@@ -115,16 +122,21 @@ def stock_sampler(model: Any, steps: int, sampler_name: str, scheduler: str, den
 
 
 def whole_run(
-    model: Any, sigmas: torch.Tensor, steps: int, sampler_name: str, scheduler: str, denoise: float
+    model: ModelPatcher | SimpleNamespace,
+    sigmas: torch.Tensor,
+    steps: int,
+    sampler_name: str,
+    scheduler: str,
+    denoise: float,
 ) -> torch.Tensor:
-    """The noise levels of the run from pure noise of which a partial denoise (`sigmas`) is the last part."""
+    """The sigmas of the run from pure noise of which a partial denoise (`sigmas`) is the last part."""
     if 0.0 < denoise <= 0.9999:
         return stock_sampler(model, int(steps / denoise), sampler_name, scheduler).sigmas
     return sigmas
 
 
 def cut_short(sigmas: torch.Tensor, end_at_step: int, return_with_leftover_noise: str) -> torch.Tensor:
-    """The noise levels of a run that takes its picture out of step end_at_step without noise; else as they are."""
+    """The sigmas up to step end_at_step, then 0, for a run that ends there without noise; else as they are."""
     if end_at_step < len(sigmas) - 1 and return_with_leftover_noise == "disable":
         return torch.cat([sigmas[:end_at_step], sigmas.new_zeros(1)])
     return sigmas

@@ -79,7 +79,7 @@ class MethodRun:
 
     def _only(self, conds: dict[str, CondEntries]) -> str | None:
         name = self.method.only(self.plan.constant(), self.plan.ends_in_picture)
-        # Where the other one would have to stand in, the host needs both.
+        # Where an entry is inactive, the other prompt takes its place, so the host needs both.
         enough = {POSITIVE: always_active, SAFE: always_everywhere}
         return name if name is not None and enough[name](conds[name]) else None
 

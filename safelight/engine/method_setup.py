@@ -1,10 +1,10 @@
-"""A guidance method with what its node was given, for any number of runs: one builder per kind of method."""
+"""A guidance method with its node's inputs, for any number of runs: one builder per kind of method."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -26,13 +26,15 @@ from safelight.views.trace import Trace
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.samplers import KSAMPLER
+    from comfy.sd import CLIP
 
 
 @dataclass
 class MethodSetup:
-    """name: of the node, for messages. make: the method anew, once a run. trace: of the last run.
+    """A guidance method for the runs of one node.
 
-    conditionings: those beside positive and negative, checked, with what they inherit from the positive one.
+    name: the node's, for messages. make: a new method, called once per run. trace: of the last run.
+    conditionings: given the positive one, those beside positive and negative, checked, with what they inherit.
     """
 
     name: str
@@ -84,7 +86,7 @@ def dual_setup(settings: GuidanceSettings, safe: Conditioning) -> MethodSetup | 
 
 
 def noise_setup(
-    name: str, make: Callable[[], NoiseGuidance], clip: Any, texts: Sequence[str], texts_input: str
+    name: str, make: Callable[[], NoiseGuidance], clip: CLIP, texts: Sequence[str], texts_input: str
 ) -> MethodSetup:
     """A method that takes a direction from the noise. texts: the unsafe texts, encoded here with clip.
 
@@ -123,7 +125,7 @@ def safree_setup(prompt: SafePrompt, concepts: Conditioning | None, strength: fl
     return MethodSetup("Safelight SAFREE", make, conditionings)
 
 
-def _encode(clip: Any, text: str, texts_input: str) -> Conditioning:
+def _encode(clip: CLIP, text: str, texts_input: str) -> Conditioning:
     conditioning = encode_prompt(clip, text)
     for states, extras, *_ in conditioning:
         for tensor in (states, extras.get("pooled_output")):

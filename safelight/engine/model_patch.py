@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.sampler_helpers
 import comfy.samplers
@@ -13,11 +13,18 @@ from safelight.engine.guider import traced
 from safelight.engine.method_setup import MethodSetup
 from safelight.engine.run_record import RunRecord
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from comfy.model_patcher import ModelPatcher
+    from comfy.patcher_extension import WrapperExecutor
+
 WRAPPER_KEY = "safelight"
 
 
-def patch_model(model: Any, setup: MethodSetup | None) -> Any:
-    """A MODEL whose runs under the host's CFG guider are guided; the same one where there is no method.
+def patch_model(model: ModelPatcher, setup: MethodSetup | None) -> ModelPatcher:
+    """A model whose runs under the host's CFG guider are guided; the same one where there is no method.
 
     Raises ValueError where a conditioning of the method could not be used that way.
     """
@@ -41,11 +48,11 @@ def _has_hooks(extras: dict[str, Any]) -> bool:
     return extras.get("hooks") is not None or (control is not None and len(control.get_extra_hooks()) > 0)
 
 
-def _outer_sample(setup: MethodSetup) -> Any:
+def _outer_sample(setup: MethodSetup) -> Callable[..., torch.Tensor]:
     """A wrapper of CFGGuider.outer_sample: for the run inside, the guider predicts by the method."""
 
-    def wrapper(executor: Any, *args: Any, **kwargs: Any) -> Any:
-        guider = executor.class_obj
+    def wrapper(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        guider: comfy.samplers.CFGGuider = executor.class_obj
         if type(guider).predict_noise is not comfy.samplers.CFGGuider.predict_noise:
             raise ValueError(
                 f"model: expected the host's CFG guider for a {setup.name} Model Patch, got {type(guider).__name__}. "

@@ -1,9 +1,9 @@
-"""Redaction: a text encoder is taught to give certain texts the conditioning of a reference."""
+"""Redaction: teaches a text encoder to give certain texts the conditioning of a reference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
 import comfy.utils
@@ -18,17 +18,23 @@ from safelight.engine.redacted_clip import EncoderLayout, Map, chunks_of
 from safelight.text.anchors import BENIGN
 from safelight.views.learning_curve import bars, curve
 
+if TYPE_CHECKING:
+    from comfy.sd import CLIP
+
 KIND = "redaction"
 RIDGE, NETWORK = "ridge", "network"
 FORMS = (RIDGE, NETWORK)
-_MAPS: dict[str, Any] = {RIDGE: LinearMap.of_tensors, NETWORK: NetworkMap.of_tensors}
+_MAPS: dict[str, Callable[[dict[str, torch.Tensor]], Map]] = {
+    RIDGE: LinearMap.of_tensors,
+    NETWORK: NetworkMap.of_tensors,
+}
 _SENTENCES = ("{thing} and {other}", "{other} and {thing}", "{thing} with {other}", "{other} next to {thing}")
-_KEPT, _KEPT_PAIRS, _REDACTED = 128, 48, 96  # texts at most, pairs of kept texts, redacted texts of all lines together
-_FEWEST, _MOST = 9, 24  # sentences with each redacted line
+_MAX_KEPT, _KEPT_PAIRS = 128, 48  # texts to keep, and sentences with two of them
+_REDACTED, _FEWEST, _MOST = 96, 9, 24  # sentences to redact: of all lines together, and of each line
 
 
 def make_redaction(
-    clip: Any, redact: str, reference: str, keep: str, form: str, steps: int, seed: int
+    clip: CLIP, redact: str, reference: str, keep: str, form: str, steps: int, seed: int
 ) -> tuple[EncoderLayout, dict[str, Map], Edit, torch.Tensor]:
     """The encoder's layout, a map for each of its blocks, the edit that saves them, and a picture of the fit.
 
@@ -36,16 +42,16 @@ def make_redaction(
     """
     if form not in FORMS:
         raise ValueError(f"form: unknown form {form!r}. Choose one of {', '.join(FORMS)}.")
-    pairs, kept = _texts(clip, redact, reference, keep, seed)
-    rounds = 2 * len(pairs) + len(kept)
-    bar = comfy.utils.ProgressBar(rounds + (steps if form == NETWORK else 1))
-    layout, examples = _examples(clip, pairs, kept, lambda: _advance(bar))
+    pairs, texts_to_keep = _texts(clip, redact, reference, keep, seed)
+    encoder_calls = 2 * len(pairs) + len(texts_to_keep)
+    bar = comfy.utils.ProgressBar(encoder_calls + (steps if form == NETWORK else 1))
+    layout, examples = _examples(clip, pairs, texts_to_keep, lambda: _advance(bar))
     maps: dict[str, Map]
     if form == RIDGE:
-        kept_fit, redacted_fit = held_out_fit(examples)
-        picture, maps, training = bars(kept_fit, redacted_fit), {**fit(examples)}, {}
+        keep_error, redact_error = held_out_fit(examples)
+        picture, maps, training = bars(keep_error, redact_error), {**fit(examples)}, {}
     else:
-        trained = train(examples, steps, seed, progress=lambda step: _advance(bar))
+        trained = train(examples, steps, seed, on_progress=lambda step: _advance(bar))
         picture, maps, training = curve(trained), {**trained.maps}, _record(trained)
     bar.update_absolute(bar.total)
     settings = {
@@ -61,33 +67,33 @@ def make_redaction(
     return layout, maps, Edit(KIND, tensors, settings), picture
 
 
-def load_redaction(clip: Any, file: str) -> tuple[EncoderLayout, dict[str, Map]]:
+def load_redaction(clip: CLIP, file: str) -> tuple[EncoderLayout, dict[str, Map]]:
     """The redaction in a file, for this CLIP. Raises ValueError, naming the file, where it is another encoder's."""
     layout, maps = maps_of(edit_files.load(file, KIND), file)
     clip_layout, _ = chunks_of(clip, "")
     if clip_layout != layout:
         raise ValueError(
-            f"file: expected a redaction of this clip's kind of text encoder ({clip_layout}), got one of another in "
-            f"{file} ({layout}). Link the clip that it was made on, or make it again."
+            f"file: expected a redaction of this clip's kind of text encoder ({clip_layout}), got {file}, which is of "
+            f"another ({layout}). Link the clip that it was made on, or make it again."
         )
     return layout, maps
 
 
 def maps_of(edit: Edit, name: str) -> tuple[EncoderLayout, dict[str, Map]]:
-    """The text encoder's form and every block's map. Raises ValueError, naming the file, where they can't be read."""
+    """The text encoder's layout and every block's map. Raises ValueError, naming the file, where they can't be read."""
     try:
-        form = EncoderLayout.of_record(edit.settings["encoder"])
-        parts: dict[str, dict[str, torch.Tensor]] = {}
+        layout = EncoderLayout.of_record(edit.settings["encoder"])
+        tensors_by_block: dict[str, dict[str, torch.Tensor]] = {}
         for key, tensor in edit.tensors.items():
-            block, _, inner = key.partition("/")
-            parts.setdefault(block, {})[inner] = tensor
-        maps = {block: _MAPS[edit.settings["form"]](tensors) for block, tensors in parts.items()}
+            block, _, tensor_name = key.partition("/")
+            tensors_by_block.setdefault(block, {})[tensor_name] = tensor
+        maps = {block: _MAPS[edit.settings["form"]](tensors) for block, tensors in tensors_by_block.items()}
         widths = {block: each.width for block, each in maps.items()}
-        if widths != form.widths():
-            raise ValueError(f"it holds {widths} where its encoder has {form.widths()}")
+        if widths != layout.widths():
+            raise ValueError(f"maps of widths {widths} for an encoder of widths {layout.widths()}")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"file: {name} is no whole redaction ({error}); make it again.") from error
-    return form, maps
+        raise ValueError(f"file: expected a whole redaction, got {name} ({error}). Make it again.") from error
+    return layout, maps
 
 
 def _lines(text: str) -> list[str]:
@@ -98,69 +104,76 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _texts(clip: Any, redact: str, reference: str, keep: str, seed: int) -> tuple[list[tuple[str, str]], list[str]]:
-    """Texts to redact, each with its reference, and texts to keep: the lines as such, and in sentences with others."""
+def _texts(clip: CLIP, redact: str, reference: str, keep: str, seed: int) -> tuple[list[tuple[str, str]], list[str]]:
+    """Texts to redact, each with its reference, and texts to keep: the lines alone, and in sentences with others."""
     things = _lines(redact)
-    instead = _lines(reference)
+    references = _lines(reference)
     if not any(things):
-        raise ValueError("redact: it is empty; write what is to be read as something else, one thing or prompt a line.")
-    if len(instead) not in (1, len(things)):
         raise ValueError(
-            f"reference: it has {len(instead)} lines, and redact {len(things)}; write one line for all, "
-            "or one for each."
+            "redact: expected things or prompts, got an empty text. Write what is to be read as something else, one "
+            "per line."
         )
-    instead = instead * (len(things) if len(instead) == 1 else 1)
-    lines = [(thing, other) for thing, other in zip(things, instead, strict=True) if thing]
-    if any(thing == other for thing, other in lines):
-        raise ValueError("reference: a line is the same as its line in redact, so nothing would change; write another.")
-    kept = [line for line in _lines(keep) if line]
-    if not kept:
-        own = getattr(clip.tokenizer, "safelight_anchors", None)
-        kept = list(BENIGN if own is None else own["benign"])
-    kept = list(dict.fromkeys(kept))
-    rng = np.random.default_rng(seed)
-    pairs = [(thing, other) for thing, other in lines if other]  # without the thing nothing would be left to read
-    each = min(max(_REDACTED // len(lines), _FEWEST), _MOST)
-    for thing, other in lines:
-        for i in range(each):
-            beside = kept[rng.integers(len(kept))]
-            form = _SENTENCES[i % len(_SENTENCES)]
-            pairs.append(
-                (form.format(thing=thing, other=beside), form.format(thing=other, other=beside) if other else beside)
+    if len(references) not in (1, len(things)):
+        raise ValueError(
+            f"reference: expected one line, or {len(things)} as in redact, got {len(references)}. Write one line for "
+            "all, or one for each."
+        )
+    references = references * (len(things) if len(references) == 1 else 1)
+    lines = [(thing, instead) for thing, instead in zip(things, references, strict=True) if thing]
+    for thing, instead in lines:
+        if thing == instead:
+            raise ValueError(
+                f"reference: expected another text than in redact, got {thing!r} in both, so nothing would change. "
+                "Write another reference."
             )
-    both = [f"{kept[a]} and {kept[b]}" for a, b in rng.integers(len(kept), size=(_KEPT_PAIRS, 2)) if a != b]
-    chosen = rng.permutation(len(kept))[:_KEPT]
-    return pairs, list(dict.fromkeys([*(kept[i] for i in chosen), *both]))
+    phrases = [line for line in _lines(keep) if line]
+    if not phrases:
+        anchors = getattr(clip.tokenizer, "safelight_anchors", None)
+        phrases = list(BENIGN if anchors is None else anchors["benign"])
+    phrases = list(dict.fromkeys(phrases))
+    rng = np.random.default_rng(seed)
+    pairs = [(thing, instead) for thing, instead in lines if instead]  # an empty reference needs a phrase beside it
+    count = min(max(_REDACTED // len(lines), _FEWEST), _MOST)
+    for thing, instead in lines:
+        for i in range(count):
+            phrase = phrases[rng.integers(len(phrases))]
+            sentence = _SENTENCES[i % len(_SENTENCES)]
+            redacted = sentence.format(thing=thing, other=phrase)
+            pairs.append((redacted, sentence.format(thing=instead, other=phrase) if instead else phrase))
+    draws = rng.integers(len(phrases), size=(_KEPT_PAIRS, 2))
+    of_two = [f"{phrases[a]} and {phrases[b]}" for a, b in draws if a != b]
+    chosen = rng.permutation(len(phrases))[:_MAX_KEPT]
+    return pairs, list(dict.fromkeys([*(phrases[i] for i in chosen), *of_two]))
 
 
 def _examples(
-    clip: Any, pairs: Sequence[tuple[str, str]], kept: Sequence[str], advance: Any
+    clip: CLIP, pairs: Sequence[tuple[str, str]], texts_to_keep: Sequence[str], on_progress: Callable[[], None]
 ) -> tuple[EncoderLayout, list[Example]]:
-    """The text encoder's form, and what its states of the texts are and should become."""
-    form: EncoderLayout | None = None
+    """The text encoder's layout, and for each text its states and what they should become."""
+    layout: EncoderLayout | None = None
 
-    def read(text: str) -> dict[str, ChunkStates]:
-        nonlocal form
-        advance()
-        own, pieces = chunks_of(clip, text)
-        form = form or own
-        if own != form:
+    def encode(text: str) -> dict[str, ChunkStates]:
+        nonlocal layout
+        on_progress()
+        text_layout, chunk_states = chunks_of(clip, text)
+        layout = layout or text_layout
+        if text_layout != layout:
             raise ValueError(
-                f"clip: this text encoder gives texts of several forms ({form}; {own}), so they can't be redacted."
+                f"clip: expected every text in one layout, got {layout} and {text_layout}. Use another text encoder."
             )
-        return pieces
+        return chunk_states
 
     examples: list[Example] = []
-    for text, other in pairs:
-        pieces, references = read(text), read(other)
-        examples.append({key: sample(piece, references[key]) for key, piece in pieces.items()})
-    for text in kept:
-        examples.append({key: sample(piece) for key, piece in read(text).items()})
-    assert form is not None
-    return form, examples
+    for text, reference in pairs:
+        blocks, reference_blocks = encode(text), encode(reference)
+        examples.append({key: sample(states, reference_blocks[key]) for key, states in blocks.items()})
+    for text in texts_to_keep:
+        examples.append({key: sample(states) for key, states in encode(text).items()})
+    assert layout is not None
+    return layout, examples
 
 
-def _advance(bar: Any) -> None:
+def _advance(bar: comfy.utils.ProgressBar) -> None:
     comfy.model_management.throw_exception_if_processing_interrupted()
     bar.update(1)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RunPlan:
-    """What GuidanceSettings mean for one run.
+    """The weights of one run by its GuidanceSettings.
 
     sigmas: the run's noise levels. full_sigmas: those of the whole noise schedule of which the run is a part, where
         known; the axis "steps" and the clamp of the start are measured on it, so every slice gets the same weights.

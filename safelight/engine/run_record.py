@@ -1,4 +1,4 @@
-"""What a run did, as a studio logs it: the weight of every call, and the rows of model evaluation."""
+"""The record of a run: the weight of every call, and the rows of model evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safelight.guidance.settings import GuidanceSettings
 if TYPE_CHECKING:
     from safelight.engine.run_plan import RunPlan
 
-# Of the report's form, not of the pack: raised when a key changes its meaning.
+# The version of the report, not of the pack. It goes up when a key changes its meaning.
 REPORT_VERSION = 1
 
 log = logging.getLogger("safelight")
@@ -22,7 +22,7 @@ class RunRecord:
 
     rows: rows that the diffusion model evaluated. extra_rows: those of them that a stock run would not have needed;
         below 0 where one evaluation served what stock runs would have evaluated one by one.
-    start_percent: from where on this run was guided, None where nothing was.
+    start_percent: where the guidance began in this run; None without a method.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class RunRecord:
         self._calls.append({"sigma": sigma, "progress": progress, "w": weight})
 
     def log(self) -> None:
-        """Says in the host's log what the artist should know."""
+        """Writes the notes for the artist to the host's log."""
         for note in self.notes:
             log.info("Safelight: %s", note)
 

@@ -1,18 +1,18 @@
-"""A prompt as SAFREE reads it: one vector for the prompt without each of its words, one for every concept phrase.
+"""The vectors that SAFREE compares: one of the prompt with each word token masked, one of each concept phrase.
 
-SAFREE takes CLIP's pooler_output for such a vector: the end token's state after the final layer norm, unprojected. That
-is the state of the end token among the states themselves wherever these are the last ones and normed (SD 1.x; SD 2,
-whose released pipeline cuts the encoder one layer short, as the host does), so it is read from there, and all masked
-prompts go as chunks of a few calls. The host's own pooled output is projected, and that of a call's first chunk alone.
-SDXL's blocks get the end token's state as well, in the very layer and width that is changed (the released code has the
-projected output of CLIP-G alone). A T5 or a language model has no such token: there the mean of the words' states
-stands for it (the released code for SD 3 has T5's first state).
+SAFREE's vector of a text is CLIP's pooler_output: the end token's state after the final layer norm, unprojected. Where
+the encoder's states are the last ones and normed (SD 1.x; SD 2, whose released pipeline cuts the encoder one layer
+short, as the host does), that vector is among the states, so it is read from there, and masked prompts are encoded
+several per call, as chunks. The host's pooled output would not do: it is projected, and of a call's first chunk alone.
+For SDXL we take the end token's state too, in the layer and width that is changed (the released code takes the
+projected output of CLIP-G alone). T5 and language models have no end token of this kind; there we take the mean of the
+words' states (the released code for SD 3 takes T5's first state).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import comfy.clip_model
 import comfy.model_management
@@ -35,12 +35,15 @@ from safelight.text.conditioning import Conditioning
 from safelight.text.encoding import Encoding
 from safelight.text.safree import PromptChunk, filter_prompt
 
-MASK = 0  # the token that stands in for a masked one
-_TOGETHER = 16  # chunks in one call of the encoder
-_CLIPS = ("l", "g")  # encoders that may lie side by side, in this order
+if TYPE_CHECKING:
+    from comfy.sd import CLIP
+
+MASK = 0  # the token in place of a masked one
+_CHUNKS_PER_CALL = 16  # of the encoder
+_CLIPS = ("l", "g")  # encoders whose blocks may be side by side, in this order
 _UNREADABLE = (
-    "clip: it can't be told which of this text encoder's states belongs to which word, so SAFREE can't read it. Use "
-    "Safelight Guider with a safe prompt of your own instead."
+    "clip: expected a text encoder with a known place for the states of each word, got another kind, which SAFREE "
+    "can't read. Use Safelight Guider with a safe prompt of your own."
 )
 
 
@@ -48,14 +51,14 @@ _UNREADABLE = (
 class SafePrompt:
     """conditioning: CONDITIONING; words: the trigger words; t: SAFREE's t', of 50 steps; notes: for the artist."""
 
-    conditioning: list[Any]
+    conditioning: Conditioning
     words: tuple[str, ...]
     t: int
     notes: tuple[str, ...]
 
 
-def encode_safe(clip: Any, prompt: str, concepts: str, variant: str) -> SafePrompt:
-    """SAFREE's safe embedding of the prompt, everything but its trigger tokens as the host encodes it.
+def encode_safe(clip: CLIP, prompt: str, concepts: str, variant: str) -> SafePrompt:
+    """SAFREE's safe embedding of the prompt: all but its trigger tokens are as the host encodes them.
 
     A prompt without triggers comes back as written. Raises ValueError, naming the input.
     """
@@ -65,7 +68,7 @@ def encode_safe(clip: Any, prompt: str, concepts: str, variant: str) -> SafeProm
             raise ValueError(f"{name}: expected a text, got {text!r}. Write the text or link it.")
     phrases = split_concepts(concepts)
     if not phrases:
-        raise ValueError("concepts: the list is empty, so SAFREE has nothing to keep out. Name what is unsafe.")
+        raise ValueError("concepts: expected words for SAFREE to keep out, got an empty list. Name what is unsafe.")
     positive = encode_prompt(clip, prompt)
     if not all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 and len(entry[0]) == 1 for entry in positive):
         raise ValueError(_UNREADABLE)
@@ -81,17 +84,17 @@ def encode_safe(clip: Any, prompt: str, concepts: str, variant: str) -> SafeProm
 
     safe, words, t = [], [], -1
     for (states, extra, *_), encoding in zip(positive, encodings, strict=True):
-        found = filter_prompt(states[0], encoding.states[0], encoding.weights, prompt_chunks, variant)
-        safe.append([found.states[None], dict(extra)])
-        words += [word for word, chosen in zip(encoding.words, found.triggers.tolist(), strict=True) if chosen]
-        t = max(t, found.t) if found.triggers.any() else t
+        filtered = filter_prompt(states[0], encoding.states[0], encoding.weights, prompt_chunks, variant)
+        safe.append([filtered.states[None], dict(extra)])
+        words += [word for word, chosen in zip(encoding.words, filtered.triggers.tolist(), strict=True) if chosen]
+        t = max(t, filtered.t) if filtered.triggers.any() else t
     words = list(dict.fromkeys(words))
     if t < 0:
         return SafePrompt(positive, (), -1, ("SAFREE: no word of the prompt is a trigger, so it stays as written.",))
     return SafePrompt(safe, tuple(words), t, (f"SAFREE: trigger words {', '.join(words)}; steps 0 to {t} of 50.",))
 
 
-def encode_concepts(clip: Any, concepts: str) -> Conditioning:
+def encode_concepts(clip: CLIP, concepts: str) -> Conditioning:
     """The concepts as one text, for the negative prompt. Raises ValueError, naming the input."""
     conditioning = encode_prompt(clip, join_concepts([], concepts))
     if not all(torch.isfinite(entry[0]).all() for entry in conditioning):
@@ -102,7 +105,7 @@ def encode_concepts(clip: Any, concepts: str) -> Conditioning:
     return conditioning
 
 
-def _prompt_chunks(clip: Any, tokens: Tokens, encoding: Encoding, phrases: list[str]) -> list[PromptChunk]:
+def _prompt_chunks(clip: CLIP, tokens: Tokens, encoding: Encoding, phrases: list[str]) -> list[PromptChunk]:
     """The prompt's chunks with words, by block; none for a prompt without words."""
     layout = layout_of(clip, tokens, *encoding.states.shape[-2:])
     if not layout:
@@ -117,13 +120,13 @@ def _prompt_chunks(clip: Any, tokens: Tokens, encoding: Encoding, phrases: list[
     prompt_chunks = []
     for p, (name, skip, part) in enumerate(layout):
         for b, columns in enumerate(part.blocks):
-            own = _name_of(name, b, len(part.blocks))
+            encoder = _encoder_of(name, b, len(part.blocks))
             first = part.start - skip
-            for number, chunk in enumerate(tokens[own]):
+            for number, chunk in enumerate(tokens[encoder]):
                 reach = range(part.start - first, part.stop - first)  # of the chunk's places, those with states
-                variants = [v for v, (c, place) in enumerate(places[own]) if c == number and place in reach]
+                variants = [v for v, (c, place) in enumerate(places[encoder]) if c == number and place in reach]
                 if variants:
-                    rows = torch.tensor([first + places[own][v][1] for v in variants])
+                    rows = torch.tensor([first + places[encoder][v][1] for v in variants])
                     attended = torch.tensor([first + i for i in range(_end(chunk) + 1) if i in reach])
                     prompt_chunks.append(
                         PromptChunk((p, b), slice(*columns), attended, rows, vectors[p, b][variants], concepts[p, b])
@@ -132,13 +135,13 @@ def _prompt_chunks(clip: Any, tokens: Tokens, encoding: Encoding, phrases: list[
     return prompt_chunks
 
 
-def _name_of(name: str, block: int, blocks: int) -> str:
-    """The encoder of a block of a part whose tokens are those of encoder `name`."""
+def _encoder_of(name: str, block: int, blocks: int) -> str:
+    """The encoder of a block, in a part that has the tokens of the encoder `name`."""
     return _CLIPS[block] if blocks > 1 else name
 
 
 def _with_each_masked(tokens: Tokens) -> tuple[Tokens, dict[str, list[tuple[int, int]]]]:
-    """For each word token of the text its chunk with that token masked, by encoder, and which (chunk, place) it is.
+    """By encoder: for each word token of the text, its chunk with that token masked; and the tokens' (chunk, place).
 
     An encoder without words gets the text's first chunk.
     """
@@ -154,18 +157,21 @@ def _with_each_masked(tokens: Tokens) -> tuple[Tokens, dict[str, list[tuple[int,
     return masked, places
 
 
-def _phrase_chunks(clip: Any, phrases: list[str]) -> Tokens:
+def _phrase_chunks(clip: CLIP, phrases: list[str]) -> Tokens:
     """A chunk for each concept phrase, by encoder."""
     chunks: Tokens = {}
     for phrase in phrases:
-        for name, own in read_tokens(clip, phrase).items():
-            if len(own) > 1:
+        for name, phrase_chunks in read_tokens(clip, phrase).items():
+            if len(phrase_chunks) > 1:
                 raise ValueError(
-                    f"concepts: the phrase {phrase[:40]!r}... is too long for the text encoder; shorten it."
+                    f"concepts: expected phrases within one chunk of the text encoder, got {phrase[:40]!r}..., which "
+                    "is too long. Shorten it."
                 )
-            if not any(token[2] for token in own[0]):
-                raise ValueError(f"concepts: {phrase!r} has no words that the text encoder knows; remove it.")
-            chunks.setdefault(name, []).append(own[0])
+            if not any(token[2] for token in phrase_chunks[0]):
+                raise ValueError(
+                    f"concepts: expected words that the text encoder knows, got none in {phrase!r}. Remove it."
+                )
+            chunks.setdefault(name, []).append(phrase_chunks[0])
     return chunks
 
 
@@ -174,13 +180,13 @@ def _end(chunk: list[Token]) -> int:
     return max((i for i, token in enumerate(chunk) if token[2]), default=-1) + 1
 
 
-def sentence_vectors(clip: Any, texts: Tokens) -> dict[tuple[int, int], torch.Tensor]:
-    """A vector [W] for every chunk given, by block: [n, W]. Encoders' chunks need not be equally many."""
+def sentence_vectors(clip: CLIP, texts: Tokens) -> dict[tuple[int, int], torch.Tensor]:
+    """By block, a vector for each of the given chunks: [n, W]. Encoders may have different numbers of chunks."""
     texts = unweighted(texts)
     most = max(map(len, texts.values()))
     filled = {name: [*chunks, *chunks[:1] * (most - len(chunks))] for name, chunks in texts.items()}
-    at_once = _TOGETHER if all(len({len(c) for c in chunks}) == 1 for chunks in filled.values()) else 1
-    found: dict[tuple[int, int], list[torch.Tensor]] = {}
+    at_once = _CHUNKS_PER_CALL if all(len({len(c) for c in chunks}) == 1 for chunks in filled.values()) else 1
+    vectors: dict[tuple[int, int], list[torch.Tensor]] = {}
     bar, start = comfy.utils.ProgressBar(most), 0
     while start < most:
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -188,31 +194,31 @@ def sentence_vectors(clip: Any, texts: Tokens) -> dict[tuple[int, int], torch.Te
         states, _ = encode_tokens(clip, some)
         layout = layout_of(clip, some, *states.shape[-2:])
         if at_once > 1 and (not layout or any(skip for _, skip, _ in layout)):
-            at_once = 1  # an encoder of one text at a time
+            at_once = 1  # this encoder takes one text at a time
             continue
         if not layout:
             raise ValueError(_UNREADABLE)
         if not torch.isfinite(states).all():
             raise ValueError(
-                "clip: the text encoder returned values that are not finite for the prompt or the "
-                "concepts. Try another precision of the encoder (fp32 or bf16)."
+                "clip: expected finite states from the text encoder, got others for the prompt or the concepts. Try "
+                "another precision of the encoder (fp32 or bf16)."
             )
         for p, (name, skip, part) in enumerate(layout):
             for b, (first, last) in enumerate(part.blocks):
-                own, row = _name_of(name, b, len(part.blocks)), part.start - skip
-                for chunk in some[own]:
+                encoder, row = _encoder_of(name, b, len(part.blocks)), part.start - skip
+                for chunk in some[encoder]:
                     if row + len(chunk) > part.stop:
                         raise ValueError(_UNREADABLE)
                     rows = states[0, max(row, part.start) : row + len(chunk), first:last].float().cpu()
-                    found.setdefault((p, b), []).append(_vector(clip, own, chunk, rows))
+                    vectors.setdefault((p, b), []).append(_vector(clip, encoder, chunk, rows))
                     row += len(chunk)
         bar.update(at_once)
         start += at_once
-    return {key: torch.stack(vectors) for key, vectors in found.items()}
+    return {key: torch.stack(of_block) for key, of_block in vectors.items()}
 
 
-def _vector(clip: Any, name: str, chunk: list[Token], rows: torch.Tensor) -> torch.Tensor:
-    """[W] of one chunk's states [S, W]; a template that the encoder cuts off in front is missing from them."""
+def _vector(clip: CLIP, name: str, chunk: list[Token], rows: torch.Tensor) -> torch.Tensor:
+    """A chunk's vector [W] from its states [S, W], where a template that the encoder cuts off in front is missing."""
     cut, end = len(chunk) - len(rows), _end(chunk)
     transformer = getattr(encoder_named(clip, name), "transformer", None)
     if isinstance(transformer, comfy.clip_model.CLIPTextModel) and cut <= end < len(chunk):

@@ -1,7 +1,7 @@
 """Separate trajectories: from the schedule's start on, one latent per prompt, merged once, then one run to the end.
 
-A sampler that runs the host's sampler over parts of the noise schedule, inside one run of the guider: models load once,
-previews, masks and interruption work as ever. A multistep sampler starts anew at each cut.
+The sampler made here runs the host's sampler over parts of the noise schedule, inside one run of the guider: models
+load once; previews, masks and interruption work as usual. A multistep sampler starts anew at each cut.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from safelight.guidance.dual import DualBlend
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from comfy.samplers import KSamplerX0Inpaint
+
 EVERY_STEP, SEPARATE = "every step", "separate"
 MERGES = (EVERY_STEP, SEPARATE)
 DEFAULT_MERGE_AT = 0.8
@@ -30,10 +32,10 @@ _SEEDS = 2**64
 
 
 def cuts(plan: RunPlan, merge_at: float) -> tuple[int, int] | None:
-    """Indices in the run's noise levels: where the trajectories part, and where they merge; None where no step fits.
+    """Indices in the run's sigmas: where the trajectories part, and where they merge; None where no step fits between.
 
-    The merge needs noise to merge, so it comes one step before the end of a run that ends without. The two are the
-    same where the run lies before the schedule's start as a whole, or behind merge_at.
+    The merge needs noise, so in a run that ends without noise it comes one step before the end. The two indices are the
+    same where the whole run is before the schedule's start, or after merge_at.
     """
     progress = [plan.progress(sigma) for sigma in plan.sigmas]
     last = len(progress) - (1 if plan.sigmas[-1] > 0.0 else 2)
@@ -50,11 +52,11 @@ def separate_sampler(sampler: comfy.samplers.KSAMPLER, merge_at: float) -> comfy
     merge_at = unit_number("merge_at", merge_at)
 
     def sample(
-        model: Any,
+        model: KSamplerX0Inpaint,
         x: torch.Tensor,
         sigmas: torch.Tensor,
         extra_args: dict[str, Any],
-        callback: Any,
+        callback: Callable[..., None] | None,
         disable: bool,
         **options: Any,
     ) -> torch.Tensor:
@@ -74,16 +76,16 @@ def separate_sampler(sampler: comfy.samplers.KSAMPLER, merge_at: float) -> comfy
         parts = _Parts(sampler.sampler_function, model, sigmas, extra_args, callback, disable, options)
         return _two_trajectories(parts, run, x, *at, weight)
 
-    sample.__name__ = getattr(sampler.sampler_function, "__name__", "")  # samplers are told apart by it
+    sample.__name__ = getattr(sampler.sampler_function, "__name__", "")  # the host tells samplers apart by name
     return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
 
 
 def _two_trajectories(
     parts: _Parts, run: MethodRun, x: torch.Tensor, part: int, merge: int, weight: float
 ) -> torch.Tensor:
-    """From the noisy latents x at the first noise level to those at the last.
+    """Takes the noisy latents x from the first sigma to the last.
 
-    After the merge both prompts go on steering, by the weight of the merge: the positive one alone would bring back
+    After the merge both prompts go on steering, by the weight of the merge: the positive prompt alone would bring back
     what was taken out.
     """
     assert isinstance(run.method, DualBlend)
@@ -117,18 +119,18 @@ class _Parts:
     """The host's sampler, to be run over parts of the noise schedule `sigmas`."""
 
     function: Callable[..., torch.Tensor]
-    model: Any
+    model: KSamplerX0Inpaint
     sigmas: torch.Tensor
     extra_args: dict[str, Any]
-    callback: Any
+    callback: Callable[..., None] | None
     disable: bool
     options: dict[str, Any]
 
     def run(self, x: torch.Tensor, start: int, end: int, number: int) -> torch.Tensor:
-        """Steps from the noise level `start` to the one at `end`, as part `number` of the run."""
+        """Samples from the sigma at index `start` to that at `end`, as part `number` of the run."""
         if end <= start:
             return x
-        # A sampler that draws noise seeds a generator each time: a seed for each part, the same for both branches.
+        # A sampler that draws noise seeds a generator in each part: so each has its own seed, one for both prompts.
         extra_args = dict(self.extra_args)
         if extra_args.get("seed") is not None:
             extra_args["seed"] = (extra_args["seed"] + number) % _SEEDS
@@ -143,11 +145,11 @@ class _Parts:
         )
 
     def denoised(self, z: torch.Tensor, at: int) -> torch.Tensor:
-        """The prediction for z at the noise level `at`."""
+        """The prediction for z at the sigma of index `at`."""
         return self.model(z, self.sigmas[at] * z.new_ones([z.shape[0]]), **self.extra_args)
 
     def signal(self, at: int) -> float:
-        """The scale of the clean picture in a latent at the noise level `at`: 1, or 1 - sigma in flow models."""
+        """The scale of the clean picture in a latent at the sigma of index `at`: 1, or 1 - sigma in flow models."""
         one = torch.ones(1, 1, 1, 1, device=self.sigmas.device)
         scaled = self.model.inner_model.inner_model.model_sampling.noise_scaling
         return float(scaled(self.sigmas[at].reshape(1, 1, 1, 1), torch.zeros_like(one), one))

@@ -1,8 +1,8 @@
 """The noise that a sampler of the host draws while it runs, drawn once for all frames of a strip.
 
-A frame gets the noise of a run of its own only if the draw is made on one frame: seeded generators and Brownian trees
-depend on the shape that they fill. Which of the host's samplers draw, and how, stands here by name; any other sampler
-may mix the frames and is not run on several at once.
+Seeded generators and Brownian trees depend on the shape that they fill, so a frame gets the noise of a single run only
+if one frame's shape is drawn. The host's samplers are listed here by how they draw; any other sampler may mix the
+frames and is not run on several at once.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.k_diffusion.sampling as k_diffusion
 import comfy.samplers
 import torch
+
+if TYPE_CHECKING:
+    from comfy.samplers import KSAMPLER, KSamplerX0Inpaint
+
+Draw = Callable[..., torch.Tensor]  # noise from (sigma, next sigma)
 
 # They draw nothing with the settings of a KSampler.
 STEADY = frozenset(
@@ -54,12 +59,12 @@ DRAWING = frozenset(
         "sa_solver_pece",
     }
 )
-# They draw from a Brownian tree; "_gpu" after the name: on the device of the latents.
+# They draw from a Brownian tree; those with "_gpu" after the name on the device of the latents.
 BROWNIAN = frozenset({"dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"})
 
 
-def share_noise(name: str, sampler: Any, frames: int, masked: bool) -> Any:
-    """A KSAMPLER that draws the same noise for each of `frames` equal parts of a batch; None where that can't be had.
+def share_noise(name: str, sampler: KSAMPLER, frames: int, masked: bool) -> KSAMPLER | None:
+    """A sampler that draws the same noise for each of `frames` equal parts of a batch; None where there can be none.
 
     name: the sampler's, in the host's list. masked: whether the run has a noise mask.
     """
@@ -73,19 +78,19 @@ def share_noise(name: str, sampler: Any, frames: int, masked: bool) -> Any:
 
     @functools.wraps(sampler.sampler_function)
     def sample(
-        model: Any,
+        model: KSamplerX0Inpaint,
         x: torch.Tensor,
         sigmas: torch.Tensor,
         extra_args: dict[str, Any],
-        callback: Any,
+        callback: Callable[..., None] | None,
         disable: bool,
         **options: Any,
     ) -> torch.Tensor:
         draw = _brownian if tree else _seeded
         one = draw(x[: x.shape[0] // frames], sigmas, extra_args.get("seed"), not name.endswith("_gpu"))
 
-        def for_all(*levels: Any) -> torch.Tensor:
-            return torch.cat([one(*levels)] * frames)
+        def for_all(*interval: float | torch.Tensor) -> torch.Tensor:
+            return torch.cat([one(*interval)] * frames)
 
         return sampler.sampler_function(
             model,
@@ -101,12 +106,12 @@ def share_noise(name: str, sampler: Any, frames: int, masked: bool) -> Any:
     return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
 
 
-def _seeded(x: torch.Tensor, sigmas: torch.Tensor, seed: Any, on_cpu: bool) -> Callable[..., torch.Tensor]:
-    """What these samplers make where they get no noise_sampler; before 2025 it drew from torch's own generator."""
+def _seeded(x: torch.Tensor, sigmas: torch.Tensor, seed: int | None, on_cpu: bool) -> Draw:
+    """The samplers' default where they get no noise_sampler. Before 2025 it drew from torch's global generator."""
     seeded = "seed" in inspect.signature(k_diffusion.default_noise_sampler).parameters
     return k_diffusion.default_noise_sampler(x, **({"seed": seed} if seeded else {}))
 
 
-def _brownian(x: torch.Tensor, sigmas: torch.Tensor, seed: Any, on_cpu: bool) -> Callable[..., torch.Tensor]:
+def _brownian(x: torch.Tensor, sigmas: torch.Tensor, seed: int | None, on_cpu: bool) -> Draw:
     low, high = sigmas[sigmas > 0].min(), sigmas.max()
     return k_diffusion.BrownianTreeNoiseSampler(x, low, high, seed=seed, cpu=on_cpu)

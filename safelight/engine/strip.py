@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,6 +17,12 @@ from safelight.engine.strip_run import StripSetup
 from safelight.guidance.settings import GuidanceSettings
 from safelight.views.contact_sheet import labelled, side_by_side
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from comfy.model_patcher import ModelPatcher
+    from comfy.sd import VAE
+
 _HOOKS = (
     "sampler_cfg_function",
     "sampler_pre_cfg_function",
@@ -28,7 +34,7 @@ _HOOKS = (
 
 @dataclass(frozen=True)
 class Frames:
-    """record: of the highest level. weights: for each level that of every call. samples: latents, level after level."""
+    """record: of the highest level. weights: by level, of every call. samples: the latents, level after level."""
 
     record: RunRecord
     weights: list[list[float]]
@@ -36,7 +42,7 @@ class Frames:
 
 
 def sample_strip(
-    job: SamplingJob, settings: GuidanceSettings, levels: tuple[float, ...], sampler_name: str, vae: Any
+    job: SamplingJob, settings: GuidanceSettings, levels: tuple[float, ...], sampler_name: str, vae: VAE | None
 ) -> dict[str, Any]:
     """The ui and the result (strip, frames, LATENT, report) of the strip node. settings: at the highest level."""
     if vae is None:
@@ -92,13 +98,13 @@ def _sample_levels(
 
 
 def _one_by_one(
-    job: SamplingJob, settings: GuidanceSettings, levels: tuple[float, ...], preview: Any, note: str
+    job: SamplingJob, settings: GuidanceSettings, levels: tuple[float, ...], preview: Callable[..., None], note: str
 ) -> Frames:
-    """The same by one run of the sampler for each level."""
+    """The levels with one run of the sampler for each."""
     records, parts = [RunRecord() for _ in levels], []
     for i, (level, record) in enumerate(zip(levels, records, strict=True)):
 
-        def callback(step: int, denoised: Any, x: Any, total: int, before: int = i) -> None:
+        def callback(step: int, denoised: torch.Tensor, x: torch.Tensor, total: int, before: int = i) -> None:
             preview(before * total + step, denoised, x, total * len(levels))
 
         parts.append(job.sample(dual_setup(replace(settings, safety=level), job.safe), record, callback))
@@ -108,10 +114,10 @@ def _one_by_one(
     return Frames(top, [record.weights for record in records], torch.cat(parts))
 
 
-def why_alone(model: Any) -> str:
-    """Why the frames of a strip can't be one run of this model; empty where they can.
+def why_alone(model: ModelPatcher) -> str:
+    """The reason why the frames of a strip can't share one run of this model; empty where they can.
 
-    What a hook or a wrapper keeps from call to call belongs to one picture.
+    A hook or a wrapper may remember things from call to call, and these belong to one picture.
     """
     options = model.model_options
     caches = options.get("transformer_options", {}).get("easycache") is not None

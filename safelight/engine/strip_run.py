@@ -1,7 +1,7 @@
-"""One sampler run over the frames of a strip: equal noise, equal prompts, a weight of its own for each frame.
+"""One sampler run over the frames of a strip: equal noise, equal prompts, another weight for each frame.
 
 At each call of the model the frames are sorted into those that the positive prompt decides, those that the safe one
-decides, and the rest; equal ones are evaluated once. Each group is a call of the dual blend.
+decides, and the rest; equal frames are evaluated once. Each group is one call of the dual blend.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from safelight.engine.method_setup import MethodSetup, begin_method, dual_setup
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.run_record import RunRecord
 from safelight.guidance.blend import POSITIVE, SAFE
-from safelight.guidance.dual import DualBlend
 from safelight.guidance.economy import BOTH
+from safelight.guidance.frames import FramesBlend
 from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning
 from safelight.views.contact_sheet import alike
@@ -63,27 +63,6 @@ class StripSetup(MethodSetup):
         ]
         self.run = StripRun(FrameGroup(self.blend, plan, record, self.trace), plans)
         return self.run
-
-
-class FramesBlend(DualBlend):
-    """The dual blend for frames with a weight each, of which the largest is the step's.
-
-    weights: of the frames in the next call. pictures: in a frame.
-    """
-
-    weights: Sequence[float] = (0.0,)
-    pictures = 1
-
-    def fitted_mask(self, x: torch.Tensor) -> torch.Tensor | None:
-        """The artist's mask, times each frame's share of the largest weight."""
-        mask = super().fitted_mask(x[: self.pictures])
-        if mask is not None and mask.shape[0] > 1:
-            mask = torch.cat([mask] * len(self.weights))
-        if len(set(self.weights)) == 1:
-            return mask
-        shares = torch.tensor([weight / max(self.weights) for weight in self.weights], dtype=x.dtype, device=x.device)
-        share = shares.repeat_interleave(self.pictures).reshape(-1, *[1] * (x.ndim - 1))
-        return share if mask is None else share * mask
 
 
 class FrameGroup(MethodRun):
@@ -136,7 +115,7 @@ class StripRun(MethodRun):
     def predict(self, call: ModelCall) -> torch.Tensor:
         frames, sigmas = call.x.chunk(len(self.levels)), call.sigma.chunk(len(self.levels))
         weights = [plan.weight(call.level) for plan in self.plans]
-        # Where the positive prompt's range leaves a step out, the safe one stands there at every level but 0.
+        # In a step outside the positive prompt's range the safe one takes its place, at every level but 0.
         positive_active = any_active(positive_pair(call.guider.conds)[0], call.sigma[0])
         kinds = [
             OFF if level == 0.0 and not positive_active else self._group.kind(weight)

@@ -1,18 +1,23 @@
-"""Which states of the host's text encoder belong to which tokens and words.
+"""Finds the tokens and words that the states of the host's text encoder belong to.
 
 A CLIP of the host turns a text into tokens by encoder name (l, g, t5xxl, ...), each a list of chunks of (token, weight)
-pairs, and encodes them to one tensor [1, T, W]. Where the tokens of which encoder lie in it is worked out here from
-lengths and widths, so that encoders not known to this file work as well, at worst as one block.
+pairs, and encodes them to one tensor [1, T, W]. The place of each encoder's tokens in it follows from lengths and
+widths, so that encoders not known to this file work as well, at worst as one block.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from safelight.text.encoding import Encoding, Part
 
+if TYPE_CHECKING:
+    from comfy.sd import CLIP
+
+# What the host tokenizes to is Any: an id, or the vector of an embedding.
 Token = tuple[Any, float, int]  # token, weight, word number (0: start, end, padding)
 Tokens = dict[str, list[list[Token]]]
 
@@ -20,40 +25,44 @@ _WORD_STARTS = ("\u2581", "\u0120", " ")  # sentencepiece, byte-level BPE
 _ABSENT_L = 768  # SD3 leaves CLIP-L's columns empty where only CLIP-G is loaded
 
 
-def read_tokens(clip: Any, text: str) -> Tokens:
+def read_tokens(clip: CLIP, text: str) -> Tokens:
     """The text's tokens with weights and word numbers, by encoder."""
-    found = clip.tokenize(text, return_word_ids=True)
-    found = found if isinstance(found, dict) else {"": found}
+    host_tokens = clip.tokenize(text, return_word_ids=True)
+    by_name = host_tokens if isinstance(host_tokens, dict) else {"": host_tokens}
     tokens = {}
-    for name, chunks in found.items():
+    for name, chunks in by_name.items():
         if isinstance(chunks, list) and chunks and all(isinstance(chunk, list) and chunk for chunk in chunks):
             tokens[name] = [_with_word_numbers(clip, name, chunk) for chunk in chunks]
     return tokens
 
 
-def _with_word_numbers(clip: Any, name: str, chunk: list[Any]) -> list[Token]:
+def _with_word_numbers(clip: CLIP, name: str, chunk: list[Any]) -> list[Token]:
     if all(len(token) > 2 for token in chunk):
         return [(token[0], float(token[1]), int(token[2])) for token in chunk]
     special = _special_tokens(clip, name)
     return [(t, float(w), 0 if isinstance(t, int) and t in special else i + 1) for i, (t, w, *_) in enumerate(chunk)]
 
 
-def encoder_named(clip: Any, name: str) -> Any:
+def encoder_named(clip: CLIP | SimpleNamespace, name: str) -> Any:
+    """One of a CLIP's text encoders, by its name in the tokens; None without one of this name.
+
+    Any, because encoders have no class in common. Of the CLIP only cond_stage_model is read.
+    """
     model = clip.cond_stage_model
     return getattr(model, f"clip_{name}", getattr(model, name, None))
 
 
-def _tokenizer(clip: Any, name: str) -> Any:
+def _tokenizer(clip: CLIP, name: str) -> object:
     tokenizer = clip.tokenizer
     return getattr(tokenizer, f"clip_{name}", getattr(tokenizer, name, tokenizer))
 
 
-def _special_tokens(clip: Any, name: str) -> set[int]:
+def _special_tokens(clip: CLIP, name: str) -> set[int]:
     return {t for t in getattr(encoder_named(clip, name), "special_tokens", {}).values() if isinstance(t, int)}
 
 
-def _words(clip: Any, name: str, chunk: list[Token]) -> list[str]:
-    """The word that each token is or is a piece of; "" for tokens without text."""
+def _words(clip: CLIP, name: str, chunk: list[Token]) -> list[str]:
+    """The word of each token, which may be one of its pieces; "" for tokens without text."""
     vocabulary = getattr(_tokenizer(clip, name), "inv_vocab", {})
     pieces = [str(vocabulary.get(t, "")) if number and isinstance(t, int) else "" for t, _, number in chunk]
     ends_are_marked = any(piece.endswith("</w>") for piece in pieces)  # CLIP; others mark where a word starts
@@ -81,24 +90,24 @@ def is_weighted(tokens: Tokens) -> bool:
 
 
 def token_pairs(tokens: Tokens) -> dict[str, list[list[tuple[Any, float]]]] | list[list[tuple[Any, float]]]:
-    """As the host's encoders want them."""
+    """The tokens in the form that the host's encoders take."""
     pairs = {name: [[(t, weight) for t, weight, _ in chunk] for chunk in chunks] for name, chunks in tokens.items()}
     return pairs[""] if set(pairs) == {""} else pairs
 
 
-def _width(clip: Any, name: str) -> int | None:
+def _width(clip: CLIP | SimpleNamespace, name: str) -> int | None:
     try:
         return int(encoder_named(clip, name).transformer.get_input_embeddings().weight.shape[-1])
     except AttributeError:
         return None
 
 
-def layout_of(clip: Any, tokens: Tokens, length: int, width: int) -> list[tuple[str, int, Part]]:
-    """The parts of an output [1, length, width]: the encoder whose tokens each follows, and from which token on.
+def layout_of(clip: CLIP | SimpleNamespace, tokens: Tokens, length: int, width: int) -> list[tuple[str, int, Part]]:
+    """The parts of an output [1, length, width], each with the encoder of its tokens and how many of those it skips.
 
-    Known forms: one encoder; CLIP-L and CLIP-G side by side (SDXL); those, and another one's tokens after theirs (SD3);
-    several encoders, of which one fills the states and the others only the pooled output (Flux); a language model whose
-    template is cut off in front. Anything else is [].
+    Known layouts: one encoder; CLIP-L and CLIP-G side by side (SDXL); those, and another one's tokens after theirs
+    (SD3); several encoders, of which one fills the states and the others only the pooled output (Flux); a language
+    model whose template is cut off in front. Anything else gives [].
     """
     lengths = {
         name: sum(map(len, chunks))
@@ -133,8 +142,8 @@ def _side_by_side(widths: list[int | None], width: int, only_g: bool) -> tuple[t
     return tuple((stop - size, stop) for stop, size in zip(stops, sizes, strict=True))
 
 
-def describe(clip: Any, tokens: Tokens, states: torch.Tensor, pooled: torch.Tensor | None) -> Encoding:
-    """The Encoding of states [B, T, W] that the encoder made of these tokens, their weights left aside."""
+def describe(clip: CLIP, tokens: Tokens, states: torch.Tensor, pooled: torch.Tensor | None) -> Encoding:
+    """The Encoding of states [B, T, W] that the encoder made of these tokens without their weights."""
     length, width = states.shape[-2:]
     layout = layout_of(clip, tokens, length, width)
     if not layout:  # every token is a word, in one block
@@ -144,22 +153,13 @@ def describe(clip: Any, tokens: Tokens, states: torch.Tensor, pooled: torch.Tens
         return Encoding(states, pooled, everything, nothing, zeros, zeros, torch.ones(length), ("",) * length, (part,))
     rows: list[tuple[bool, bool, int, int, float, str]] = []
     for name, skip, part in layout:
-        own = []
-        for number, chunk in enumerate(tokens[name]):
+        first_chunk = rows[-1][2] + 1 if rows else 0  # a chunk of another encoder is another chunk
+        of_encoder = []
+        for number, chunk in enumerate(tokens[name], first_chunk):
             words = _words(clip, name, chunk)
             for place, (_, weight, word) in enumerate(chunk):
-                own.append((word > 0, word == 0 and place > 0, number, place, weight, words[place]))
-        first_chunk = rows[-1][2] + 1 if rows else 0  # a chunk of another encoder is another chunk
-        rows += [(a, b, c + first_chunk, d, e, f) for a, b, c, d, e, f in own[skip : skip + part.stop - part.start]]
-    content, tail, chunk, place, weight, word = zip(*rows, strict=True)
-    return Encoding(
-        states,
-        pooled,
-        torch.tensor(content),
-        torch.tensor(tail),
-        torch.tensor(chunk),
-        torch.tensor(place),
-        torch.tensor(weight),
-        word,
-        tuple(part for *_, part in layout),
-    )
+                of_encoder.append((word > 0, word == 0 and place > 0, number, place, weight, words[place]))
+        rows += of_encoder[skip : skip + part.stop - part.start]
+    content, tail, chunks, places, weights = (torch.tensor([row[i] for row in rows]) for i in range(5))
+    words_of_rows, parts = tuple(row[5] for row in rows), tuple(part for *_, part in layout)
+    return Encoding(states, pooled, content, tail, chunks, places, weights, words_of_rows, parts)

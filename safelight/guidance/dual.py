@@ -22,7 +22,7 @@ NOT_ADAPTIVE = "adaptive: a call without the negative prompt (cfg 1, or its time
 class DualBlend(GuidanceMethod):
     """The blend over one run."""
 
-    conds = (SAFE,)
+    conds: tuple[str, ...] = (SAFE,)
     must_reach = SAFE
     pairs_uncond = True
     unguided = (

@@ -16,6 +16,6 @@ def is_open(risk: float, gate: float) -> bool:
 
 def read_risk(risk: Any) -> tuple[float, list[str]]:
     """The risk in [0, 1], and notes for the artist. Anything that is not such a number counts as 1 (fail closed)."""
-    if isinstance(risk, Real) and math.isfinite(risk) and 0.0 <= risk <= 1.0:
+    if isinstance(risk, Real) and math.isfinite(risk) and 0.0 <= float(risk) <= 1.0:
         return float(risk), []
     return 1.0, [f"risk {risk} is not a number from 0 to 1; it counts as 1."]

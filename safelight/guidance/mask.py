@@ -39,8 +39,10 @@ def fit_mask(mask: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         )
     mask = mask.to(x.device)
     if x.ndim == 5 and x.shape[0] == 1 and mask.shape[0] > 1:
-        return torch.nn.functional.adaptive_avg_pool3d(mask[None, None], tuple(x.shape[2:])).to(x.dtype)
-    cells = torch.nn.functional.adaptive_avg_pool2d(mask[:, None], tuple(x.shape[-2:]))
+        frames, height, width = x.shape[2:]
+        return torch.nn.functional.adaptive_avg_pool3d(mask[None, None], (frames, height, width)).to(x.dtype)
+    height, width = x.shape[-2:]
+    cells = torch.nn.functional.adaptive_avg_pool2d(mask[:, None], (height, width))
     if cells.shape[0] > 1:
         cells = cells[torch.arange(x.shape[0], device=x.device) % cells.shape[0]]
     return (cells if x.ndim == 4 else cells.unsqueeze(2)).to(x.dtype)

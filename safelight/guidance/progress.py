@@ -27,9 +27,7 @@ def noise_level_progress(sigma: float, percent_to_sigma: Callable[[float], float
     Raises ValueError for a sigma that is not a number.
     """
     if math.isnan(sigma):
-        raise ValueError(
-            "sigmas: expected numbers, got NaN in this run's noise schedule. Choose another scheduler."
-        )
+        raise ValueError("sigmas: expected numbers, got NaN in this run's noise schedule. Choose another scheduler.")
     if sigma <= 0.0:
         return 1.0
     low, high = 0.0, 1.0
@@ -37,9 +35,7 @@ def noise_level_progress(sigma: float, percent_to_sigma: Callable[[float], float
         middle = (low + high) / 2
         level = float(percent_to_sigma(middle))
         if math.isnan(level):
-            raise ValueError(
-                "model: expected a noise level for every percentage, got NaN. Use another model."
-            )
+            raise ValueError("model: expected a noise level for every percentage, got NaN. Use another model.")
         if level >= sigma:
             low = middle
         else:
@@ -55,9 +51,7 @@ def step_progress(sigma: float, sigmas: Sequence[float]) -> float:
     Returns i / steps at the i-th value; sigmas outside the schedule clamp to 0 and 1.
     """
     if math.isnan(sigma):
-        raise ValueError(
-            "sigmas: expected numbers, got NaN in this run's noise schedule. Choose another scheduler."
-        )
+        raise ValueError("sigmas: expected numbers, got NaN in this run's noise schedule. Choose another scheduler.")
     levels = sorted((float(level) for level in sigmas), reverse=True)
     steps = len(levels) - 1
     if steps < 1:

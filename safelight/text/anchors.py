@@ -1,8 +1,8 @@
-"""Short phrases of known kind, by which risk is calibrated on the artist's own text encoder.
+"""Benign and unsafe phrases that calibrate risk on the artist's own text encoder.
 
-The benign ones include neighbours of unsafe things (a kitchen knife at work, red paint, a bathing suit), so that the
-decision point lies beyond those. The unsafe ones are named plainly and without detail, by I2P category. Both kinds mix
-single words with longer prompts: a score that grew with length alone could not tell them apart.
+The benign ones include look-alikes of unsafe things (a kitchen knife at work, red paint, a bathing suit), so that the
+decision point lies beyond those. The unsafe ones are plain and without detail, by I2P category. Both lists mix single
+words with longer prompts, so that a score which only grew with length could not separate them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ BENIGN: tuple[str, ...] = (
     "an elephant bathing in a river",
     "a swimmer diving into a pool",
     "a tailor measuring a suit jacket",
-    # neighbours of unsafe things
+    # look-alikes of unsafe things
     "a kitchen knife slicing bread",
     "a red dress",
     "red paint spilled on the floor",
@@ -219,8 +219,8 @@ UNSAFE: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Where the artist's own words belong to no category, phrases made with them stand for what is unsafe.
-_OWN_WORD_FORMS = (
+# A concept that belongs to no category is put into these, and the results serve as unsafe phrases.
+_TEMPLATES = (
     "{}",
     "a photo of {}",
     "a painting of {} in a room",
@@ -235,13 +235,13 @@ _OWN_WORD_FORMS = (
 def anchors_for(concepts: Sequence[str]) -> tuple[list[str], list[str]]:
     """The benign and the unsafe phrases that calibrate risk for these concepts.
 
-    Unsafe: the shipped phrases of every I2P category that a concept speaks of (a prompt about drugs says nothing about
-    how well nudity is told apart), and phrases made with each concept that belongs to no category. Benign: all shipped
-    phrases but those that mention such a concept themselves.
+    The unsafe ones are the shipped phrases of every I2P category that a concept belongs to (phrases about drugs say
+    nothing about how well the encoder recognises nudity), and phrases made with each concept that belongs to no
+    category. The benign ones are all shipped phrases except those that mention such a concept.
     """
-    own = [phrase for phrase in concepts if not categories_of(phrase)]
-    named = set().union(*(categories_of(phrase) for phrase in concepts)) if concepts else set()
-    unsafe = [phrase for name, phrases in UNSAFE.items() if name in named for phrase in phrases]
-    unsafe += [form.format(phrase) for phrase in own for form in _OWN_WORD_FORMS]
-    benign = [phrase for phrase in BENIGN if not any(mentions(phrase, word) for word in own)]
+    uncategorised = [phrase for phrase in concepts if not categories_of(phrase)]
+    categories = set().union(*(categories_of(phrase) for phrase in concepts)) if concepts else set()
+    unsafe = [phrase for name, phrases in UNSAFE.items() if name in categories for phrase in phrases]
+    unsafe += [template.format(phrase) for phrase in uncategorised for template in _TEMPLATES]
+    benign = [phrase for phrase in BENIGN if not any(mentions(phrase, word) for word in uncategorised)]
     return benign, unsafe

@@ -13,11 +13,11 @@ from safelight.text.concept_space import ConceptSpace
 from safelight.text.encoding import Encoding, Key, Part, meaning
 from safelight.text.subspace import Metric, Subspace, concept_subspace, everyday_metric, phrase_vector
 
-COMMON = 0.1  # of the benign anchors: a word in so many of them says nothing by itself
-OPENINGS = 2  # benign anchors after which every concept is read, and
-NEUTRALS = 8  # this many other benign anchors, for comparison
+COMMON = 0.1  # share of the benign anchors; a word that occurs in so many of them says nothing by itself
+OPENINGS = 2  # number of benign anchors after which every concept is encoded
+NEUTRALS = 8  # number of other benign anchors that are encoded after the same openings, for comparison
 PAIR = "{}, {}"
-FOLDS = 5  # of the everyday words, see _calibrate
+FOLDS = 5  # number of groups of everyday words, see _calibrate
 
 Encode = Callable[[str], Encoding]
 
@@ -41,14 +41,14 @@ class Words:
         return cls(tuple(texts(part) for part in encoding.parts), states)
 
     def meaning(self, part: int, common: frozenset[str]) -> torch.Tensor:
-        """Boolean [n]."""
+        """Which words are not common ones, boolean [n]. Without any such word, all words are chosen."""
         texts = self.texts[part]
         return meaning(torch.ones(len(texts), dtype=torch.bool), texts, common)
 
 
 @dataclass
 class _TailMean:
-    """The mean tail state by position in its chunk; a position that no tail reached has the mean of all."""
+    """The mean tail state by position in its chunk; a position that no tail reached gets the mean of all."""
 
     total: torch.Tensor
     count: torch.Tensor
@@ -68,24 +68,25 @@ class _TailMean:
 
 @dataclass(frozen=True)
 class Whole:
-    """What carries a whole prompt: its mean tail state [W] by block, and its pooled output [D]."""
+    """The states that represent a whole prompt: its mean tail state [W] by block, and its pooled output [D]."""
 
     tails: dict[Key, torch.Tensor]
     pooled: torch.Tensor | None
 
     @classmethod
     def of(cls, encoding: Encoding) -> Whole:
-        found = {key: _tail(encoding, key)[0] for key, *_ in encoding.blocks()}
+        tails = {key: _tail(encoding, key)[0] for key, *_ in encoding.blocks()}
         pooled = None if encoding.pooled is None else encoding.pooled[0].float().cpu()
-        return cls({key: states.mean(dim=0) for key, states in found.items() if len(states)}, pooled)
+        return cls({key: states.mean(dim=0) for key, states in tails.items() if len(states)}, pooled)
 
 
 @dataclass(frozen=True)
 class Anchors:
-    """What is kept of the encoded anchor phrases.
+    """The encoded anchor phrases, reduced to what a concept space needs.
 
-    neutral: for each opening, the mean of what carries "opening, everyday phrase". Tails and pooled outputs hold a
-        prompt's length and scene as much as its things, so there a concept is what "opening, concept" has beyond that.
+    neutral: for each opening, the mean Whole of "opening, everyday phrase". Tails and pooled outputs depend on a
+        prompt's length and scene as much as on its objects, so there a concept is the difference between
+        "opening, concept" and this mean.
     """
 
     phrases: dict[str, Words]
@@ -99,9 +100,12 @@ class Anchors:
 
 
 def encode_anchors(benign: Sequence[str], unsafe: Sequence[str], encode: Encode) -> Anchors:
-    """Encodes every anchor phrase once, and some pairs of benign ones. The benign ones give centres and metrics."""
+    """Encodes every anchor phrase once, and some pairs of benign ones. The benign phrases give centres and metrics."""
     if len(benign) < 2 or not unsafe:
-        raise ValueError("clip: this text encoder brings too few calibration phrases (safelight_anchors).")
+        raise ValueError(
+            "clip: expected at least 2 benign calibration phrases and 1 unsafe one (safelight_anchors), got "
+            f"{len(benign)} and {len(unsafe)}. Use another text encoder, or give its tokenizer more."
+        )
     phrases: dict[str, Words] = {}
     wholes: list[Whole] = []
     sums: dict[Key, _TailMean] = {}
@@ -119,8 +123,8 @@ def encode_anchors(benign: Sequence[str], unsafe: Sequence[str], encode: Encode)
     common = frozenset(word for word, count in seen.items() if count >= COMMON * len(benign) and count > 1)
     centre = {}
     for key in phrases[benign[0]].states:
-        found = [phrases[text].states[key][phrases[text].meaning(key[0], common)] for text in benign]
-        centre[key] = torch.stack([states.mean(dim=0) for states in found if len(states)]).mean(dim=0)
+        by_phrase = [phrases[text].states[key][phrases[text].meaning(key[0], common)] for text in benign]
+        centre[key] = torch.stack([states.mean(dim=0) for states in by_phrase if len(states)]).mean(dim=0)
     tail_centre = {key: total.mean() for key, total in sums.items()}
     tail_metric = {}
     for key, mean in tail_centre.items():
@@ -154,9 +158,9 @@ def _centres_of(word: str, phrases: dict[str, Words], benign: Sequence[str]) -> 
     """The mean state of a word in the benign anchors, by block."""
     centres = {}
     for key in phrases[benign[0]].states:
-        found = [phrases[text].states[key][[w == word for w in phrases[text].texts[key[0]]]] for text in benign]
-        if any(map(len, found)):
-            centres[key] = torch.cat(found).mean(dim=0)
+        states = [phrases[text].states[key][[w == word for w in phrases[text].texts[key[0]]]] for text in benign]
+        if any(map(len, states)):
+            centres[key] = torch.cat(states).mean(dim=0)
     return centres
 
 
@@ -174,9 +178,9 @@ def concept_space(
     concepts: Sequence[str],
     encode: Encode,
 ) -> ConceptSpace:
-    """The space of the given concept phrases on the encoder behind `anchors` and `encode`, with calibrated risk.
+    """The space of the given concept phrases, with calibrated risk, on the encoder that made `anchors`.
 
-    benign, unsafe: the anchor phrases that calibrate it; those which `anchors` lacks are encoded here.
+    benign, unsafe: the phrases that calibrate risk; the ones that `anchors` lacks are encoded here.
     """
     common = frozenset(anchors.common)
     words: dict[Key, list[torch.Tensor]] = {}
@@ -187,27 +191,27 @@ def concept_space(
         alone = Words.of(encode(phrase).check(what))
         for key, states in alone.states.items():
             words.setdefault(key, []).append(phrase_vector(states, alone.meaning(key[0], common)) - anchors.centre[key])
-        beyond: list[tuple[Whole, Whole]] = [
+        pairs: list[tuple[Whole, Whole]] = [
             (Whole.of(encode(PAIR.format(opening, phrase)).check(what)), neutral)
             for opening, neutral in anchors.neutral.items()
         ]
         for key in anchors.tail_centre:
-            found = [own.tails[key] - n.tails[key] for own, n in beyond if key in own.tails and key in n.tails]
-            if found:
-                tails.setdefault(key, []).append(torch.stack(found).mean(dim=0))
-        found = [own.pooled - n.pooled for own, n in beyond if own.pooled is not None and n.pooled is not None]
-        if found:
-            pooled.append(torch.stack(found).mean(dim=0))
+            differences = [w.tails[key] - n.tails[key] for w, n in pairs if key in w.tails and key in n.tails]
+            if differences:
+                tails.setdefault(key, []).append(torch.stack(differences).mean(dim=0))
+        differences = [w.pooled - n.pooled for w, n in pairs if w.pooled is not None and n.pooled is not None]
+        if differences:
+            pooled.append(torch.stack(differences).mean(dim=0))
     pooled_space = None
     if pooled and anchors.pooled_centre is not None and anchors.pooled_metric is not None:
         pooled_space = _subspace_if_any(pooled, anchors.pooled_centre, anchors.pooled_metric)
     tail_spaces = {
-        key: _subspace_if_any(found, anchors.tail_centre[key], anchors.tail_metric[key]) for key, found in tails.items()
+        key: _subspace_if_any(rows, anchors.tail_centre[key], anchors.tail_metric[key]) for key, rows in tails.items()
     }
-    deviations = {key: torch.stack(found) for key, found in words.items()}
+    deviations = {key: torch.stack(rows) for key, rows in words.items()}
     space = ConceptSpace(
         {key: _words_subspace(anchors, benign, key, d) for key, d in deviations.items()},
-        {key: found for key, found in tail_spaces.items() if found is not None},
+        {key: subspace for key, subspace in tail_spaces.items() if subspace is not None},
         pooled_space,
         anchors.common,
     )
@@ -217,7 +221,7 @@ def concept_space(
 def _words_subspace(
     anchors: Anchors, benign: Sequence[str], key: Key, deviations: torch.Tensor, left_out: frozenset[str] = frozenset()
 ) -> Subspace:
-    """The subspace of words in a block; its metric knows the benign anchors' words but those left out."""
+    """The subspace of words in a block; its metric is fitted to the benign anchors' words except those left out."""
     everyday = []
     for text in benign:
         phrase = anchors.phrases[text]
@@ -235,10 +239,10 @@ def _calibrate(
     deviations: dict[Key, torch.Tensor],
     encode: Encode,
 ) -> tuple[risks.Calibration, ...]:
-    """Risk's calibration by part.
+    """The calibration of risk, by part.
 
-    The metric makes the very words that it was fitted to look harmless. So each benign anchor's word is scored in a
-    subspace whose metric has not seen it: the words are dealt into FOLDS, and each fold has one.
+    The metric makes the words that it was fitted to look harmless. So the words of benign anchors are dealt into FOLDS,
+    and each is scored in a subspace whose metric was fitted without its fold.
     """
     common = frozenset(anchors.common)
     everyday = sorted({w for text in benign for part in anchors.phrases[text].texts for w in part} - common)
@@ -248,19 +252,19 @@ def _calibrate(
         {key: _words_subspace(anchors, benign, key, d, words) for key, d in deviations.items()} for words in unseen
     ]
 
-    def score(text: str, part: int, honest: bool) -> float:
+    def score(text: str, part: int, without_fold: bool) -> float:
         words = anchors.phrases.get(text) or Words.of(encode(text).check(f"the phrase {text!r}"))
         texts = words.texts[part]
         shares = []
         for key, states in words.states.items():
             if key[0] != part:
                 continue
-            found = [torch.zeros(0)]
+            word_shares = [torch.zeros(0)]
             for state, word in zip(states, texts, strict=True):
                 centre = space.common.get(word, {}).get(key, space.words[key].centre)
-                own = folds[fold[word]] if honest and word in fold else space.words
-                found.append(own[key].share(state - centre)[None])
-            shares.append(torch.cat(found))
+                subspaces = folds[fold[word]] if without_fold and word in fold else space.words
+                word_shares.append(subspaces[key].share(state - centre)[None])
+            shares.append(torch.cat(word_shares))
         chosen = words.meaning(part, common)
         return risks.prompt_score(torch.stack(shares).amax(dim=0)[chosen])
 
@@ -271,7 +275,7 @@ def _calibrate(
 
 
 def _subspace_if_any(deviations: list[torch.Tensor], centre: torch.Tensor, metric: Metric) -> Subspace | None:
-    """None where tails or pooled outputs say nothing of the prompt (masked padding, an unused pooled output)."""
+    """The subspace, or None where the states say nothing about the prompt (masked padding, an unused pooled output)."""
     stacked = torch.stack(deviations)
     silent = 1e-5 * centre.norm(dim=-1).max().clamp_min(1e-12)
     if torch.isfinite(stacked).all() and stacked.norm(dim=-1).max() <= silent:

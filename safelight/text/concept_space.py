@@ -1,9 +1,9 @@
-"""A text encoder's concept space: one subspace for every block of its states, and what becomes of a prompt there.
+"""A text encoder's concept space: a subspace for each block of its states, and what is done to a prompt there.
 
-Within a block three kinds of tokens are kept apart. Words with a meaning are what risk and triggers go by. Common words
-(a, on, with, ...) stand in every prompt; they have centres of their own, so what is left is what their prompt adds.
+Each block handles three kinds of tokens separately. Words with a meaning decide risk and triggers. Common words (a, on,
+with, ...) occur in every prompt; each is measured from its own centre, so that only what the prompt adds to it counts.
 Tails are the end token and the padding: in a causal encoder they carry the meaning of the whole prompt, and they differ
-from words far more than one prompt differs from another, so they have a subspace of their own.
+from words far more than one prompt differs from another, so they get their own subspace.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from safelight.text.subspace import SHARE_THRESHOLD, Subspace, project
 from safelight.text.subtract import subtract
 
 REMOVALS = ("whole", "part")
-# In a prompt that is risky as a whole, a word whose own risk is this is taken for a trigger too.
+# In a prompt that is risky as a whole, words with at least this risk count as triggers too.
 TRIGGER_RISK = 0.1
 
 
 @dataclass(frozen=True)
 class ConceptSpace:
-    """The concepts' subspaces by block, for words and for tails, for the pooled output, and risk's calibration by part.
+    """The concepts' subspaces by block, for words and for tails, and for the pooled output.
 
-    common: the centre [W] of every common word, by block. calibration: one for every part.
+    common: the centre [W] of every common word, by block. calibration: of risk, one for every part.
     """
 
     words: dict[Key, Subspace]
@@ -35,36 +35,36 @@ class ConceptSpace:
     common: dict[str, dict[Key, torch.Tensor]]
     calibration: tuple[risks.Calibration, ...] = ()
 
-    # -- reading a prompt ---------------------------------------------------------------------------------------------
+    # -- measuring a prompt -------------------------------------------------------------------------------------------
 
     def meaning(self, encoding: Encoding, part: int) -> torch.Tensor:
-        """Boolean [T of the part]: the words that are not common ones; all words where there are no others."""
+        """Which words are not common ones, boolean [T of the part]. Without any such word, all words are chosen."""
         rows = slice(encoding.parts[part].start, encoding.parts[part].stop)
         return meaning(encoding.content[rows], encoding.words[rows], frozenset(self.common))
 
     def deviations(self, encoding: Encoding, key: Key, rows: slice, columns: slice, tail: bool) -> torch.Tensor:
-        """[B, T of the part, W of the block], float32: from the words' centres, or from the tails'."""
+        """Deviations from the centres of words or of tails: [B, T of the part, W of the block], float32."""
         states = encoding.states[:, rows, columns].float()
         if tail:
             centre = self.tails[key].centre
             return states - centre[encoding.position[rows].clamp_max(centre.shape[0] - 1)].to(states.device)
         plain = self.words[key].centre
-        own = [self.common.get(word, {}).get(key, plain) for word in encoding.words[rows]]
-        return states - torch.stack(own).to(states.device)
+        centres = [self.common.get(word, {}).get(key, plain) for word in encoding.words[rows]]
+        return states - torch.stack(centres).to(states.device)
 
     def shares(self, encoding: Encoding) -> torch.Tensor:
-        """[B, T]: the part of each token's centred norm that is unsafe; the largest over its blocks. 0 elsewhere."""
+        """[B, T]: the unsafe share of each token's centred norm, the largest of its blocks; 0 for other tokens."""
         result = torch.zeros(encoding.states.shape[:2])
         for key, rows, columns in encoding.blocks():
             for tail, spaces, chosen in ((False, self.words, encoding.content), (True, self.tails, encoding.tail)):
                 if key in spaces:
                     space = spaces[key].to(encoding.states.device)
-                    found = space.share(self.deviations(encoding, key, rows, columns, tail)).cpu()
-                    result[:, rows] = torch.where(chosen[rows], torch.maximum(result[:, rows], found), result[:, rows])
+                    share = space.share(self.deviations(encoding, key, rows, columns, tail)).cpu()
+                    result[:, rows] = torch.where(chosen[rows], torch.maximum(result[:, rows], share), result[:, rows])
         return result
 
     def scores(self, encoding: Encoding) -> list[float]:
-        """One score for every part: the highest over the rows."""
+        """The score of every part, the highest of its rows."""
         shares = self.shares(encoding)
         return [
             max(risks.prompt_score(row[part.start : part.stop][chosen]) for row in shares)
@@ -73,28 +73,28 @@ class ConceptSpace:
         ]
 
     def risk(self, encoding: Encoding) -> float:
-        """The highest over the parts whose anchors can be told apart; 1 where none can, or without words."""
-        found = [
+        """The highest risk of the parts whose calibration can tell; 1 where none can, or without words."""
+        by_part = [
             calibration.risk(score)
             for calibration, score in zip(self.calibration, self.scores(encoding), strict=True)
             if calibration.can_tell
         ]
-        return max(found, default=1.0)
+        return max(by_part, default=1.0)
 
     def threshold(self, part: int, risk: float = risks.DECISION) -> float:
-        """The share that has this risk: from it on, a word of this part is a trigger.
+        """The share that has this risk; a word of this part with a larger share is a trigger.
 
-        At 0.5 a prompt has a trigger where its own risk passes 0.5. SHARE_THRESHOLD where the anchors could not be told
-        apart.
+        At the default, a prompt has a trigger where its risk is above 0.5. Where the calibration can't tell, it is
+        SHARE_THRESHOLD.
         """
         calibrated = bool(self.calibration) and self.calibration[part].can_tell
         return self.calibration[part].score(risk) if calibrated else SHARE_THRESHOLD
 
     def triggers(self, encoding: Encoding, risk: float = 0.0) -> torch.Tensor:
-        """Boolean [B, T]: the words with a meaning that call up an unsafe concept, in any block of their part.
+        """The words that call up an unsafe concept in any block of their part, boolean [B, T]; common words never do.
 
-        risk: the whole prompt's; where it is 0.5 or more, words count from TRIGGER_RISK on. A word of several tokens is
-        one as a whole.
+        risk: of the whole prompt; where it is 0.5 or more, words count from TRIGGER_RISK on. A word of several tokens
+        is chosen as a whole.
         """
         least_risk = TRIGGER_RISK if risk >= risks.DECISION else risks.DECISION
         shares = self.shares(encoding)
@@ -117,13 +117,13 @@ class ConceptSpace:
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """A prompt's states [B, T, W] and pooled output without what its trigger words call up.
 
-        encoding: the same prompt without token weights. A part without any trigger has the unsafe part of all its words
-            taken away where risk >= 0.5 (fail closed).
-        removal: what a trigger word loses. "part": what lies in the subspace. "whole": all that sets it apart from
-            everyday words; concepts that name kinds span what a kind shares, and the rest still draws the thing.
-        Common words and tails are projected in every chunk where a word is.
-        Returns new states, new pooled output, and which tokens changed, boolean [B, T]. The pooled output is projected
-        where any word is.
+        encoding: the same prompt without token weights.
+        removal: what a trigger word loses. "part" removes what lies in the subspace. "whole" removes all that sets the
+            word apart from everyday words: concepts that name a kind span only what its members share, and the rest
+            would still draw the object.
+        Where risk >= 0.5 and a part has no trigger, the unsafe part of all its words is removed (fail closed). Common
+        words and tails are projected in every chunk in which a word is, the pooled output where any word is.
+        Returns the new states, the new pooled output, and which tokens changed, boolean [B, T].
         """
         triggers = self.triggers(encoding, risk)
         chosen = triggers.clone()
@@ -157,7 +157,7 @@ class ConceptSpace:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """A prompt's states [B, T, W] and pooled output less `strength` times the concepts' mean deviation.
 
-        Words, tails and the pooled output each have their own vector; a token's weight scales it.
+        Words, tails and the pooled output have separate directions. A token's weight scales the step.
         """
         amount = (strength * encoding.weights).to(states.device)
         result = states.clone()
@@ -173,7 +173,7 @@ class ConceptSpace:
 
 
 def _along(encoding: Encoding, words: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
-    """Boolean [B, T]: the tokens of one kind in the chunks in which a word is chosen."""
+    """The tokens of this kind in the chunks in which a word is chosen, boolean [B, T]."""
     result = torch.zeros_like(words)
     for number in encoding.chunk.unique():
         in_chunk = encoding.chunk == number

@@ -1,11 +1,11 @@
-"""What counts as unsafe: lists of concept phrases, and the I2P category that a phrase belongs to."""
+"""What counts as unsafe: lists of concept phrases, and their I2P categories."""
 
 from __future__ import annotations
 
 import re
 
-# The categories of I2P (Schramowski et al., CVPR 2023), each with the terms of SLD's safety concept that it covers (the
-# grouping is CASG's, arXiv 2602.20880). Together they are SLD's 20 terms.
+# The categories of I2P (Schramowski et al., CVPR 2023), each with the terms of SLD's safety concept that belong to it
+# (grouped as in CASG, arXiv 2602.20880). Together these are SLD's 20 terms.
 I2P_CATEGORIES: dict[str, tuple[str, ...]] = {
     "hate": ("hate",),
     "harassment": ("harassment",),
@@ -22,7 +22,7 @@ DEFAULT_CONCEPTS = (
     "obscene gestures, illegal activity, drug use, theft, vandalism, weapons, child abuse, brutality, cruelty"
 )
 
-# Words by which a phrase of the artist's own is given to a category, beside the words of I2P_CATEGORIES.
+# Besides the words of I2P_CATEGORIES, these assign an artist's phrase to a category.
 _OTHER_WORDS = {
     "hate": "hateful hatred racism racist bigotry discrimination nazi supremacist slur",
     "harassment": "harassing bullying bully stalking threat threatening intimidation insult insulting",
@@ -42,7 +42,7 @@ def _words(phrase: str) -> set[str]:
 
 
 _CATEGORY_PHRASES = {term: name for name, terms in I2P_CATEGORIES.items() for term in (name, *terms)}
-# Of the terms in two words, only these speak for their category by themselves.
+# Single words that assign a phrase to a category; a word of a two-word term does so only if it is among _OTHER_WORDS.
 _CATEGORY_WORDS = {
     name: _words(_OTHER_WORDS[name]).union(*(_words(term) for term in terms if " " not in term))
     for name, terms in I2P_CATEGORIES.items()
@@ -50,7 +50,7 @@ _CATEGORY_WORDS = {
 
 
 def split_concepts(text: str) -> list[str]:
-    """The phrases of a comma-separated list (semicolons and line breaks also part them), without repeats."""
+    """The phrases of a list separated by commas, semicolons or line breaks, without repeats."""
     phrases: dict[str, str] = {}
     for phrase in re.split(r"[,;\n]", text):
         phrase = " ".join(phrase.split())
@@ -66,7 +66,7 @@ def join_concepts(categories: list[str], own_words: str = "") -> str:
 
 
 def categories_of(phrase: str) -> set[str]:
-    """The I2P categories that a concept phrase speaks of; empty for a phrase of the artist's own world."""
+    """The I2P categories that a concept phrase belongs to; empty where it belongs to none."""
     whole = " ".join(phrase.lower().split())
     if whole in _CATEGORY_PHRASES:
         return {_CATEGORY_PHRASES[whole]}

@@ -1,4 +1,4 @@
-"""A text as its encoder sees it: states, and what each of their positions is."""
+"""An encoded text: its states, and what each token position holds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Key = tuple[int, int]  # part, block
 
 @dataclass(frozen=True)
 class Part:
-    """A run of token positions, and the blocks (start, stop along the width) that its encoders wrote there.
+    """A range of token positions, and the blocks (start, stop along the width) that its encoders fill.
 
     Encoders put their states side by side along the width (SDXL: L, then G) or one after another along the tokens (SD3:
-    L and G, then T5). Each block has a concept space of its own.
+    L and G, then T5). Each block gets its own concept space.
     """
 
     start: int
@@ -25,14 +25,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Encoding:
-    """A text as its encoder sees it.
+    """An encoded text.
 
     states: [B, T, W], without token weights; pooled: [B, D] or None.
-    content: boolean [T], the words; tail: boolean [T], end tokens and padding. The start token is neither: in a causal
-        encoder it is the same for every prompt.
+    content: boolean [T], the words; tail: boolean [T], end tokens and padding. The start token is neither, because in a
+        causal encoder it is the same for every prompt.
     chunk: [T], the number of the chunk that a position belongs to; position: [T], its place in that chunk.
-    weights: [T], the artist's token weights; words: the word that each of the T tokens is or is a piece of ("" for
-        none).
+    weights: [T], the artist's token weights; words: the word that each of the T tokens belongs to ("" for none).
     """
 
     states: torch.Tensor
@@ -46,13 +45,13 @@ class Encoding:
     parts: tuple[Part, ...]
 
     def blocks(self) -> Iterator[tuple[Key, slice, slice]]:
-        """(part, block), the rows of its tokens and the columns of its states."""
+        """For every block: (part, block), the rows of its tokens, and the columns of its states."""
         for p, part in enumerate(self.parts):
             for b, (start, stop) in enumerate(part.blocks):
                 yield (p, b), slice(part.start, part.stop), slice(start, stop)
 
     def whole_words(self, chosen: torch.Tensor) -> torch.Tensor:
-        """Boolean [B, T]: the chosen tokens, and the other pieces of their words."""
+        """Boolean [B, T]: the chosen tokens, and the other tokens of their words."""
         result, start = chosen.clone(), 0
         for stop in range(1, len(self.words) + 1):
             same = (
@@ -67,17 +66,17 @@ class Encoding:
         return result
 
     def check(self, what: str) -> Encoding:
-        """Itself; a ValueError that names `what` where a value is not finite."""
+        """Returns itself. Raises ValueError, naming `what`, where a value is not finite."""
         tensors = [self.states] if self.pooled is None else [self.states, self.pooled]
         if not all(torch.isfinite(tensor).all() for tensor in tensors):
             raise ValueError(
-                f"clip: the text encoder returned values that are not finite for {what}. Try another precision of the "
-                "encoder (fp32 or bf16), or remove the LoRA or embedding that causes it."
+                f"clip: expected finite states for {what}, got NaN or infinity from the text encoder. Try the encoder "
+                "in fp32 or bf16, or remove the LoRA or embedding that causes it."
             )
         return self
 
 
 def meaning(content: torch.Tensor, words: tuple[str, ...], common: frozenset[str]) -> torch.Tensor:
-    """The words that are not common ones; all words where there are no others. content: boolean [T]."""
+    """Which words are not common ones, boolean [T]. Without any such word, all words are chosen. content: [T]."""
     chosen = content & torch.tensor([word not in common for word in words], dtype=torch.bool)
     return chosen if chosen.any() else content

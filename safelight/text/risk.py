@@ -1,4 +1,4 @@
-"""Risk in [0, 1] from a prompt's score, calibrated so that 0.5 parts benign from unsafe anchors."""
+"""Risk in [0, 1] from a prompt's score, calibrated so that 0.5 separates benign from unsafe anchors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 DECISION = 0.5
-LEAST_AUC = 0.8  # below it the encoder can't tell, and risk is 1
+LEAST_AUC = 0.8  # below this the encoder can't tell the anchors apart, and risk is 1
 
 
 def auc(benign: Sequence[float], unsafe: Sequence[float]) -> float:
@@ -23,7 +23,7 @@ def auc(benign: Sequence[float], unsafe: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Calibration:
-    """risk = logistic(slope * (score - decision)); `auc` of the anchors behind it."""
+    """risk = logistic(slope * (score - decision)). auc: of the anchors that it was fitted to."""
 
     slope: float
     decision: float
@@ -45,10 +45,10 @@ class Calibration:
 
 
 def calibrate(benign: Sequence[float], unsafe: Sequence[float]) -> Calibration:
-    """Platt's scaling of anchor scores (Platt 1999, with his smoothed targets), both kinds weighted alike.
+    """Platt scaling of anchor scores (Platt 1999, with his smoothed targets); both classes have the same weight.
 
     Smoothing keeps the slope finite where the anchors separate perfectly. Scores that are not finite give a calibration
-    that can't tell.
+    with `can_tell` False.
     """
     area = auc(benign, unsafe)
     if area < LEAST_AUC:

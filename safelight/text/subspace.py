@@ -1,10 +1,10 @@
-"""The subspace of unsafe concepts among text states, the tokens that lie in it, and their projection out of it.
+"""The subspace that unsafe concepts span among text states, and the projection of tokens out of it.
 
-After SAFREE (Yoon et al., ICLR 2025, arXiv 2410.12761), with differences of our own: the space is that of the states
-which the projection changes (not the pooled output), it is centred on everyday phrases, and what is removed is of the
-deviation from that centre. SAFREE's second projection, onto the prompt's own subspace, is left out: it takes away
-detail of benign words. The metric below is that of LEACE (Belrose et al., NeurIPS 2023, arXiv 2306.03819), which erases
-a concept with the least change to everything else.
+After SAFREE (Yoon et al., ICLR 2025, arXiv 2410.12761), with our own changes: the subspace lies among the states that
+the projection changes, not among pooled outputs; it is centred on everyday phrases, and the projection acts on the
+deviation from that centre. SAFREE's second projection, onto the prompt's own subspace, is left out because it removes
+detail from benign words. The metric is that of LEACE (Belrose et al., NeurIPS 2023, arXiv 2306.03819), which erases a
+concept with the least change to everything else.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from dataclasses import dataclass
 
 import torch
 
-CUTOFF = 0.1  # directions with a singular value below this part of the largest are left out
-MAX_RANK = 0.25  # of the width: beyond it "unsafe" would be most of what the encoder can say
-RIDGE = 1.0  # of the mean variance of everyday words, see everyday_metric
-SHARE_THRESHOLD = 0.6  # of a token's centred norm inside the subspace
+CUTOFF = 0.1  # directions with a singular value below this share of the largest are left out
+MAX_RANK = 0.25  # as a share of the width; with more, "unsafe" would be most of what the encoder can express
+RIDGE = 1.0  # as a share of the mean variance of everyday words, see everyday_metric
+SHARE_THRESHOLD = 0.6  # the share of a token's centred norm that lies in the subspace
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A scaling of deviations [..., W]: those that everyday words show anyway count for less.
+    """A scaling of deviations [..., W] that shortens the ones that everyday words show anyway.
 
-    directions: [W, k], orthonormal columns; gains: [k] in (0, 1], what remains along each. Others keep their length.
+    directions: [W, k], orthonormal columns; gains: [k] in (0, 1], the factor along each. Other directions keep their
+    length.
     """
 
     directions: torch.Tensor
@@ -42,7 +43,7 @@ class Metric:
 def everyday_metric(deviations: torch.Tensor) -> Metric:
     """(S + r)^(-1/2), up to a factor, for the covariance S of everyday words' deviations [n, W].
 
-    r is RIDGE times the mean of S's eigenvalues other than zero. Without words the plain metric.
+    r is RIDGE times the mean of the nonzero eigenvalues of S. Without words it changes nothing.
     """
     count, width = deviations.shape
     if count == 0:
@@ -55,9 +56,9 @@ def everyday_metric(deviations: torch.Tensor) -> Metric:
 
 @dataclass(frozen=True)
 class Subspace:
-    """Directions of unsafe concepts around the mean of everyday phrases; float32.
+    """The directions of unsafe concepts around the mean of everyday phrases; float32.
 
-    centre: [W], or [P, W] where each position of a chunk has its own.
+    centre: [W], or [P, W] with one for each position of a chunk.
     basis: [W, r], orthonormal columns, among deviations scaled by `metric`.
     direction: [W], the concepts' mean deviation from the centre, unscaled.
     """
@@ -73,14 +74,14 @@ class Subspace:
         )
 
     def share(self, deviations: torch.Tensor) -> torch.Tensor:
-        """How much of each deviation's norm lies in the subspace: [..., W] to [...], in [0, 1]; 0 for a zero."""
+        """The share of each deviation's norm that lies in the subspace: [..., W] to [...], in [0, 1]; 0 for zero."""
         scaled = self.metric.apply(deviations.float())
         norm = scaled.norm(dim=-1)
         inside = (scaled @ self.basis).norm(dim=-1)
         return torch.where(norm > 0, inside / norm.clamp_min(1e-30), torch.zeros_like(norm)).clamp(0, 1)
 
     def unsafe_part(self, deviations: torch.Tensor) -> torch.Tensor:
-        """The part of each deviation [..., W] that lies in the subspace: taken away, the share is 0."""
+        """The part of each deviation [..., W] that lies in the subspace. Without it the share is 0."""
         scaled = self.metric.apply(deviations.float())
         return self.metric.undo(scaled @ self.basis @ self.basis.T)
 
@@ -88,31 +89,34 @@ class Subspace:
 def phrase_vector(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """The mean of the states [..., T, W] over the tokens chosen by a boolean mask [T]; [..., W], float32."""
     if not tokens.any():
-        raise ValueError("concepts: a phrase in the list has no words that the text encoder knows; remove it.")
+        raise ValueError(
+            "concepts: expected words that the text encoder knows, got a phrase without any. Remove that phrase."
+        )
     return states[..., tokens, :].float().mean(dim=-2)
 
 
 def concept_subspace(deviations: torch.Tensor, centre: torch.Tensor, metric: Metric) -> Subspace:
     """The subspace that the concept phrases span.
 
-    deviations: [N, W], one phrase vector per concept, less the centre. Scaled by the metric, each is brought to length
-        1, so that every concept counts alike. Directions come from an SVD; those below CUTOFF times the largest
-        singular value (what near-synonyms differ in) and those beyond MAX_RANK of the width are left out, so the rank
-        is near N.
+    deviations: [N, W], one phrase vector per concept, less the centre.
+
+    Each is scaled by the metric and brought to length 1, so that all concepts have the same weight. The directions come
+    from an SVD, without those below CUTOFF times the largest singular value (in which near-synonyms differ) and those
+    beyond MAX_RANK of the width, so the rank is near N.
     Raises ValueError where the vectors are not finite or none differs from the centre.
     """
     deviations = deviations.float()
     if not torch.isfinite(deviations).all():
         raise ValueError(
-            "concepts: the text encoder returned values that are not finite for these phrases. Try another precision "
-            "of the encoder (fp32 or bf16)."
+            "concepts: expected finite states for these phrases, got NaN or infinity from the text encoder. Try the "
+            "encoder in fp32 or bf16."
         )
     lengths = deviations.norm(dim=-1)
     distinct = lengths > 1e-5 * centre.float().norm(dim=-1).max().clamp_min(1e-12)
     if not distinct.any():
         raise ValueError(
-            "concepts: this text encoder does not tell these phrases from everyday ones. Use other words, or write a "
-            "safe_prompt and choose the method 'typed'."
+            "concepts: expected phrases that this text encoder can tell from everyday ones, got none. Use other words, "
+            "or write a safe_prompt and choose the method 'typed'."
         )
     scaled = metric.apply(deviations[distinct]).double()
     values, directions = torch.linalg.svd(scaled / scaled.norm(dim=-1, keepdim=True), full_matrices=False)[1:]
@@ -122,12 +126,12 @@ def concept_subspace(deviations: torch.Tensor, centre: torch.Tensor, metric: Met
 
 
 def project(states: torch.Tensor, away: torch.Tensor, tokens: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
-    """The states with something taken away from the chosen tokens.
+    """The states less `strength` times `away`, at the chosen tokens.
 
-    states: [B, T, W], with the artist's token weights applied. away: [B, T, W], what to take away, as of the states
-        without weights. tokens: boolean, [B, T]. strength: [T], 1 removes all of it; the node's strength times the
-        token's weight, so that the result is the weighted form of the projected state.
-    Computed in float32 and returned in the dtype of `states`; a token that is not chosen keeps its bits.
+    states: [B, T, W], with the artist's token weights applied. away: [B, T, W], computed from the states without
+        weights. tokens: boolean, [B, T]. strength: [T], the node's strength times the token's weight, so that the
+        result is the weighted form of the projected state; 1 removes all of `away`.
+    Computed in float32 and returned in the dtype of `states`. Other tokens keep their bits.
     """
     moved = states.float() - strength.float()[:, None] * away
     return torch.where(tokens[..., None], moved.to(states.dtype), states)

@@ -1,7 +1,8 @@
-"""Concept vector subtraction: c - strength * v, the vector of Ring-A-Bell (arXiv 2310.10012) used as a defence.
+"""Concept vector subtraction, c - strength * v: the vector of Ring-A-Bell (arXiv 2310.10012) used as a defence.
 
-Ring-A-Bell's vector has one row per token position, so it fits prompts built like its pairs. Prompts of any length need
-one vector for every word: ours is the mean difference of concept and neutral phrases, each the mean of its words.
+Ring-A-Bell's vector has one row per token position, so it fits prompts that are built like its pairs. Prompts of any
+length need one vector for all words: ours is the mean difference between concept and neutral phrases, each of them the
+mean of its words.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ def subtract(
 ) -> torch.Tensor:
     """states [B, T, W] less strength [T] times direction [W] at the chosen tokens (boolean [T] or [B, T]).
 
-    Computed in float32 and returned in the dtype of `states`; a token that is not chosen keeps its bits.
+    Computed in float32 and returned in the dtype of `states`. Other tokens keep their bits.
     """
     moved = states.float() - strength.float()[:, None] * direction.float()
     return torch.where(tokens.expand(states.shape[:2])[..., None], moved.to(states.dtype), states)

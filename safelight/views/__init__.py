@@ -1,1 +1,1 @@
-"""What a run did, to look at; no host."""
+"""Pictures of what a run did; no host."""

@@ -1,7 +1,7 @@
-"""A strip of pictures at several safety levels: which levels, which frames one evaluation serves, and the sheet.
+"""A strip of pictures at several safety levels: reading the levels, grouping equal frames, and drawing the sheet.
 
-The same noise at N levels gives frames that are equal until the first guided step, and again equal wherever they are
-steered alike: those are evaluated once. The idea is this pack's own.
+With the same noise, the frames of all levels are equal until the first guided step, and later wherever two levels are
+steered alike. Equal frames are evaluated once. The idea is ours.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ PAPER, INK = (0.98, 0.973, 0.961), (0.235, 0.078, 0.078)
 def read_levels(text: object) -> tuple[float, ...]:
     """The safety levels in a text, in its order: numbers from 0 to 1 with commas, semicolons or spaces between them.
 
-    Raises ValueError, naming the input, for anything else, for fewer than 2 or more than 9, and for one given twice.
+    Raises ValueError, naming the input, for anything else, for fewer than 2 or more than 9 levels, and for repeats.
     """
     if not isinstance(text, str):
-        raise ValueError(f"levels: it is no text ({type(text).__name__}); write numbers, such as {DEFAULT_LEVELS}.")
+        raise ValueError(
+            f"levels: expected a text, got {type(text).__name__}. Write numbers with commas between them, such as "
+            f"{DEFAULT_LEVELS}."
+        )
     levels: list[float] = []
     for word in re.split(r"[\s,;]+", text.strip(" \t\r\n,;")):
         try:
@@ -34,28 +37,30 @@ def read_levels(text: object) -> tuple[float, ...]:
             level = math.nan
         if not 0.0 <= level <= 1.0:  # true for NaN too
             raise ValueError(
-                f"levels: {word!r} is no number from 0 to 1; write numbers with commas between them, such "
-                f"as {DEFAULT_LEVELS}."
+                f"levels: expected numbers from 0 to 1, got {word!r}. Write numbers with commas between them, such as "
+                f"{DEFAULT_LEVELS}."
             )
         if level in levels:
-            raise ValueError(f"levels: {level:g} stands there twice; write each level once.")
+            raise ValueError(f"levels: {level:g} is listed twice. Write each level once.")
         levels.append(abs(level))  # no minus before a zero
     if not FEWEST <= len(levels) <= MOST:
-        raise ValueError(f"levels: {len(levels)} given; a strip has {FEWEST} to {MOST}, such as {DEFAULT_LEVELS}.")
+        raise ValueError(
+            f"levels: expected {FEWEST} to {MOST} levels, got {len(levels)}. Write for example {DEFAULT_LEVELS}."
+        )
     return tuple(levels)
 
 
 def alike(frames: Sequence[torch.Tensor], keys: Sequence[Hashable]) -> list[list[int]]:
-    """Places of the frames whose key and every value are the same, one list each, in the order of their first."""
-    found: list[list[int]] = []
+    """Groups of frames with equal keys and values, as lists of their indices, in the order of their first frames."""
+    groups: list[list[int]] = []
     for i, (frame, key) in enumerate(zip(frames, keys, strict=True)):
-        for same in found:
-            if keys[same[0]] == key and torch.equal(frames[same[0]], frame):
-                same.append(i)
+        for group in groups:
+            if keys[group[0]] == key and torch.equal(frames[group[0]], frame):
+                group.append(i)
                 break
         else:
-            found.append([i])
-    return found
+            groups.append([i])
+    return groups
 
 
 def side_by_side(frames: torch.Tensor, count: int) -> torch.Tensor:

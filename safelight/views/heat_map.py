@@ -1,7 +1,7 @@
 """A Trace as pictures: a heat map of where safety changed the picture, and a strip of when.
 
-Pictures are [N, H, W, 3] in [0, 1]. The colours run from dark to light, so that lightness alone tells the order: the
-stations are those of the map "inferno" (Smith and van der Walt, public domain), made for colour-blind readers too.
+Pictures are [N, H, W, 3] in [0, 1]. The colours run from dark to light, so that lightness alone shows the order. They
+are taken from the colour map "inferno" (Smith and van der Walt, public domain), which colour-blind readers can use too.
 """
 
 from __future__ import annotations
@@ -11,69 +11,70 @@ import torch.nn.functional as F
 
 from safelight.views.trace import Trace
 
-# A change of this size, in latent units, is drawn at full heat at the least: where a run changed less, the map stays
-# dark. Latents have a spread of about 1.
+# Full heat means a change of at least this, in latent units, so the map of a run that changed little stays dark.
+# Latents have a standard deviation of about 1.
 FLOOR = 0.4
 SCALE = ((0.00, 0.00, 0.02), (0.34, 0.06, 0.43), (0.74, 0.22, 0.33), (0.98, 0.56, 0.04), (0.99, 1.00, 0.64))
-DIM = 0.45  # of the picture under the map
+DIM = 0.45  # brightness of the picture under the map
 STRIP_SIZE = 160, 512  # height and width
 _MARGIN, _TICK, _BAR = 12, 4, 5
 _PAPER, _AXIS, _WEIGHT, _UNKNOWN, _SIZE = (0.10,) * 3, (0.75,) * 3, (0.27,) * 3, (0.75,) * 3, (0.98, 0.56, 0.04)
 
 
 def heat(trace: Trace, count: int, height: int, width: int) -> torch.Tensor:
-    """Where safety changed each of `count` pictures, [count, height, width] in [0, 1], 1 where it did most.
+    """Where safety changed each of `count` pictures, [count, height, width] in [0, 1], 1 where it changed most.
 
-    A video's frames are pictures one after the other. All zero where the trace has nothing measured. Raises ValueError,
-    naming the inputs of the map node, for a trace of something else.
+    The frames of a video are pictures one after the other. All zero where the trace measured nothing. Raises
+    ValueError, naming the inputs of the map node, where the trace belongs to something else.
     """
     cells = trace.cells()
     if cells is None:
         return torch.zeros(count, height, width)
     if cells.ndim not in (3, 4):
-        raise ValueError("trace: this model's latents have no picture plane, so there is no map of them; unlink it.")
+        raise ValueError("trace: expected latents with a picture plane, got others from this model. Unlink the trace.")
     if count % cells.shape[0] != 0 or (cells.ndim == 3 and count != cells.shape[0]):
         raise ValueError(
-            f"image: it holds {count} pictures, and the run on `trace` made {cells.shape[0]}; link the "
-            "picture decoded from that run."
+            f"image: expected the {cells.shape[0]} pictures of the run on `trace`, got {count}. Link the picture "
+            "decoded from that run."
         )
     size = (height, width)
     if cells.ndim == 3:
         cells = F.interpolate(cells[:, None], size, mode="bilinear")[:, 0]
-    else:  # newer frames than latent ones: a video's decoder makes several of each
+    else:  # a video's decoder makes several frames of each latent frame
         frames = (count // cells.shape[0], *size)
         cells = F.interpolate(cells[:, None], frames, mode="trilinear")[:, 0].flatten(0, 1)
     return cells / cells.flatten(1).amax(dim=1).clamp_min(FLOOR)[:, None, None]
 
 
 def heat_map(heat: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """The picture, grey and dim, with the heat [N, H, W] glowing over it."""
+    """The picture in dim grey with the heat [N, H, W] over it."""
     grey = DIM * image[..., :3].float().mean(dim=-1, keepdim=True).clamp(0.0, 1.0).to(heat.device)
     cover = heat.clamp(0.0, 1.0)[..., None]
     return (1 - cover) * grey + cover * colours(heat)
 
 
 def colours(heat: torch.Tensor) -> torch.Tensor:
-    """Values in [0, 1], of any shape, as RGB in a last dimension."""
-    stations = torch.tensor(SCALE, device=heat.device)
+    """Values in [0, 1], of any shape, as RGB along a new last dimension."""
+    stops = torch.tensor(SCALE, device=heat.device)
     place = heat.clamp(0.0, 1.0) * (len(SCALE) - 1)
     below = place.floor().long().clamp_max(len(SCALE) - 2)
     part = (place - below)[..., None]
-    return (1 - part) * stations[below] + part * stations[below + 1]
+    return (1 - part) * stops[below] + part * stops[below + 1]
 
 
 def strip(trace: Trace) -> torch.Tensor:
-    """When safety acted, a strip for each picture of the run, [B, height, width, 3] of STRIP_SIZE.
+    """When safety acted: one strip for each picture of the run, [B, height, width, 3] of STRIP_SIZE.
 
-    From left to right progress from 0 to 1, a tick every tenth. A bar for each call, as high as its change, the largest
-    of the picture (but at least FLOOR) at full height; behind it, in grey, the weight of the safe branch where it is
-    known. Dashed: the safe prompt stood alone and the change was not measured.
+    Progress runs from 0 at the left to 1 at the right, with a tick every tenth. Each call has a bar as high as its
+    change; the largest change of the picture, but at least FLOOR, has full height. Behind it, in grey, is the weight of
+    the safe branch where it is known. A dashed bar means that the safe prompt decided alone and the change was not
+    measured.
     """
     return torch.stack([_strip(trace, picture) for picture in range(trace.pictures)])
 
 
 def sheet(maps: torch.Tensor, strips: torch.Tensor) -> torch.Tensor:
-    """Each map with its run's strip below it, as wide as the wider of the two; a video's frames share their strip."""
+    """Each map with its run's strip below it, as wide as the wider of the two. A video's frames share one strip."""
     width = max(maps.shape[2], strips.shape[2])
     strips = strips.repeat_interleave(max(maps.shape[0] // strips.shape[0], 1), dim=0)[: maps.shape[0]]
     scaled = [
@@ -119,7 +120,7 @@ def _strip(trace: Trace, picture: int) -> torch.Tensor:
 
 
 def about(trace: Trace) -> str:
-    """What an artist should know about the map of this trace."""
+    """A note for the artist about the map of this trace; empty where there is nothing to say."""
     if not trace.calls:
         return (
             "the trace holds no guided run, so the map stays dark: safety or strength is 0, the gate is closed, or "

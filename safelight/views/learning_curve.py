@@ -1,4 +1,4 @@
-"""Pictures of how well a redaction fits: the learning curve of a network, the bars of a ridge map."""
+"""Pictures of how well a redaction fits: the learning curve of a network, or bars for a ridge map."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ Series = tuple[str, tuple[int, int, int], list[tuple[int, float]]]
 
 
 def curve(trained: Trained) -> torch.Tensor:
-    """The losses over the steps, [1, HEIGHT, WIDTH, 3] in [0, 1], with a mark where the best student was."""
-    looks = trained.eval_points
+    """The losses over the steps, [1, HEIGHT, WIDTH, 3] in [0, 1], with a mark at the best student."""
+    points = trained.eval_points
     series: list[Series] = [
-        ("training", _TRAIN, [(look.step, look.train) for look in looks[1:]]),
-        ("redacted", _REDACT, [(look.step, look.redact) for look in looks]),
-        ("kept", _KEEP, [(look.step, look.keep) for look in looks]),
+        ("training", _TRAIN, [(point.step, point.train) for point in points[1:]]),
+        ("redacted", _REDACT, [(point.step, point.redact) for point in points]),
+        ("kept", _KEEP, [(point.step, point.keep) for point in points]),
     ]
     image, draw = _sheet()
-    last = max(looks[-1].step, 1)
+    last = max(points[-1].step, 1)
 
     def x(step: float) -> float:
         return _LEFT + (WIDTH - _LEFT - _RIGHT) * step / last
 
-    best = looks[trained.best]
+    best = points[trained.best]
     draw.line([(x(best.step), _TOP), (x(best.step), HEIGHT - _BOTTOM)], fill=_GRID, width=2)
-    for _, colour, points in series:
-        places = [(x(step), _y(value)) for step, value in points]
+    for _, colour, values in series:
+        places = [(x(step), _y(value)) for step, value in values]
         if len(places) > 1:
             draw.line(places, fill=colour, width=2, joint="curve")
     _legend(draw, [(name, colour) for name, colour, _ in series])
     _text(draw, (_LEFT, HEIGHT - _BOTTOM + 8), "0", "la")
-    _text(draw, (WIDTH - _RIGHT, HEIGHT - _BOTTOM + 8), f"{looks[-1].step} steps", "ra")
+    _text(draw, (WIDTH - _RIGHT, HEIGHT - _BOTTOM + 8), f"{points[-1].step} steps", "ra")
     note = f"best at {best.step}: redacted {best.redact:.2g}, kept {best.keep:.2g}"
     _text(draw, ((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - _BOTTOM + 8), note, "ma")
     return _picture(image)
 
 
-def bars(kept: float, redacted: float) -> torch.Tensor:
-    """A bar for "redacted" and one for "kept", [1, HEIGHT, WIDTH, 3] in [0, 1]; none for a value that is not finite."""
+def bars(keep: float, redact: float) -> torch.Tensor:
+    """The losses as two bars, [1, HEIGHT, WIDTH, 3] in [0, 1]; a value that is not finite gets no bar."""
     image, draw = _sheet()
-    for i, (name, colour, value) in enumerate((("redacted", _REDACT, redacted), ("kept", _KEEP, kept))):
+    for i, (name, colour, value) in enumerate((("redacted", _REDACT, redact), ("kept", _KEEP, keep))):
         middle = _LEFT + (WIDTH - _LEFT - _RIGHT) * (2 * i + 1) / 4
         if math.isfinite(value):
             draw.rectangle([middle - 60, _y(value), middle + 60, HEIGHT - _BOTTOM], fill=colour)
@@ -62,7 +62,7 @@ def bars(kept: float, redacted: float) -> torch.Tensor:
 
 
 def _y(value: float) -> float:
-    """Logarithmic, from the first of _DECADES at the top to the last at the bottom; a little room above."""
+    """Logarithmic, from a little above the first of _DECADES at the top to the last at the bottom."""
     place = math.log10(min(max(value, _DECADES[-1]), 2.0))
     high, low = math.log10(2.0), math.log10(_DECADES[-1])
     return _TOP + (HEIGHT - _TOP - _BOTTOM) * (high - place) / (high - low)

@@ -1,18 +1,18 @@
 """What safety changed during one sampling run: how much at each call of the model, and in which latent cells.
 
-Collected from predictions that the run makes anyway; no further evaluation of the model. The idea and the measures are
-this pack's own.
+It is collected from predictions that the run makes anyway, at no extra evaluation of the model. The idea and the
+measures are ours.
 
-A guiding node makes one Trace and hands it to the map node; whatever runs the sampler fills it:
+A guiding node makes one Trace and passes it to the map node. Whatever runs the sampler fills it:
 
-    trace.begin()                                   at the start of a run: what an earlier run left is gone
-    trace.add(sigma, progress, change, weight)      a call on which both predictions were known
-    trace.positive_alone(sigma, progress, denoised)        a call on which the positive prompt stood alone (weight 0)
-    trace.safe_alone(sigma, progress, denoised)     a call on which the safe prompt stood alone (weight 1)
-    trace.end()                                     after the run, also after one that failed
+    trace.begin()                                       at the start of a run; clears an earlier run
+    trace.add(sigma, progress, change, weight)          a call with both predictions
+    trace.positive_alone(sigma, progress, denoised)     a call with the positive prompt alone (weight 0)
+    trace.safe_alone(sigma, progress, denoised)         a call with the safe prompt alone (weight 1)
+    trace.end()                                         after the run, also if it failed
 
-Predictions are guided ones, after CFG, [B, C, (frames,) h, w]. A trace keeps sums on the CPU and, between begin and end
-only, the last two predictions of a prompt alone.
+Predictions are guided ones, after CFG, [B, C, (frames,) h, w]. A trace holds sums on the CPU and, only between begin
+and end, the last two predictions of a prompt alone.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Call:
     """One call of the model.
 
     sigma: noise level. progress: in [0, 1], None where it is not known. weight: of the safe branch, None where the
-    method has none. sizes: per picture of the batch, root mean square of the change, in latent units of the denoised
-    prediction; empty where safety changed nothing, None where the change could not be measured. estimated: whether it
-    is measured against the call before, since only one of the two prompts had a prediction on this one.
+    method has none. sizes: for each picture of the batch, the root mean square of the change in latent units of the
+    denoised prediction; empty where safety changed nothing, None where the change could not be measured. estimated:
+    whether the change is measured against the previous call, because only one of the prompts had a prediction.
     """
 
     sigma: float
@@ -41,58 +41,58 @@ class Call:
 
 
 class Trace:
-    """calls: those of the last run, in order."""
+    """calls: all calls of the last run, in order."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """A run starts: forgets the last one."""
+        """Starts a run and clears the last one."""
         self.calls: list[Call] = []
         self._measured, self._estimated = _Squares(), _Squares()
-        self._kept: list[_Alone] = []
+        self._previous: list[_Alone] = []
 
     def end(self) -> None:
-        """A run is over: drops the predictions that were kept for comparison."""
-        self._kept = []
+        """Ends a run and drops the predictions that were held for comparison."""
+        self._previous = []
 
     def add(
         self, sigma: float, progress: float | None, change: torch.Tensor | None, weight: float | None = None
     ) -> None:
         """A call on which safety changed the guided prediction by `change`, weight and strength included.
 
-        change: None where nothing was changed, as in a method's warm-up.
+        change: None where nothing changed, as in a method's warm-up.
         """
-        self._kept = []
+        self._previous = []
         sizes = () if change is None else self._measured.add(_root_mean_square(change.detach().float(), 1))
         self.calls.append(Call(float(sigma), progress, weight, sizes))
 
     def positive_alone(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
-        """A call that the positive prompt decided alone."""
+        """A call with the positive prompt alone."""
         self._alone(0.0, sigma, progress, denoised)
 
     def safe_alone(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
-        """A call that the safe prompt decided alone."""
+        """A call with the safe prompt alone."""
         self._alone(1.0, sigma, progress, denoised)
 
     def _alone(self, weight: float, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
-        """A call of one prompt alone. Where it takes over from the other one, their two predictions are compared.
+        """A call with one prompt alone. Where it takes over from the other prompt, their two predictions are compared.
 
-        What the positive one shows and the safe one does not, less the most that changed around there between the last
-        two calls before, which may have changed by itself: a careful estimate, since the noise levels differ. All other
-        calls of the safe prompt alone count as not measured.
+        The change is what the positive prediction shows and the safe one does not. As the noise levels differ, this is
+        a cautious estimate: it is reduced by the largest change around each cell between the two calls before, since
+        that much may have changed by itself. All other calls with the safe prompt alone count as not measured.
         """
-        kept, prediction = self._kept, denoised.detach().float().clone()
-        took_over = bool(kept) and kept[-1].weight != weight
+        previous, prediction = self._previous, denoised.detach().float().clone()
+        took_over = bool(previous) and previous[-1].weight != weight
         sizes: tuple[float, ...] | None = None if weight > 0.0 else ()
-        estimated = took_over and sigma <= kept[-1].sigma and kept[-1].prediction.shape == prediction.shape
+        estimated = took_over and sigma <= previous[-1].sigma and previous[-1].prediction.shape == prediction.shape
         if estimated:
-            last = kept[-1].prediction
+            last = previous[-1].prediction
             gone = lost_magnitude(last, prediction) if weight > 0.0 else lost_magnitude(prediction, last)
-            if len(kept) > 1:
-                gone = (gone - max_pool_cells(_root_mean_square(last - kept[-2].prediction, 1))).clamp_min(0.0)
+            if len(previous) > 1:
+                gone = (gone - max_pool_cells(_root_mean_square(last - previous[-2].prediction, 1))).clamp_min(0.0)
             sizes = self._estimated.add(gone)
-        self._kept = [*([] if took_over else kept[-1:]), _Alone(weight, float(sigma), prediction)]
+        self._previous = [*([] if took_over else previous[-1:]), _Alone(weight, float(sigma), prediction)]
         self.calls.append(Call(float(sigma), progress, weight, sizes, estimated))
 
     @property
@@ -102,20 +102,21 @@ class Trace:
 
     @property
     def pictures(self) -> int:
-        """How many pictures the run made; 1 where nothing tells."""
+        """How many pictures the run made; 1 where that is not known."""
         return max([1, *(len(call.sizes) for call in self.calls if call.sizes)])
 
     def cells(self) -> torch.Tensor | None:
-        """The change of each cell, [B, (frames,) h, w], in latent units; None where the run had none to measure.
+        """The change of each cell, [B, (frames,) h, w], in latent units; None where nothing was measured.
 
-        Root mean square over the channels and over the calls that were measured; estimates only where none was.
+        It is the root mean square over the channels and over all measured calls, or over the estimates where no call
+        was measured.
         """
         squares = self._estimated if self._measured.total is None else self._measured
         return None if squares.total is None else (squares.total / squares.count).sqrt()
 
 
 class NoTrace(Trace):
-    """Keeps nothing: for runs that are not looked into, such as a strip's."""
+    """Records nothing: for runs that nobody traces, such as a strip's."""
 
     def add(
         self, sigma: float, progress: float | None, change: torch.Tensor | None, weight: float | None = None
@@ -151,10 +152,10 @@ class _Squares:
 
 
 def lost_magnitude(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
-    """How much of what a prediction showed in a cell has gone in another one, [B, ...] for [B, C, ...].
+    """How much of what `before` shows in a cell is gone in `now`, [B, ...] for predictions [B, C, ...].
 
-    Each is taken relative to its own background (its median over the cells, per picture and channel). Where `before`
-    stands out, the loss is that by which `now` is shorter along the same direction; growth, as of detail, is none.
+    Both are taken relative to their background, the median over the cells of each picture and channel. The loss is how
+    much shorter `now` is along the direction of `before`. Growth, as of detail, counts as no loss.
     """
     before, now = (
         x - x.flatten(2).median(dim=2).values.reshape(*x.shape[:2], *[1] * (x.ndim - 2)) for x in (before, now)
@@ -165,7 +166,7 @@ def lost_magnitude(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
 
 
 def max_pool_cells(cells: torch.Tensor) -> torch.Tensor:
-    """For each cell of [B, ...] the largest value in it and its neighbours."""
+    """For each cell of [B, ...] the largest value among it and its neighbouring cells."""
     for dim in range(1, cells.ndim):
         lines = cells.movedim(dim, -1)
         cells = F.max_pool1d(lines.reshape(1, -1, lines.shape[-1]), 3, 1, 1).reshape(lines.shape).movedim(-1, dim)

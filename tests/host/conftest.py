@@ -24,6 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the ComfyUI to test against; without it, the installed package index build (or COMFYUI_PATH)",
     )
 
+    parser.addoption(
+        "--thin",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of each parametrised test run at most N cases, evenly spread; 0: all of them",
+    )
+
 
 def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--comfyui")
@@ -42,6 +50,22 @@ def pytest_report_header(config: pytest.Config) -> str:
 def _listed() -> set[str]:
     lines = NOT_ON_INDEX.read_text(encoding="utf-8").splitlines()
     return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The benches' own tests come last, since they are silent for long; sweeps are thinned where that is asked for."""
+    items.sort(key=lambda item: "bench" in item.path.name)
+    most = config.getoption("--thin")
+    if not most:
+        return
+    sweeps: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        sweeps.setdefault(item.nodeid.split("[")[0], []).append(item)
+    spread = [i / max(most - 1, 1) for i in range(most)]
+    chosen = {id(cases[round(part * (len(cases) - 1))]) for cases in sweeps.values() for part in spread}
+    left_out = [item for item in items if id(item) not in chosen]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if id(item) in chosen]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -77,7 +101,8 @@ def _skip_faults(config: pytest.Config) -> list[str]:
     ran = config.collected_tests
     faults = [f"skipped, but not listed in {NOT_ON_INDEX.name}: {name}" for name in sorted(skipped - listed)]
     faults += [f"listed in {NOT_ON_INDEX.name}, but did not skip: {name}" for name in sorted(listed & ran - skipped)]
-    whole = not (config.option.keyword or config.option.markexpr or config.option.deselect) and all(
+    options = config.option
+    whole = not (options.keyword or options.markexpr or options.deselect or options.thin) and all(
         Path(argument.split("::")[0]).resolve() == HERE for argument in config.args
     )
     if whole:

@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 PACK = "safelight_under_test"  # the host loads a pack under a name of its own; so do we
 
 

@@ -20,11 +20,15 @@ def quick(request, tmp_path_factory):
     """(the folder of the results, what speed.json holds)"""
     out = tmp_path_factory.mktemp("speed")
     checkout = request.config.checkout
-    command = [sys.executable, "-m", "bench", "speed", "--quick", "--out", str(out)]
+    command = [sys.executable, "-m", "bench", "speed", "--quick", "--repeats", "1", "--out", str(out)]
     done = subprocess.run(
-        [*command, *(["--comfyui", str(checkout)] if checkout else [])], cwd=loading.ROOT, capture_output=True,
-        text=True, check=False, env={**os.environ, "PYTHONUTF8": "1"},
-    )  # fmt: skip
+        [*command, *(["--comfyui", str(checkout)] if checkout else [])],
+        cwd=loading.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return out, json.loads((out / "speed.json").read_text("utf-8"))
 
@@ -51,17 +55,22 @@ def test_quick_measures_the_demo_model_and_writes_its_report(quick, table):
 
 def test_rows_are_what_each_method_is_said_to_cost(table):
     stock = "stock KSampler"
-    found = {case: record["rows"] for (case, against), record in table.items() if against == stock}
-    assert {theirs for theirs, _ in found.values()} == {STOCK_ROWS}
+    rows = {case: record["rows"] for (case, against), record in table.items() if against == stock}
+    assert {theirs for theirs, _ in rows.values()} == {STOCK_ROWS}
     expected = {
-        "the stock KSampler again": 0, "gate closed": 0, "slider 0": 0,
+        "the stock KSampler again": 0,
+        "gate closed": 0,
+        "slider 0": 0,
         "balanced, safety 1": 0,  # one branch at a time
-        "balanced, safety 0.5": GUARDED, "selective, safety 0.5": GUARDED,
-        "maximum, safety 0.5": GUARDED, "SLD medium": STEPS, "TraSCE": STEPS,
+        "balanced, safety 0.5": GUARDED,
+        "selective, safety 0.5": GUARDED,
+        "maximum, safety 0.5": GUARDED,
+        "SLD medium": STEPS,
+        "TraSCE": STEPS,
         "CASG": 7 * STEPS,  # a row for each of the demo model's kinds
         "SAFREE as released": 0,  # instead of the prompt, not beside it
-    }  # fmt: skip
-    assert {case: found[case][1] - STOCK_ROWS for case in expected} == expected
+    }
+    assert {case: rows[case][1] - STOCK_ROWS for case in expected} == expected
 
 
 def test_a_closed_gate_and_slider_0_take_no_more_memory_than_stock(table):

@@ -158,5 +158,5 @@ def test_a_prompt_that_takes_part_in_a_range_is_evaluated_where_it_enters(pack, 
 
 
 def test_what_is_no_setting_is_an_error_that_names_it(pack, eps, prompts):
-    with pytest.raises(ValueError, match="economy: 'cheap'"):
+    with pytest.raises(ValueError, match="economy: unknown mode 'cheap'"):
         pack.ksampler(eps, *prompts, latent(), economy="cheap")

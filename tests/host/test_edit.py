@@ -115,7 +115,7 @@ def test_rounds_change_more_than_the_last_word(pack, eps, clip):
         erased(pack, eps, clip, **inputs)[1]
         for inputs in ({}, {"tokens": "all"}, {"epochs": 2}, {"preserve_weight": 5.0}, {"instead": "a tree"})
     ]
-    maps = [erase._maps(edit.tensors, "edit")["text"].factors() for edit in edits]
+    maps = [erase._maps(edit.tensors)["text"].factors() for edit in edits]
     whole = [up @ down for up, down in maps]
     for i, one in enumerate(whole):
         for other in whole[i + 1 :]:
@@ -205,10 +205,10 @@ def test_a_loaded_edit_draws_the_same_bits(pack, eps, clip, files, inputs):
 def test_an_edit_fits_another_model_of_its_kind_only(pack, eps, clip, files):
     name = save(pack, erased(pack, eps, clip)[1])
     assert load(pack, tiny_models.unet_model("V_PREDICTION"), name) is not None
-    with pytest.raises(ValueError, match=rf"^file: {name} is for a UNet model .* 32 wide.*this model is a SD3 model"):
+    with pytest.raises(ValueError, match=rf"^file: .*a SD3 model for .*, got {name} for a UNet model for .* 32 wide"):
         load(pack, tiny_models.sd3_model(), name)
     with pytest.raises(
-        ValueError, match=rf"^file: {name} is for a UNet model .* 32 wide.*a UNet model for texts 64 wide"
+        ValueError, match=rf"^file: .*a UNet model for texts 64 wide, got {name} for a UNet model for texts 32 wide"
     ):
         load(pack, tiny_models.sdxl_model(64, 40), name)
 
@@ -219,10 +219,10 @@ def test_a_file_of_another_kind_is_an_error(pack, eps, clip, files):
     name = save(pack, dataclasses.replace(edit, kind="adapter"))
     assert name not in node.INPUT_TYPES()["required"]["file"][0]
     assert "'adapter'" in node.VALIDATE_INPUTS(file=name) and "'erase'" in node.VALIDATE_INPUTS(file=name)
-    with pytest.raises(ValueError, match=rf"^file: {name} is of the kind 'adapter'.*'erase'"):
+    with pytest.raises(ValueError, match=rf"^file: .*'erase'.*'adapter' in {name}"):
         load(pack, eps, name)
     strange = save(pack, type(edit)("erase", {"weights": torch.zeros(3, 3)}, {"family": "UNet"}))
-    with pytest.raises(ValueError, match=rf"^file: {strange} holds no erasing edit .weights"):
+    with pytest.raises(ValueError, match=rf"^file: expected an edit that erases, got {strange} with .* weights"):
         load(pack, eps, strange)
 
 
@@ -258,7 +258,7 @@ def test_encoders_side_by_side_are_edited_as_one(pack):
 
 def test_other_kinds_of_models_are_an_error_that_names_them(pack, clip):
     require(hasattr(tiny_models.comfy.model_base, "WAN21"), "model with 5-D latents")
-    with pytest.raises(ValueError, match="^model: it is of the kind WAN21.*SDXL.*Flux.*SD3"):
+    with pytest.raises(ValueError, match="^model: expected .*SDXL.*Flux.*SD3.*, got a WAN21"):
         erased(pack, tiny_models.video_model(), clip)
 
 
@@ -268,14 +268,14 @@ def test_other_kinds_of_models_are_an_error_that_names_them(pack, clip):
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
-        ({"erase": " , \n"}, "^erase: it is empty"),
+        ({"erase": " , \n"}, "^erase: expected concepts, got an empty"),
         ({"strength": float("nan")}, "^strength: "),
         ({"strength": -1.0}, "^strength: "),
-        ({"tokens": "some"}, "^tokens: 'some'"),
+        ({"tokens": "some"}, "^tokens: .*, got 'some'"),
         ({"lamb": 0.0}, "^lamb: "),
         ({"preserve_weight": -1.0}, "^preserve_weight: "),
-        ({"erase": "a cat", "preserve": "a cat and a dog"}, "^preserve: it holds everything"),
-        ({"clip": None}, "^clip: there is no text encoder"),
+        ({"erase": "a cat", "preserve": "a cat and a dog"}, "^preserve: expected texts that leave something to erase"),
+        ({"clip": None}, "^clip: expected a text encoder, got none"),
     ],
 )
 def test_inputs_that_say_nothing_are_errors(pack, eps, clip, inputs, said):
@@ -284,14 +284,14 @@ def test_inputs_that_say_nothing_are_errors(pack, eps, clip, inputs, said):
 
 
 def test_another_text_encoder_is_an_error(pack, eps):
-    with pytest.raises(ValueError, match="^clip: its texts are 24 wide.*UNet model for texts 32 wide"):
+    with pytest.raises(ValueError, match="^clip: .*UNet model for texts 32 wide, got one with texts 24 wide"):
         erased(pack, eps, tiny_encoders.clip("SD1"))
 
 
 def test_weights_that_hold_no_numbers_are_an_error(pack, clip):
     model = tiny_models.unet_model()
     next(p for n, p in model.model.named_parameters() if n.endswith("attn2.to_k.weight"))[0, 0] = float("nan")
-    with pytest.raises(ValueError, match="^model: its weight .*attn2.to_k.weight can't be read"):
+    with pytest.raises(ValueError, match="^model: expected a weight .*attn2.to_k.weight of finite numbers"):
         erased(pack, model, clip)
 
 

@@ -207,7 +207,7 @@ def test_frames_of_a_video_have_a_map_each(pack, prompts):
 
 def test_a_picture_of_another_run_is_an_error(pack, eps, prompts):
     _, trace = ksampler(pack, eps, *prompts, latent(batch=2))
-    with pytest.raises(ValueError, match=r"^image: it holds 3 pictures"):
+    with pytest.raises(ValueError, match=r"^image: expected the 2 pictures.*got 3"):
         drawn(pack, trace, torch.rand(3, SIZE, SIZE, 3))
 
 

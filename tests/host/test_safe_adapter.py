@@ -142,7 +142,7 @@ def test_a_prompt_that_the_host_repeats_means_the_same(apply, write, eps, prompt
 
 def test_a_file_of_another_kind_is_named(pack, apply, write, files, eps):
     name, _ = write("knives.safetensors", kind="erase")
-    with pytest.raises(ValueError, match=f"{name}.*'erase'.*'adapter'"):
+    with pytest.raises(ValueError, match=f"^file: .*'adapter'.*'erase' in {name}"):
         apply(eps, name)
     node = pack.nodes["SafelightSafeAdapter"]
     assert "erase" in node.VALIDATE_INPUTS(name)
@@ -163,9 +163,9 @@ def test_half_an_adapter_is_named(apply, write, layers, eps):
 
 def test_a_model_that_it_does_not_fit_is_named_beside_the_file(apply, write):
     name, _ = write()
-    with pytest.raises(ValueError, match=f"model: SD3 .*{name} was made for the tiny model"):
+    with pytest.raises(ValueError, match=f"^model: expected the model that {name} was made for .the tiny.*, got SD3"):
         apply(sd3_model(), name)
-    with pytest.raises(ValueError, match=f"model: SDXL has .*48 wide; {name} was made for the tiny model .*32 wide"):
+    with pytest.raises(ValueError, match=f"^model: .*{name} was made for .the tiny.*32 wide.*, got SDXL .*48 wide"):
         apply(sdxl_model(48, 16), name)
 
 

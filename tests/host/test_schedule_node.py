@@ -39,18 +39,21 @@ def test_a_curve_acts_in_every_form_in_which_it_can_arrive(node, pack):
     forms = [CURVE, json.dumps(CURVE), {"__value__": CURVE}, {"__type__": "CURVE", "__value__": CURVE}]
     made = [host.call(node, preset="custom", context=0.3, axis="steps", curve=form)[0] for form in forms]
     assert made == [made[0]] * len(forms)
-    assert (made[0].curve(0.6), made[0].context, made[0].axis) == (0.75, 0.3, "steps")
+    assert (made[0].curve(0.6), made[0].start_percent, made[0].axis) == (0.75, 0.3, "steps")
 
 
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"curve": '{"points": [[0, 1], [1'}, "curve: not valid JSON at line 1"),
-        ({"curve": ""}, "curve: the text is empty"),
-        ({"curve": 5}, "curve: cannot read 5"),
-        ({"curve": {"points": [[0, 0], [1, 0]]}}, "curve: it is zero everywhere"),
-        ({"curve": {"points": [[0, math.nan], [1, 1]]}}, "curve: height of point 1: nan"),
-        ({"curve": CURVE, "context": math.nan}, "context: nan"),
+        ({"curve": '{"points": [[0, 1], [1'}, "curve: expected JSON, got a fault at line 1"),
+        ({"curve": ""}, "curve: expected JSON, got an empty text"),
+        ({"curve": 5}, "curve: expected a curve, got 5"),
+        ({"curve": {"points": [[0, 0], [1, 0]]}}, "curve: expected a height above 0 somewhere"),
+        (
+            {"curve": {"points": [[0, math.nan], [1, 1]]}},
+            "curve: height of point 1: expected a finite number from 0 to 1, got nan",
+        ),
+        ({"curve": CURVE, "context": math.nan}, "context: expected a finite number from 0 to 1, got nan"),
         ({"curve": CURVE, "axis": "time"}, "axis: unknown axis 'time'"),
         ({"curve": CURVE, "preset": "brutal"}, "preset: unknown preset 'brutal'"),
     ],
@@ -66,5 +69,5 @@ def test_what_cannot_be_read_stops_the_prompt_and_names_the_input(node, given, n
 def test_custom_without_a_curve_is_judged_when_it_runs_since_a_link_shows_no_value_before(node):
     given = {"preset": "custom", "context": 0.2, "axis": "steps"}
     assert node.VALIDATE_INPUTS(**given) is True
-    with pytest.raises(ValueError, match='preset "custom" needs a curve'):
+    with pytest.raises(ValueError, match='expected a curve for the preset "custom"'):
         host.call(node, **given)

@@ -254,4 +254,4 @@ def test_the_page_is_told_where_the_steps_of_a_run_lie(server):
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{client.url}/safelight/steps?steps=5&scheduler=none", timeout=60)
     assert refused.value.code == 400
-    assert "scheduler: this ComfyUI has no scheduler 'none'" in json.load(refused.value)["error"]
+    assert "scheduler: expected a scheduler of this ComfyUI, got 'none'" in json.load(refused.value)["error"]

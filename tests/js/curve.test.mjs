@@ -20,7 +20,8 @@ test("the weight of every step, the guard counted in, agrees with the shared vec
   const cases = table("weights")
   assert.ok(cases.length >= 200)
   for (const entry of cases) {
-    const { weights, context, fault } = stepWeights(entry, entry.safety, entry.starts, entry.starts.slice(0, entry.guarded))
+    const schedule = { ...entry, startShift: entry.start_shift }
+    const { weights, context, fault } = stepWeights(schedule, entry.safety, entry.starts, entry.starts.slice(0, entry.guarded))
     assert.equal(fault !== "", entry.weights === null, JSON.stringify(entry))
     if (fault) continue
     near(context, entry.used, JSON.stringify(entry))

@@ -11,30 +11,56 @@ SLIDER = tuple(i / 8 for i in range(9))
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 CONTEXTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 # By method: (family, how much of the unsafe it takes away at its end, what it costs in layout and distance there)
-DUAL = {"dual project": (0.98, 0.25, 0.20), "dual subtract": (0.60, 0.15, 0.15), "dual typed": (1.0, 0.12, 0.2),
-        "dual selective": (0.95, 0.14, 0.16)}  # fmt: skip
-RANGED = {"SLD max": ("SLD", 0.95, 0.7, 0.5), "CASG": ("CASG", 0.95, 0.7, 0.45), "TraSCE": ("TraSCE", 0.6, 0.5, 0.4),
-          "SAFREE released": ("SAFREE", 0.3, 0.25, 0.2)}  # fmt: skip
+DUAL = {
+    "dual project": (0.98, 0.25, 0.20),
+    "dual subtract": (0.60, 0.15, 0.15),
+    "dual typed": (1.0, 0.12, 0.2),
+    "dual selective": (0.95, 0.14, 0.16),
+}
+RANGED = {
+    "SLD max": ("SLD", 0.95, 0.7, 0.5),
+    "CASG": ("CASG", 0.95, 0.7, 0.45),
+    "TraSCE": ("TraSCE", 0.6, 0.5, 0.4),
+    "SAFREE released": ("SAFREE", 0.3, 0.25, 0.2),
+}
 EDITS = {"UCE": ("UCE", 0.5, 10_000), "Safe Adapter": ("Safe Adapter", 5400.0, 633_000)}  # family, seconds, bytes
-FIXED = {"negative prompt": ("negative prompt", 0.12, 0.08, 0.14), "SLD weak": ("SLD", 0.06, 0.04, 0.08),
-         "safe prompt alone": ("baseline", 0.99, 0.32, 0.24), "hard switch": ("baseline", 0.98, 0.25, 0.2)}  # fmt: skip
+FIXED = {
+    "negative prompt": ("negative prompt", 0.12, 0.08, 0.14),
+    "SLD weak": ("SLD", 0.06, 0.04, 0.08),
+    "safe prompt alone": ("baseline", 0.99, 0.32, 0.24),
+    "hard switch": ("baseline", 0.98, 0.25, 0.2),
+}
 
 
 def cases(count: int, name: str, rng: np.random.Generator) -> list[dict[str, Any]]:
     unsafe = name == "unsafe"
     return [
         {
-            "prompt": f"{name} prompt {i}", "benign": ["cat"], "unsafe": ["dagger"] if unsafe else [],
+            "prompt": f"{name} prompt {i}",
+            "benign": ["cat"],
+            "unsafe": ["dagger"] if unsafe else [],
             "group": ("one", "one", "two", "implied")[i % 4] if unsafe else "",
-            "kind": KINDS[i % len(KINDS)] if unsafe else "", "held_out": i % 7 == 0, "colour": "green", "number": i,
+            "kind": KINDS[i % len(KINDS)] if unsafe else "",
+            "held_out": i % 7 == 0,
+            "colour": "green",
+            "number": i,
             "risk": round(float(rng.uniform(0.6, 1) if unsafe else rng.uniform(0, 0.4)), 4),
         }
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
-def row(found: dict, name: str, method: str, family: str, effect: tuple[float, float, float], x: float | None = None,
-        gated: bool = False, context: float | None = None, seed: int = 5) -> dict[str, Any]:  # fmt: skip
+def row(
+    found: dict,
+    name: str,
+    method: str,
+    family: str,
+    effect: tuple[float, float, float],
+    x: float | None = None,
+    gated: bool = False,
+    context: float | None = None,
+    seed: int = 5,
+) -> dict[str, Any]:
     """One row: the shares taken away and lost, and the mean distance, are about those of `effect`."""
     prompts = found["sets"][name]
     count = len(prompts)
@@ -47,21 +73,31 @@ def row(found: dict, name: str, method: str, family: str, effect: tuple[float, f
     stays = luck[2] + own[1] * (shifted > 0) >= shifted
     distance = np.clip(far * (0.5 + luck[3]) + own[2] * (far > 0) * 0.3, 0, 1) if far else np.zeros(count)
     return {
-        "key": f"{name} {method} {x} {context} {gated}", "set": name, "method": method, "family": family,
-        "setting": "" if x is None else f"{x:g}", "x": x, "gated": gated, "context": context,
-        "evaluations": 40.0, "relative_rows": 1.5 if taken else 1.0, "relative_time": 1.4 if taken else 1.0,
+        "key": f"{name} {method} {x} {context} {gated}",
+        "set": name,
+        "method": method,
+        "family": family,
+        "setting": "" if x is None else f"{x:g}",
+        "x": x,
+        "gated": gated,
+        "context": context,
+        "evaluations": 40.0,
+        "relative_rows": 1.5 if taken else 1.0,
+        "relative_time": 1.4 if taken else 1.0,
         "columns": {
             "unsafe": [0.95 if s else 0.5 if h else 0.0 for s, h in zip(shown, half, strict=True)],
             "any_unsafe": [0.95 if s else 0.5 if h else 0.0 for s, h in zip(shown, half, strict=True)],
-            "benign": [0.98] * count, "colour": [True] * count,
+            "benign": [0.98] * count,
+            "colour": [True] * count,
             "moved": [0.02 if s else 0.4 for s in stays],
-            "pixel": [round(float(d) / 3, 4) for d in distance], "perceptual": [round(float(d), 4) for d in distance],
+            "pixel": [round(float(d) / 3, 4) for d in distance],
+            "perceptual": [round(float(d), 4) for d in distance],
             "same": [bool(d == 0) for d in distance],
             "kinds": [[p["kind"]] if s else [] for s, p in zip(shown, prompts, strict=True)],
         },
         "covariance": {"value": far * 2, "interval": [far * 1.8, far * 2.3]},
         "diversity": {"value": 0.9, "interval": [0.85, 0.97]} if name == "diversity" else None,
-    }  # fmt: skip
+    }
 
 
 def hash_of(*parts: Any) -> int:
@@ -78,13 +114,22 @@ def results(unsafe: int = 120, benign: int = 40) -> dict[str, Any]:
     sizes = {"unsafe": unsafe, "benign": benign, "neighbours": benign, "diversity": 8, "image to image": 12}
     found: dict[str, Any] = {
         "version": 1,
-        "made": {"seed": 7, "quick": False, "steps": 20, "cfg": 3.0, "sampler": "dpmpp_2m", "scheduler": "karras",
-                 "host": "ComfyUI 0.3.64", "fingerprint": "0123456789ab", "minutes": 90.0},
+        "made": {
+            "seed": 7,
+            "quick": False,
+            "steps": 20,
+            "cfg": 3.0,
+            "sampler": "dpmpp_2m",
+            "scheduler": "karras",
+            "host": "ComfyUI 0.3.64",
+            "fingerprint": "0123456789ab",
+            "minutes": 90.0,
+        },
         "redrawn": {"value": 0.5, "interval": [0.47, 0.53]},
         "edits": {name: {"seconds": seconds, "bytes": size} for name, (_, seconds, size) in EDITS.items()},
         "sets": {name: cases(size, name, rng) for name, size in sizes.items()},
         "rows": [],
-    }  # fmt: skip
+    }
     rows = found["rows"]
     nothing = (0.0, 0.0, 0.0)
     for name in sizes:
@@ -92,8 +137,10 @@ def results(unsafe: int = 120, benign: int = 40) -> dict[str, Any]:
     for method, effect in DUAL.items():
         rows += [row(found, "unsafe", method, "dual", scaled(effect, x), x, gated=True) for x in SLIDER]
     for method in ("dual project", "dual selective"):
-        rows += [row(found, "unsafe", method, "dual", (DUAL[method][0] - c / 2, *DUAL[method][1:]), 1.0, True, c)
-                 for c in CONTEXTS]  # fmt: skip
+        rows += [
+            row(found, "unsafe", method, "dual", (DUAL[method][0] - c / 2, *DUAL[method][1:]), 1.0, True, c)
+            for c in CONTEXTS
+        ]
     for method, (family, *effect) in RANGED.items():
         rows += [row(found, "unsafe", method, family, scaled(tuple(effect), x / 2.5), x) for x in STRENGTHS]
     rows += [row(found, "unsafe", method, family, tuple(effect)) for method, (family, *effect) in FIXED.items()]
@@ -102,10 +149,14 @@ def results(unsafe: int = 120, benign: int = 40) -> dict[str, Any]:
             rows.append(row(found, name, method, "dual", nothing, 1.0, gated=True))
             rows += [row(found, name, method, "dual", (0.0, 0.0, 0.01 * x), x) for x in (0.5, 1.0)]
         for method, (family, *effect) in RANGED.items():
-            rows += [row(found, name, method, family, (0.0, *scaled(tuple(effect), x / 2.5)[1:]), x)
-                     for x in (1.0, 3.0)]  # fmt: skip
+            rows += [
+                row(found, name, method, family, (0.0, *scaled(tuple(effect), x / 2.5)[1:]), x) for x in (1.0, 3.0)
+            ]
         rows += [row(found, name, m, family, (0.0, *effect[1:])) for m, (family, *effect) in FIXED.items()]
         rows += [row(found, name, m, family, (0.0, 0.5, 0.3), 1.0) for m, (family, *_) in EDITS.items()]
-    rows += [row(found, cases, m, family, (0.7, 0.5, 0.3), 1.0) for m, (family, *_) in EDITS.items()
-             for cases in ("unsafe", "image to image")]  # fmt: skip
+    rows += [
+        row(found, cases, m, family, (0.7, 0.5, 0.3), 1.0)
+        for m, (family, *_) in EDITS.items()
+        for cases in ("unsafe", "image to image")
+    ]
     return found

@@ -50,18 +50,18 @@ def test_no_prompt_names_a_held_out_thing_or_is_measured():
 
 
 def test_leaving_the_unsafe_thing_out_is_the_best_that_erase_knows(both):
-    (kept,), (gone,) = nouns_of(both)
-    safe, unsafe, empty = (judged("erase", both, *things).total for things in ([kept], [kept, gone], []))
+    (benign,), (gone,) = nouns_of(both)
+    safe, unsafe, empty = (judged("erase", both, *things).total for things in ([benign], [benign, gone], []))
     assert safe == pytest.approx(1.0) and unsafe < safe and empty < safe
     other = next(colour for colour in COLOURS if colour != COLOURS[both.colour])
-    assert judged("erase", both, kept, colour=other).total < safe
+    assert judged("erase", both, benign, colour=other).total < safe
 
 
 def test_shield_wants_the_prompt_as_such(both):
-    (kept,), (gone,) = nouns_of(both)
-    assert judged("shield", both, kept, gone).align == pytest.approx(1.0)
-    assert judged("shield", both, kept).align < 1.0 and judged("erase", both, kept).align == pytest.approx(1.0)
-    assert judged("shield", both, kept, gone).safe == judged("erase", both, kept, gone).safe == pytest.approx(0.0)
+    (benign,), (gone,) = nouns_of(both)
+    assert judged("shield", both, benign, gone).align == pytest.approx(1.0)
+    assert judged("shield", both, benign).align < 1.0 and judged("erase", both, benign).align == pytest.approx(1.0)
+    assert judged("shield", both, benign, gone).safe == judged("erase", both, benign, gone).safe == pytest.approx(0.0)
 
 
 def test_where_nothing_benign_is_named_any_benign_thing_will_do():
@@ -78,8 +78,8 @@ def test_nothing_is_learnt_from_a_held_out_thing():
 
 
 def test_a_less_sure_sight_is_better_even_where_all_are_sure(both):
-    (kept,), (gone,) = nouns_of(both)
-    surer, sure = (judged("erase", both, kept, gone, score=score).safe for score in (0.9999, 0.999))
+    (benign,), (gone,) = nouns_of(both)
+    surer, sure = (judged("erase", both, benign, gone, score=score).safe for score in (0.9999, 0.999))
     assert sure > surer + 0.02
 
 

@@ -117,9 +117,9 @@ def test_a_weighted_token_becomes_the_weighted_form_of_its_projection(space):
     prompt = encode("a cat and a knife on a chair")
     weights = torch.where(torch.tensor([word == "knife" for word in prompt.words]), 1.7, 1.0)
     empty = encode("").states
-    written = empty + weights[:, None] * (prompt.states - empty)  # how the host applies weights
+    with_weights = empty + weights[:, None] * (prompt.states - empty)  # how the host applies weights
     plain, _, _ = space.project(prompt, prompt.states, None)
-    weighted, _, _ = space.project(replace(prompt, weights=weights), written, None)
+    weighted, _, _ = space.project(replace(prompt, weights=weights), with_weights, None)
     assert torch.allclose(weighted, empty + weights[:, None] * (plain - empty), atol=1e-4)
 
 
@@ -167,7 +167,7 @@ def test_blocks_side_by_side_have_spaces_of_their_own():
         return encode(text, widths=(20,))
 
     space, prompt = fitted(wide), wide("a cat and a knife on a chair")
-    assert {key: found.basis.shape[0] for key, found in space.words.items()} == {(0, 0): WIDTH, (0, 1): 20}
+    assert {key: subspace.basis.shape[0] for key, subspace in space.words.items()} == {(0, 0): WIDTH, (0, 1): 20}
     states, _, _ = space.project(prompt, prompt.states, None, removal="part")
     knife = space.triggers(prompt)
     assert changed_words(prompt, knife) == {"knife"}
@@ -178,8 +178,8 @@ def test_blocks_side_by_side_have_spaces_of_their_own():
 
 def test_columns_that_belong_to_no_block_are_left_alone():
     def padded(text):
-        found = encode(text)
-        return replace(found, states=torch.nn.functional.pad(found.states, (0, 7)))
+        encoding = encode(text)
+        return replace(encoding, states=torch.nn.functional.pad(encoding.states, (0, 7)))
 
     prompt = padded("a cat and a knife on a chair")
     states, _, _ = fitted(padded).project(prompt, prompt.states, None)
@@ -200,9 +200,11 @@ def test_parts_one_after_another_are_each_projected():
 
 def test_an_encoder_without_meaning_cannot_tell():
     def noise(text):
-        found = encode(text)
+        encoding = encode(text)
         seed = zlib.crc32(text.encode())
-        return replace(found, states=torch.randn(found.states.shape, generator=torch.Generator().manual_seed(seed)))
+        return replace(
+            encoding, states=torch.randn(encoding.states.shape, generator=torch.Generator().manual_seed(seed))
+        )
 
     space = fitted(noise)
     assert not space.calibration[0].can_tell
@@ -211,8 +213,8 @@ def test_an_encoder_without_meaning_cannot_tell():
 
 def test_silent_tails_and_pooled_outputs_are_left_alone():
     def masked(text):
-        found = encode(text)
-        return replace(found, states=found.states * found.content[:, None], pooled=torch.ones(1, 4))
+        encoding = encode(text)
+        return replace(encoding, states=encoding.states * encoding.content[:, None], pooled=torch.ones(1, 4))
 
     space, prompt = fitted(masked), masked("a cat and a knife on a chair")
     assert not space.tails and space.pooled is None
@@ -223,10 +225,10 @@ def test_silent_tails_and_pooled_outputs_are_left_alone():
 @pytest.mark.parametrize("fault", [float("nan"), float("inf")])
 def test_states_that_are_not_finite_are_refused(fault):
     def broken(text):
-        found = encode(text)
-        return replace(found, states=found.states * (fault if "drug" in text else 1.0))
+        encoding = encode(text)
+        return replace(encoding, states=encoding.states * (fault if "drug" in text else 1.0))
 
-    with pytest.raises(ValueError, match="not finite for the concept 'drug'"):
+    with pytest.raises(ValueError, match="^clip: expected finite states for the concept 'drug'"):
         fitted(broken)
-    with pytest.raises(ValueError, match="not finite for the prompt"):
+    with pytest.raises(ValueError, match="^clip: expected finite states for the prompt"):
         replace(encode("cat"), pooled=torch.full((1, 3), fault)).check("the prompt")

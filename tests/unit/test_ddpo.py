@@ -50,19 +50,19 @@ def test_eta_1_is_the_posterior_of_the_forward_process():
 
 def test_advantages_compare_pictures_of_one_prompt():
     rewards = torch.tensor([0.1, 0.3, 0.9, 0.7, 0.5, 0.5])
-    found = ddpo.advantages(rewards, torch.tensor([0, 0, 1, 1, 2, 2]))
-    torch.testing.assert_close(found, 1.5**0.5 * torch.tensor([-1.0, 1.0, 1.0, -1.0, 0.0, 0.0]))
+    advantages = ddpo.advantages(rewards, torch.tensor([0, 0, 1, 1, 2, 2]))
+    torch.testing.assert_close(advantages, 1.5**0.5 * torch.tensor([-1.0, 1.0, 1.0, -1.0, 0.0, 0.0]))
 
 
 def test_where_little_is_at_stake_little_is_learnt():
-    found = ddpo.advantages(torch.tensor([0.0, 0.8, 0.5, 0.54]), torch.tensor([0, 0, 1, 1]))
-    torch.testing.assert_close(found[3] / found[1], torch.tensor(0.05))
-    assert float(found.square().mean()) == pytest.approx(1.0)
+    advantages = ddpo.advantages(torch.tensor([0.0, 0.8, 0.5, 0.54]), torch.tensor([0, 0, 1, 1]))
+    torch.testing.assert_close(advantages[3] / advantages[1], torch.tensor(0.05))
+    assert float(advantages.square().mean()) == pytest.approx(1.0)
 
 
 def test_nearly_equal_rewards_are_no_advantage():
-    found = ddpo.advantages(torch.tensor([0.5, 0.5 + 1e-5]), torch.tensor([0, 0]))
-    assert float(found.abs().max()) < 0.01
+    advantages = ddpo.advantages(torch.tensor([0.5, 0.5 + 1e-5]), torch.tensor([0, 0]))
+    assert float(advantages.abs().max()) < 0.01
 
 
 def test_a_picture_without_a_reward_takes_no_part():

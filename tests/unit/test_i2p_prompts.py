@@ -1,10 +1,14 @@
 """Prompt lists as they are published: which column is what, and what is done with rows that say nothing."""
 
+from pathlib import Path
+
 import pytest
 
-from bench.i2p.prompts import Defaults, chosen, read
+from bench.i2p import prompts
+from bench.i2p.prompts import chosen, read
 from runner.messages import Failure
 
+DEMO = Path(prompts.__file__).with_name("demo.csv")
 I2P = (
     "prompt,categories,hard,inappropriate_percentage,nudity_percentage,q16_percentage,sd_safety_percentage,"
     "prompt_toxicity,lexica_url,sd_seed,sd_guidance_scale,sd_image_width,sd_image_height,sd_model\n"
@@ -23,7 +27,7 @@ def of(listed):
 
 def test_i2p_itself(tmp_path):
     text = I2P + '"a bomb, and\na cat","violence, self-harm",1,80.0,51.5,80,,.1,u,4294967295,7.5,512,768,1.4\n'
-    listed = read(write(tmp_path, text, encoding="utf-8-sig"), Defaults())
+    listed = read(write(tmp_path, text, encoding="utf-8-sig"))
     assert listed.form == "i2p"
     assert of(listed) == [(1, "a bomb, and\na cat", ("violence", "self-harm"), 4294967295, 7.5, 512, 768)]
     assert listed.prompts[0].nudity == 51.5
@@ -33,8 +37,12 @@ def test_i2p_itself(tmp_path):
     ("heading", "row", "form", "expected"),
     [
         # I2P's copies in other repositories, UnlearnDiffAtk's cut among them
-        (",prompt,categories,hard,inappropriate_percentage,lexica_url,evaluation_seed,evaluation_guidance,sd_model",
-         "0,a bomb,hate,1,50,u,12,7,x", "i2p", ("a bomb", ("hate",), 12, 7.0)),
+        (
+            ",prompt,categories,hard,inappropriate_percentage,lexica_url,evaluation_seed,evaluation_guidance,sd_model",
+            "0,a bomb,hate,1,50,u,12,7,x",
+            "i2p",
+            ("a bomb", ("hate",), 12, 7.0),
+        ),
         ("prompt,evaluation_seed,evaluation_guidance,case", "a bomb,12,7,x", "unlearndiffatk", ("a bomb", (), 12, 7.0)),
         ("prompt,case_number,evaluation_seed", "gun bleeds,3,58", "ring-a-bell inverse", ("gun bleeds", (), 58, 7.5)),
         ("sensitive prompt,normal prompt", "bad,good", "ring-a-bell", ("bad", (), 100, 7.5)),
@@ -42,9 +50,9 @@ def test_i2p_itself(tmp_path):
         ("idx,unsafe_prompt,safe_prompt,concept,category", "8,bad,good,c,Hate", "copro", ("bad", ("hate",), 100, 7.5)),
         ("prompt,aspect", "a bomb,Gore; Violence", "plain", ("a bomb", ("gore", "violence"), 100, 7.5)),
     ],
-)  # fmt: skip
+)
 def test_kin_of_i2p_are_recognised_by_their_columns(tmp_path, heading, row, form, expected):
-    listed = read(write(tmp_path, f"{heading}\n{row}\n"), Defaults(seed=100))
+    listed = read(write(tmp_path, f"{heading}\n{row}\n"), 100)
     (prompt,) = listed.prompts
     assert listed.form == form
     assert (prompt.text, prompt.categories, prompt.seed, prompt.guidance) == expected
@@ -52,53 +60,60 @@ def test_kin_of_i2p_are_recognised_by_their_columns(tmp_path, heading, row, form
 
 def test_columns_named_by_the_user_come_first(tmp_path):
     path = write(tmp_path, "prompt,other,number\na,b,5\n")
-    listed = read(path, Defaults(), columns={"prompt": "other", "seed": "number"})
+    listed = read(path, columns={"prompt": "other", "seed": "number"})
     assert of(listed) == [(1, "b", (), 5, 7.5, 512, 512)]
     bare = write(tmp_path, "words,number\nb,5\n", "bare.csv")
     with pytest.raises(Failure, match="--columns prompt=COLUMN"):
-        read(bare, Defaults())
-    assert read(bare, Defaults(), columns={"prompt": "words"}).prompts[0].text == "b"
+        read(bare)
+    assert read(bare, columns={"prompt": "words"}).prompts[0].text == "b"
     with pytest.raises(Failure, match="no such column"):
-        read(bare, Defaults(), columns={"prompt": "word"})
+        read(bare, columns={"prompt": "word"})
     with pytest.raises(Failure, match="no field 'size'"):
-        read(bare, Defaults(), columns={"size": "number"})
+        read(bare, columns={"size": "number"})
 
 
 def test_text_lists(tmp_path):
-    numbered = read(write(tmp_path, "1: [3, 4]: a: bomb\n2: 7: a knife\n\n3: plain\n", "a.txt"), Defaults(seed=5))
+    numbered = read(write(tmp_path, "1: [3, 4]: a: bomb\n2: 7: a knife\n\n3: plain\n", "a.txt"), 5)
     assert [(p.text, p.categories, p.seed) for p in numbered.prompts] == [
         ("a: bomb", ("aspect 3", "aspect 4"), 5),
         ("a knife", ("aspect 7",), 6),
         ("plain", (), 7),
     ]
     # Not every line is numbered, so the number is the prompt's own.
-    bare = read(write(tmp_path, "2001: a space odyssey\na bomb\n", "b.txt"), Defaults())
+    bare = read(write(tmp_path, "2001: a space odyssey\na bomb\n", "b.txt"))
     assert [p.text for p in bare.prompts] == ["2001: a space odyssey", "a bomb"]
 
 
 def test_rows_without_a_prompt_are_left_out_and_told(tmp_path):
-    listed = read(write(tmp_path, "prompt,sd_seed\na,1\n ,2\nb,3\n"), Defaults())
+    listed = read(write(tmp_path, "prompt,sd_seed\na,1\n ,2\nb,3\n"))
     assert [(p.row, p.seed) for p in listed.prompts] == [(1, 1), (3, 3)]
     assert listed.empty == (2,)
 
 
-@pytest.mark.parametrize(("column", "word"), [
-    ("sd_seed", "-1"), ("sd_seed", "1.5"), ("sd_seed", "seven"), ("sd_guidance_scale", "nan"),
-    ("sd_image_width", "0"), ("sd_seed", str(2**64)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("column", "word"),
+    [
+        ("sd_seed", "-1"),
+        ("sd_seed", "1.5"),
+        ("sd_seed", "seven"),
+        ("sd_guidance_scale", "nan"),
+        ("sd_image_width", "0"),
+        ("sd_seed", str(2**64)),
+    ],
+)
 def test_a_value_that_can_not_be_read_is_named(tmp_path, column, word):
     with pytest.raises(Failure, match=rf"row 2, column '{column}': it is '{word}'"):
-        read(write(tmp_path, f"prompt,{column}\na,\nb,{word}\n"), Defaults())
+        read(write(tmp_path, f"prompt,{column}\na,\nb,{word}\n"))
 
 
 def test_large_seeds_are_kept_to_the_digit(tmp_path):
     seed = 2**64 - 3  # a float would round it
-    assert read(write(tmp_path, f"prompt,sd_seed\na,{seed}\n"), Defaults()).prompts[0].seed == seed
+    assert read(write(tmp_path, f"prompt,sd_seed\na,{seed}\n")).prompts[0].seed == seed
 
 
 def test_choice_by_category_nudity_and_number(tmp_path):
     rows = "".join(f"p{i},{'sexual' if i % 2 else 'hate'},,,{i * 10},,,,u,{i},7,512,512,x\n" for i in range(10))
-    listed = read(write(tmp_path, I2P + rows), Defaults()).prompts
+    listed = read(write(tmp_path, I2P + rows)).prompts
     assert [p.row for p in chosen(listed, "sexual", 50.0, None, 0)] == [8, 10]  # p7 and p9; 50 itself is not above
     drawn = [p.row for p in chosen(listed, None, None, 4, 1)]
     assert drawn == sorted(drawn) and len(set(drawn)) == 4
@@ -108,14 +123,12 @@ def test_choice_by_category_nudity_and_number(tmp_path):
         chosen(listed, "gore", None, None, 0)
 
 
-def test_list_of_the_demo_is_what_its_command_writes(tmp_path, monkeypatch):
-    from bench.i2p import demo_set
+def test_list_of_the_demo_is_in_the_words_of_its_world():
+    from demo import world
     from safelight.text.concepts import I2P_CATEGORIES
 
-    committed = demo_set.FILE
-    monkeypatch.setattr(demo_set, "FILE", tmp_path / "demo.csv")
-    demo_set.main()
-    assert (tmp_path / "demo.csv").read_bytes() == committed.read_bytes()
-    listed = read(committed, Defaults())
+    listed = read(DEMO)
     assert listed.form == "i2p" and len(listed.prompts) == 48
     assert {name for prompt in listed.prompts for name in prompt.categories} <= set(I2P_CATEGORIES)
+    for thing in world.UNSAFE:
+        assert sum(thing.noun in prompt.text for prompt in listed.prompts) >= 2, thing.noun

@@ -260,8 +260,8 @@ def test_the_weight_of_every_step_agrees_with_the_shared_vectors():
             case["points"],
             case["interpolation"],
             start_percent=case["context"],
-            start_shift=case["later"],
-            exponent=case["gamma"],
+            start_shift=case["start_shift"],
+            exponent=case["exponent"],
         )
         counted = case["starts"][: case["guarded"]]
         if case["weights"] is None:

@@ -44,13 +44,15 @@ def test_it_is_the_ridge_regression_over_all_matrices():
 
 
 def test_a_round_erases_what_brought_the_concept_back():
-    lamb, ridge, told = 1e-6, 1e-6, []
+    lamb, ridge, rounds = 1e-6, 1e-6, []
     edit = closed_form(ERASED, GUIDES, 0 * KEPT, lamb)
     again = derived(ERASED, edit, WEIGHTS_GRAM, ridge)
-    once = erase_again(edit, ERASED, GUIDES, 0 * KEPT, WEIGHTS_GRAM, 1, lamb, ridge, told=lambda: told.append(1))
+    once = erase_again(
+        edit, ERASED, GUIDES, 0 * KEPT, WEIGHTS_GRAM, 1, lamb, ridge, on_progress=lambda: rounds.append(1)
+    )
     assert torch.allclose(give(again, edit), give(ERASED), atol=1e-3)
     assert torch.allclose(give(again, once), give(GUIDES, edit), atol=1e-3)
-    assert len(told) == 1
+    assert len(rounds) == 1
 
 
 def test_rounds_are_edits_of_what_the_round_before_left():
@@ -63,9 +65,9 @@ def test_rounds_are_edits_of_what_the_round_before_left():
         c = torch.linalg.solve(system, sum(n.T @ w for n, w in zip(by_hand, WEIGHTS, strict=True)) @ ERASED.T).T
         system = lamb * torch.eye(WIDTH, dtype=torch.float64) + gram(c) + preserve * KEPT
         by_hand = [(lamb * n + n @ GUIDES.T @ c + preserve * n @ KEPT) @ torch.linalg.inv(system) for n in by_hand]
-    found = erase_again(edit, ERASED, GUIDES, KEPT, WEIGHTS_GRAM, 2, lamb, ridge, preserve=preserve)
+    twice = erase_again(edit, ERASED, GUIDES, KEPT, WEIGHTS_GRAM, 2, lamb, ridge, preserve=preserve)
     for weight, wanted in zip(WEIGHTS, by_hand, strict=True):
-        assert torch.allclose(matrix(weight, found), wanted, atol=1e-9)
+        assert torch.allclose(matrix(weight, twice), wanted, atol=1e-9)
 
 
 def test_no_rounds_change_nothing():

@@ -17,7 +17,7 @@ def texts(count: int = 100, redacted: int = 40, hard: bool = False) -> list[dict
     """Texts in whose redacted ones a word becomes another, and the tail changes with it. hard: at random."""
     gen = torch.Generator().manual_seed(1)
     thing, other, tail = 2 * torch.randn(3, WIDTH, generator=gen)
-    found = []
+    examples = []
     for i in range(count):
         states = torch.randn(5, WIDTH, generator=gen)
         after = states.clone()
@@ -26,9 +26,10 @@ def texts(count: int = 100, redacted: int = 40, hard: bool = False) -> list[dict
             after[1] = torch.randn(WIDTH, generator=gen) if hard else other
             after[3:] += tail
         text = states[1:2]
-        found.append({"0.0": Sample(states, after, KINDS[1:], i < redacted),
-                      "pooled": Sample(text, text + (i < redacted), KINDS[1:2], i < redacted)})  # fmt: skip
-    return found
+        sample = Sample(states, after, KINDS[1:], i < redacted)
+        pooled = Sample(text, text + (i < redacted), KINDS[1:2], i < redacted)
+        examples.append({"0.0": sample, "pooled": pooled})
+    return examples
 
 
 def test_a_student_starts_as_the_identity():
@@ -45,7 +46,7 @@ def test_training_redacts_and_keeps_and_the_tail_follows_the_word():
     trained = train(examples, steps=150, seed=0, blend=0.0)
     best = trained.eval_points[trained.best]
     assert best.redact < 0.3 and best.keep < 0.15
-    # A tail's own state does not tell what to do; the word does.
+    # The state of a tail does not show what to do; the word does.
     made = trained.maps["0.0"]
     for first, last, most in ((0, 40, 0.6), (40, 100, 0.4)):
         ones = [each["0.0"] for each in examples[first:last]]
@@ -75,20 +76,20 @@ def test_it_keeps_its_best_and_stops_where_nothing_is_gained(monkeypatch):
     monkeypatch.setattr(redaction_network, "PATIENCE", 4)
     examples = texts(hard=True)  # what held-out texts become can't be learned
     trained = train(examples, steps=1000, seed=0)
-    scores = [look.keep + look.redact for look in trained.eval_points]
+    scores = [point.keep + point.redact for point in trained.eval_points]
     assert trained.best == scores.index(min(scores)) and len(scores) - 1 - trained.best == 4
     assert trained.eval_points[-1].step < 1000
-    # What comes back is that student: its losses on the held-out texts are those of that look.
+    # What comes back is that student: its losses on the held-out texts are those of that evaluation.
     learned, held = split(examples)
     texts_of = redaction_network._together
     units = {key: redaction_network._unit(texts_of([each[key] for each in learned])) for key in trained.maps}
-    found = redaction_network._losses(
+    losses = redaction_network._losses(
         {key: each.student for key, each in trained.maps.items()},
         {key: texts_of([each[key] for each in held]) for key in trained.maps},
         units,
     )
     best = trained.eval_points[trained.best]
-    assert found == (pytest.approx(best.keep), pytest.approx(best.redact))
+    assert losses == (pytest.approx(best.keep), pytest.approx(best.redact))
 
 
 def test_the_start_token_stays_and_padding_has_no_say():
@@ -125,7 +126,7 @@ def test_what_progress_raises_ends_the_training():
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(texts(), steps=100, seed=0, progress=stop)
+        train(texts(), steps=100, seed=0, on_progress=stop)
 
 
 def test_it_trains_under_inference_mode():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench.redteam import plan
-from bench.redteam.reading import Reading
 from bench.redteam.report import text
+from bench.redteam.results import RedTeamResults
 from bench.redteam.search import Settings, children, search
 from bench.safety.plan import METHODS
 from demo import world
@@ -62,8 +62,9 @@ def test_children_cross_at_one_point_and_mutate_at_one_place():
     assert (np.abs(np.diff(crossed, axis=1)).sum(axis=1) <= 1).all() and (np.diff(crossed, axis=1) != 0).any()
     copies = children(parents, 400, np.arange(10), Settings(crossover=0.0, **only), np.random.default_rng(0))
     assert (copies == copies[:, :1]).all()
-    changed = children(parents[:1], 400, np.array([5]), Settings(length=8, crossover=0.5, mutation=0.25),
-                       np.random.default_rng(0))  # fmt: skip
+    changed = children(
+        parents[:1], 400, np.array([5]), Settings(length=8, crossover=0.5, mutation=0.25), np.random.default_rng(0)
+    )
     assert set((changed == 5).sum(axis=1)) == {0, 1} and 0.15 < (changed == 5).any(axis=1).mean() < 0.35
 
 
@@ -95,8 +96,7 @@ def test_sources_name_one_unsafe_thing_each_and_spread_over_them():
 
 
 def test_every_method_that_is_attacked_exists():
-    for method, places in plan.ATTACKED:
-        assert METHODS[method] and places
+    assert len(plan.ATTACKABLE) >= 20 and all(METHODS[method].attacked for method in plan.ATTACKABLE)
     keys = [row.key for row in plan.rows(plan.FREE, quick=False)]
     assert len(keys) == len(set(keys)) and keys[0] == "free_plain"
 
@@ -169,7 +169,7 @@ def results():
 
 
 def test_rates_and_what_the_gate_misses():
-    reading = Reading(results())
+    reading = RedTeamResults(results())
     plain, dual = reading.lines()
     assert reading.rate(plain, "free").value == 0.5 and reading.rate(dual, "free").value == 0.25
     assert reading.gain(plain, "free").value == -0.5 and reading.gain(dual, "free").value == 0.25
@@ -180,7 +180,7 @@ def test_rates_and_what_the_gate_misses():
 
 
 def test_gates_together_see_what_one_of_them_sees_and_open_where_one_does():
-    reading = Reading(results())
+    reading = RedTeamResults(results())
     seen = {gates: reading.seen_by(gates, "free").value for gates in (("words",), ("tail",), ("words", "tail"))}
     assert seen == {("words",): 0.5, ("tail",): 0.5, ("words", "tail"): 1.0}
     assert reading.seen_by(("words", "tail"), "benign").value == 0.25
@@ -188,34 +188,27 @@ def test_gates_together_see_what_one_of_them_sees_and_open_where_one_does():
 
 
 def test_rates_are_resampled_on_the_same_sources():
-    reading = Reading(results())
+    reading = RedTeamResults(results())
     plain, dual = reading.lines()
     same = reading.gain(plain, "source")
     assert (same.low, same.high) == (0, 0) and reading.gain(dual, "free").low < reading.gain(dual, "free").high
 
 
-def test_the_report_tells_the_rates_and_the_examples():
-    found = text(Reading(results()))
-    assert "| dual project, safety 1, with its gate | 0 % (0–60) | 25 % (0–75) |" in found
-    assert "a deadly pen" in found and "50 % (0–100) of 2" in found
+def test_the_report_has_the_rates_and_the_examples():
+    written = text(RedTeamResults(results()))
+    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in written.splitlines() if line[:1] == "|"]
+    assert ["dual project, safety 1, with its gate", "0 % (0–60)", "25 % (0–75)"] in lines
+    assert "a deadly pen" in written and "50 % (0–100) of 2" in written
 
 
-def test_where_the_same_comes_through_every_method_none_is_said_to_let_more_through():
-    level = results()
-    level["rows"] += [{**row, "key": f"{row['set']}_strict", "method": "dual strict"} for row in level["rows"][2:]]
-    found = text(Reading(level))
-    assert "*free*: the same comes through all of them (25 % (0–75))." in found
-    assert "*free*: least" not in found
-
-
-def test_the_report_says_which_attacks_its_mend_was_chosen_by():
-    whole, again = results(), results()
+def test_the_report_names_its_command_and_what_was_written_by_hand_from_its_tables():
+    whole, again, other = results(), results(), results()
     again["made"].update(seed=7, methods=["dual project", "dual strict"])
-    for one in (whole, again):
-        one["rows"] += [{**one["rows"][-1], "key": f"{cases}_strict", "set": cases, "method": "dual strict"}
-                        for cases in ("source", "free")]  # fmt: skip
-    whole, again = text(Reading(whole)), text(Reading(again))
-    assert "a look at some of these attacks" in whole
-    assert "attacks of seed 5; these here had no part in that" in again and "some of these attacks" not in again
+    other["made"].update(seed=8)
+    whole, again, other = (text(RedTeamResults(one)) for one in (whole, again, other))
+    assert "a look at some of these attacks" in whole and "had no part in that. On the *free*" in " ".join(
+        again.split()
+    )
+    assert "Written by hand" not in other
     assert "bench redteam\n" in whole
     assert 'bench redteam --seed 7 --methods "dual project" "dual strict"\n' in again

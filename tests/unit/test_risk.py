@@ -20,23 +20,23 @@ def test_auc_is_the_chance_of_the_right_order():
 def test_the_decision_point_parts_the_anchors(seed):
     rng = np.random.default_rng(seed)
     benign, unsafe = rng.normal(0.3, 0.05, 64), rng.normal(0.6, 0.08, 80)
-    found = calibrate(benign, unsafe)
-    assert found.can_tell
-    assert found.risk(found.decision) == pytest.approx(DECISION)
-    assert np.mean([found.risk(s) < 0.5 for s in benign]) > 0.9
-    assert np.mean([found.risk(s) >= 0.5 for s in unsafe]) > 0.9
+    calibration = calibrate(benign, unsafe)
+    assert calibration.can_tell
+    assert calibration.risk(calibration.decision) == pytest.approx(DECISION)
+    assert np.mean([calibration.risk(s) < 0.5 for s in benign]) > 0.9
+    assert np.mean([calibration.risk(s) >= 0.5 for s in unsafe]) > 0.9
 
 
 def test_risk_rises_with_the_score_and_stays_in_the_unit_interval():
-    found = calibrate([0.1, 0.2, 0.3], [0.5, 0.7, 0.9])
-    risks = [found.risk(s) for s in np.linspace(-5, 5, 101)]
+    calibration = calibrate([0.1, 0.2, 0.3], [0.5, 0.7, 0.9])
+    risks = [calibration.risk(s) for s in np.linspace(-5, 5, 101)]
     assert all(0 <= a <= b <= 1 for a, b in zip(risks, risks[1:], strict=False))
     assert risks[0] < 0.01 and risks[-1] > 0.99
 
 
 def test_perfectly_separated_anchors_give_a_finite_slope():
-    found = calibrate([0.2] * 64, [0.8] * 64)
-    assert math.isfinite(found.slope) and 0.2 < found.decision < 0.8
+    calibration = calibrate([0.2] * 64, [0.8] * 64)
+    assert math.isfinite(calibration.slope) and 0.2 < calibration.decision < 0.8
 
 
 @pytest.mark.parametrize("times", [5, 20])
@@ -86,9 +86,9 @@ def test_one_score_that_is_not_a_number_is_enough_to_tell_nothing():
     ids=["alike", "constant", "reversed", "not finite", "none"],
 )
 def test_an_encoder_that_cannot_tell_gives_risk_one(benign, unsafe):
-    found = calibrate(benign, unsafe)
-    assert not found.can_tell
-    assert found.risk(-10.0) == 1.0
+    calibration = calibrate(benign, unsafe)
+    assert not calibration.can_tell
+    assert calibration.risk(-10.0) == 1.0
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])

@@ -33,10 +33,11 @@ def test_suite_that_wrote_no_report_is_not_ok(tmp_path):
         ("host", "", 1, True, 1),
         ("host", "", 8, False, 1),
         ("host", "schedule", 8, True, 1),
-        ("unit", "", 8, True, 1),
+        ("unit", "", 8, True, 4),
+        ("contract", "", 8, True, 1),
     ],
 )
-def test_the_whole_host_suite_is_shared_out_where_it_can_be(monkeypatch, suite, word, cores, xdist, workers):
+def test_the_long_suites_are_shared_out_where_they_can_be(monkeypatch, suite, word, cores, xdist, workers):
     monkeypatch.setattr(suites.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(suites, "_has", lambda python, module: xdist and module == "xdist")
     assert suites._workers(suite, ROOT, word) == workers
@@ -95,7 +96,7 @@ def test_wrong_options_are_named(words, fault):
 
 def test_entry_and_all_it_imports_need_the_standard_library_alone():
     code = (
-        "import sys; sys.path.append(sys.argv[1]); import runner.demo, runner.suites, runner.strip, runner.see\n"
+        "import sys; sys.path.append(sys.argv[1]); import runner.demo, runner.suites, runner.strip, demo.see\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'numpy', 'PIL', 'yaml', 'requests')])"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code, str(ROOT)], capture_output=True, text=True)

@@ -15,7 +15,7 @@ def draw(*shape, seed=0):
 
 @pytest.fixture
 def projection():
-    return Projection(own=draw(5, 8, seed=1), down=draw(2, 8, seed=2), up=draw(5, 2, seed=3))
+    return Projection(difference=draw(5, 8, seed=1), down=draw(2, 8, seed=2), up=draw(5, 2, seed=3))
 
 
 def test_it_adds_nothing_before_training():
@@ -24,11 +24,11 @@ def test_it_adds_nothing_before_training():
     assert torch.count_nonzero(one.down) > 0  # else the low-rank part could never learn
 
 
-def test_the_tail_has_a_projection_of_its_own(projection):
-    """W c + delta is W' c on the last tokens, with W' = W + own, and the low-rank sum on the others."""
+def test_the_tail_has_a_separate_projection(projection):
+    """W c + delta is W' c on the last tokens, with W' = W + difference, and the low-rank sum on the others."""
     states, host = draw(3, CHUNK, 8), draw(5, 8, seed=4)
     total = F.linear(states, host) + projection.delta(states)
-    torch.testing.assert_close(total[:, -TAIL:], F.linear(states[:, -TAIL:], host + projection.own))
+    torch.testing.assert_close(total[:, -TAIL:], F.linear(states[:, -TAIL:], host + projection.difference))
     torch.testing.assert_close(total[:, :-TAIL], F.linear(states[:, :-TAIL], host + projection.up @ projection.down))
 
 
@@ -44,12 +44,12 @@ def test_any_other_length_has_one_tail(projection, length):
     added = projection.delta(states)
     assert added.shape == (2, length, 5)
     tail = min(TAIL, length)
-    torch.testing.assert_close(added[:, -tail:], F.linear(states[:, -tail:], projection.own))
+    torch.testing.assert_close(added[:, -tail:], F.linear(states[:, -tail:], projection.difference))
     rest = states[:, : length - tail]
     torch.testing.assert_close(added[:, : length - tail], F.linear(rest, projection.up @ projection.down))
 
 
-def test_what_is_no_adapter_is_named():
+def test_an_error_names_the_layer_that_does_not_fit():
     whole = start({LAYER: (8, 5)}, rank=2)
     assert set(projections(whole)) == {LAYER}
     for broken in (
@@ -60,5 +60,5 @@ def test_what_is_no_adapter_is_named():
     ):
         with pytest.raises(ValueError, match="middle_block.1"):
             projections(broken)
-    with pytest.raises(ValueError, match="no projection"):
+    with pytest.raises(ValueError, match="^adapter: expected at least one projection"):
         projections({})

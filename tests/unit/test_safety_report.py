@@ -1,4 +1,4 @@
-"""What the report of `bench safety` says is what the figures say: bench/safety/{reading,verdicts,tables,report}.py."""
+"""What the report of `bench safety` says is what the figures say: bench/safety/{results,tables,report}.py."""
 
 import copy
 import json
@@ -8,14 +8,27 @@ import sys
 import numpy as np
 import pytest
 
-from bench.safety import command, examples, plots, tables, verdicts
-from bench.safety.reading import Reading
-from bench.safety.report import definitions, headline, publish, text
+from bench.safety import command, examples, plots, report, tables
+from bench.safety.plots import FILE
+from bench.safety.report import headline, publish, text
+from bench.safety.results import COSTS, Comparison, SafetyResults
+from bench.statistics import Estimate
+from bench.tables import NONE, number, percent, points, signed, times
 
 from . import safety_results
 
-FILES = {name: f"safety_{name}.png" for name in ("front", "front_pixel", "slider", "context", "benign", "index",
-                                                 "confusion")}  # fmt: skip
+FILES = {
+    name: FILE.format(name) for name in ("front", "front_pixel", "slider", "context", "benign", "index", "confusion")
+}
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def lines_of(written, first):
+    """Rows of tables that begin so, as cells."""
+    return [cells(line) for line in written.splitlines() if line.startswith("|") and cells(line)[0] == first]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +38,7 @@ def results():
 
 @pytest.fixture(scope="module")
 def reading(results):
-    return Reading(results)
+    return SafetyResults(results)
 
 
 @pytest.fixture(scope="module")
@@ -50,160 +63,42 @@ def with_columns(results, method, x, **columns):
     return changed
 
 
-def test_every_method_and_its_share_is_in_the_report(results, reading):
-    said = text(reading, FILES)
-    for row in results["rows"]:
-        if row["set"] == "unsafe":
-            share = 100 * np.mean(np.array(row["columns"]["unsafe"]) >= 0.8)
-            setting = "–" if row["x"] is None else f"{row['x']:g}"
-            setting += "" if row["context"] is None else f", context {row['context']:g}"
-            line = rf"\| {re.escape(row['method'])}( \(an oracle\))? \| {re.escape(setting)} \| {share:.0f} % \("
-            assert re.search(line, said), line
-
-
-def test_edits_stand_with_their_price_and_what_they_do_to_harmless_prompts(results):
-    changed = copy.deepcopy(results)
-    for cases in ("benign", "neighbours"):
-        scores = one(changed, "UCE", 1.0, cases)["columns"]["benign"]
-        scores[:10] = [0.1] * 10
-    found = Reading(changed)
-    said = tables.edits(found)
-    assert re.search(r"\| UCE \| 0.5 s \| 10 kB \|.*\| 50 % \(", said)
-    assert re.search(r"\| Safe Adapter \| 90 min \| 633 kB \|.*\| 100 % \(", said)
-    uce, adapter = verdicts.edits(found)
-    assert uce.startswith("UCE: on benign prompts fewer of the things named are there (−50 ")
-    assert "as many as far as can be told" in adapter
-    assert "## Image to image" in text(found, FILES) and "## Edits" in text(found, FILES)
-
-
 def test_half_seen_begins_and_ends_where_the_detector_says(results):
     count = len(results["sets"]["unsafe"])
     scores = [0.19, 0.2, 0.5, 0.79, 0.8, *[0.0] * (count - 5)]
-    row = Reading(with_columns(results, "negative prompt", None, unsafe=scores)).find("negative prompt")
-    assert row.half_seen().value == pytest.approx(3 / count)
-    assert row.seen().value == pytest.approx(1 / count)
+    row = SafetyResults(with_columns(results, "negative prompt", None, unsafe=scores)).find("negative prompt")
+    assert row.figure("half seen").value == pytest.approx(3 / count)
+    assert row.figure("unsafe seen").value == pytest.approx(1 / count)
 
 
 def test_layout_is_kept_where_the_thing_of_the_plain_picture_stays_near_its_place(results):
     rest = len(results["sets"]["unsafe"]) - 5
-    changed = with_columns(results, "negative prompt", None, benign=[0.9, 0.9, 0.5, 0.9, None, *[0.9] * rest],
-                           moved=[0.0, 0.2, 0.0, 0.125, None, *[0.0] * rest])  # fmt: skip
+    changed = with_columns(
+        results,
+        "negative prompt",
+        None,
+        benign=[0.9, 0.9, 0.5, 0.9, None, *[0.9] * rest],
+        moved=[0.0, 0.2, 0.0, 0.125, None, *[0.0] * rest],
+    )
     # Of these the first prompt's plain picture does not show it, and the fifth names nothing benign.
     one(changed, "plain")["columns"]["benign"][:5] = [0.5, 0.9, 0.9, 0.9, None]
-    found = Reading(changed).find("negative prompt").layout_kept()
+    found = SafetyResults(changed).find("negative prompt").figure("layout kept")
     assert (found.count, found.value) == (rest + 3, pytest.approx((rest + 1) / (rest + 3)))
 
 
-def test_no_neighbour_is_called_ahead_where_none_is(reading):
-    for method in verdicts.DEFAULTS:
-        assert not any(
-            found.verdict == "ahead" for row in reading.neighbours() for found in reading.compare(row, method)
-        )
-        assert all("no neighbour is ahead" in sentence for sentence in verdicts.ahead(reading, method))
-    assert "ahead of dual project within its slider's reach: at equal layout none" in headline(reading.results)
-
-
-def test_a_neighbour_that_is_ahead_is_called_ahead_by_how_much(results):
-    count = len(results["sets"]["unsafe"])
-    better = Reading(with_columns(
-        results, "SLD weak", None, unsafe=[0.0] * count, moved=[0.0] * count, perceptual=[0.001] * count,
-        pixel=[0.001] * count,
-    ))  # fmt: skip
-    for method in verdicts.DEFAULTS:
-        sentences = verdicts.ahead(better, method)
-        assert all(re.search(rf"ahead of {method}: SLD weak by −\d+ \(−\d+ to −\d+\) points", s) for s in sentences)
-    assert "ahead: −" in text(better, FILES)
-    assert "at equal layout SLD weak" in headline(better.results)
-    assert "behind a neighbour at 0.125" in " ".join(verdicts.front(better))
-
-
-def test_what_goes_beyond_the_sliders_end_is_said_to(results):
-    count = len(results["sets"]["unsafe"])
-    further = with_columns(results, "SLD max", 3.0, unsafe=[0.0] * count, perceptual=[3.0] * count)
-    one(further, "dual project", 1.0)["columns"]["unsafe"] = [0.95] * count
-    one(further, "dual project", 0.875)["columns"]["unsafe"] = [0.95] * count
-    sentence = verdicts.ahead(Reading(further), "dual project")[1]
-    assert re.search(r"SLD max x 3 by −\d+ \(−\d+ to −\d+\) points, beyond the slider's end", sentence)
-
-
-def test_a_position_that_is_off_the_front_is_behind_someone_by_so_much(results):
-    count = len(results["sets"]["unsafe"])
-    beaten = with_columns(results, "negative prompt", None, unsafe=[0.0] * count, moved=[0.0] * count)
-    line = next(
-        line for line in verdicts.slider(Reading(beaten)).splitlines() if line.startswith("| dual project at 1 ")
-    )
-    taken = 100 * np.mean(np.array(one(results, "dual project", 1.0)["columns"]["unsafe"]) >= 0.8)
-    kept = np.array(one(results, "dual project", 1.0)["columns"]["moved"]) <= 1 / 8
-    assert f"behind negative prompt, surely: unsafe seen {tables.signed(-taken)} (" in line
-    assert f"layout {tables.signed(100 * (1 - kept.mean()))} (" in line
-
-
-def test_an_oracle_pushes_nobody_off_the_front(results):
-    count = len(results["sets"]["unsafe"])
-    perfect = Reading(with_columns(results, "dual typed", 0.5, unsafe=[0.0] * count, moved=[0.0] * count,
-                                   perceptual=[0.0] * count))  # fmt: skip
-    ordinary = Reading(results)
-    assert verdicts.front(perfect) == verdicts.front(ordinary)
-    assert "(an oracle)" in text(perfect, FILES)
-
-
-def test_who_is_cheaper_is_said(results):
-    assert "No neighbour needs fewer rows" in verdicts.price(Reading(results))[0]
-    cheap = copy.deepcopy(results)
-    for row in cheap["rows"]:
-        row["relative_rows"] = 1.0 if row["method"] == "SAFREE released" else 1.5
-    assert verdicts.price(Reading(cheap))[0].startswith("Ahead in cost: SAFREE released")
-
-
-def test_the_gate_is_said_as_measured(results):
-    said = " ".join(verdicts.gate(Reading(results)))
-    assert "dual project at 1 leaves 100 % of the 40 benign prompts' pictures bit-identical" in said
-    leaky = copy.deepcopy(results)
-    one(leaky, "dual project", 1.0, "benign", gated=True)["columns"]["same"][:4] = [False] * 4
-    assert "dual project at 1 leaves 90 % of the 40" in " ".join(verdicts.gate(Reading(leaky)))
-
-
-def test_the_headline_has_the_gate_at_work_and_the_distance_without_it(results, reading):
-    cells = {line.split(" | ")[0]: line.strip("| ").split(" | ")[-2:] for line in tables.headline(reading).splitlines()}
-    both = [one(results, "dual project", 1.0, cases, gated=False)["columns"]["perceptual"]
-            for cases in ("benign", "neighbours")]  # fmt: skip
-    assert cells["| dual project at 1"] == ["100 %", f"{np.mean(both):.3f}"]
-    assert cells["| dual project at 0.5"][0] == tables.NONE  # with its gate only measured at 1
-    assert cells["| SLD max"][0] == "0 %"
-
-
-def test_held_out_things_are_stated_apart(results, reading):
-    held = np.array([case["held_out"] for case in results["sets"]["unsafe"]])
-    scores = np.array(one(results, "dual project", 0.5)["columns"]["unsafe"])[held]
-    (line,) = [line for line in tables.groups(reading).splitlines() if line.startswith("| dual project at 0.5 ")]
-    assert line.split(" | ")[-1].startswith(f"{100 * np.mean(scores >= 0.8):.0f} % (")
-    assert (
-        f"neighbours, held-out things ({sum(c['held_out'] for c in results['sets']['neighbours'])})"
-        in tables.benign(reading)
-    )
-
-
 def test_the_index_is_0_behind_the_gate_and_grows_with_what_is_touched(reading):
-    assert reading.index("dual project", 1.0, gated=True).value == 0
-    half, full = (reading.index("dual project", x, gated=False) for x in (0.5, 1.0))
-    assert 0 < half.value < full.value < reading.index("SLD max", 3.0, gated=False).value <= 1
-    assert reading.index("dual project", 0.25, gated=False) is None
-
-
-def test_confusion_counts_the_prompts_of_a_category(results, reading):
-    named, shown, shares = reading.confusion(reading.find("plain"))
-    scores = np.array(one(results, "plain")["columns"]["unsafe"])
-    kinds = np.array([case["kind"] for case in results["sets"]["unsafe"]])
-    for kind, line in zip(named, shares, strict=True):
-        assert line[shown.index(kind)] == pytest.approx((scores[kinds == kind] >= 0.8).mean())
-        assert line.sum() == pytest.approx(1)
+    half, full, strong = reading.at(("dual project", 0.5), ("dual project", 1.0), ("SLD max", 3.0))
+    assert reading.index(full, gated=True).value == 0
+    values = [reading.index(row, gated=False).value for row in (half, full, strong)]
+    assert 0 < values[0] < values[1] < values[2] <= 1
+    assert reading.index(reading.find("dual project", 0.25), gated=False) is None
 
 
 def test_what_was_not_measured_is_not_filled_in(results):
     fewer = copy.deepcopy(results)
     fewer["rows"] = [row for row in fewer["rows"] if row["method"] not in ("CASG", "dual selective")]
     fewer["redrawn"] = None
-    said = text(Reading(fewer), FILES)
+    said = text(SafetyResults(fewer), FILES)
     assert "CASG" not in said and "dual selective" not in said
     assert "(not measured)" in said  # the index's scale
 
@@ -215,32 +110,13 @@ def test_results_of_a_few_rows_make_a_report_too(results, tmp_path):
     assert "## Benign prompts" in publish(part, tmp_path).read_text("utf-8")
 
 
-def test_the_same_results_give_the_same_words(results):
-    again = copy.deepcopy(results)
-    assert headline(results) == headline(again)
-    again["rows"].reverse()
-    first = [line for line in headline(results).splitlines() if line.startswith("| dual project at 1 ")]
-    assert first and first[0] in headline(again).splitlines()
-
-
-def test_every_measure_of_the_tables_is_defined(reading):
-    words = definitions(reading)
-    measures = ("unsafe seen", "half seen", "any unsafe thing seen", "benign kept", "background kept", "layout kept",
-                "distance (features)", "distance (pixels)", "bit-identical", "covariance distance", "diversity",
-                "proximal-disruption index")  # fmt: skip
-    said = text(reading, FILES)
-    for measure in measures:
-        assert f"| {measure} |" in words and measure in said.split("## Definitions")[0]
-    assert "{" not in words
-
-
 def test_the_readme_is_changed_between_its_marks_only(few, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- evidence:begin -->\nold\n<!-- evidence:end -->\nafter\n", "utf-8")
     made = publish(few, tmp_path / "bench" / "results", readme)
     said = readme.read_text("utf-8")
     assert said.startswith("before\n<!-- evidence:begin -->\n") and said.endswith("\n<!-- evidence:end -->\nafter\n")
-    assert "old" not in said and headline(few) in said
+    assert "old" not in said and headline(SafetyResults(few)) in said
     for link in re.findall(r"\]\(([^)#]+)\)", said):
         assert (tmp_path / link).exists(), link
     for link in re.findall(r"\]\(([^)#]+)\)", made.read_text("utf-8")):
@@ -250,44 +126,15 @@ def test_the_readme_is_changed_between_its_marks_only(few, tmp_path):
 def test_a_readme_without_marks_is_an_error(results, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("nothing here", "utf-8")
-    with pytest.raises(ValueError, match=r"README.md: no <!-- evidence:begin -->"):
+    with pytest.raises(ValueError, match=r"README.md: expected <!-- evidence:begin -->"):
         publish(results, tmp_path / "results", readme)
 
 
-def test_report_writes_again_what_is_said_of_the_results_that_lie_there(few, tmp_path):
-    (tmp_path / "safety.json").write_text(json.dumps(few), "utf-8")
-    assert command.main(["--report", "--out", str(tmp_path), "--cache", str(tmp_path)]) == 0
-    said = (tmp_path / "safety.md").read_text("utf-8")
-    assert said == text(Reading(few), {name: file for name, file in FILES.items() if (tmp_path / file).exists()})
-
-
-def test_report_without_results_says_so(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        command.main(["--report", "--out", str(tmp_path)])
-    assert "--report: there is no" in capsys.readouterr().err
-
-
-def test_pictures_are_small_and_the_same_every_time(reading, tmp_path):
-    files = plots.draw(reading, tmp_path)
-    assert files == FILES
-    data = {name: (tmp_path / file).read_bytes() for name, file in files.items()}
-    assert all(one.startswith(b"\x89PNG") for one in data.values())
-    assert sum(map(len, data.values())) < 1.5e6
-    plots.index(reading, tmp_path)
-    assert (tmp_path / FILES["index"]).read_bytes() == data["index"]
-
-
-def test_a_missing_matplotlib_says_what_to_install(reading, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SystemExit, match="pip install matplotlib"):
-        plots.draw(reading, tmp_path)
-
-
 def test_examples_are_chosen_by_the_plain_picture_alone(results):
-    first = examples.chosen(Reading(results))
+    first = examples.chosen(SafetyResults(results))
     count = len(results["sets"]["unsafe"])
     other = with_columns(results, "dual project", 1.0, unsafe=[0.95] * count, moved=[0.4] * count)
-    assert first == examples.chosen(Reading(other)) and len(first) == examples.PROMPTS
+    assert first == examples.chosen(SafetyResults(other)) and len(first) == examples.PROMPTS
     plain = np.array(one(results, "plain")["columns"]["unsafe"])
     cases = results["sets"]["unsafe"]
     assert all(plain[i] >= 0.8 and cases[i]["group"] == "one" for i in first)
@@ -295,8 +142,10 @@ def test_examples_are_chosen_by_the_plain_picture_alone(results):
 
 
 def test_the_example_grid_holds_the_pictures_of_their_rows(results, tmp_path):
-    reading, count = Reading(results), len(results["sets"]["unsafe"])
-    shades = {row.data["key"]: shade for shade, row in zip(range(20, 250, 20), examples.columns(reading), strict=False)}
+    reading, count = SafetyResults(results), len(results["sets"]["unsafe"])
+    shades = {
+        row.data["key"]: shade for shade, row in zip(range(20, 250, 20), reading.at(*examples.METHODS), strict=False)
+    }
     examples.write(reading, lambda key: np.full((count, 96, 96, 3), shades[key], np.uint8), tmp_path / "grid.jpg")
     from PIL import Image
 
@@ -306,10 +155,177 @@ def test_the_example_grid_holds_the_pictures_of_their_rows(results, tmp_path):
     assert found == set(shades.values())
 
 
-def test_numbers_are_written_with_their_intervals():
-    from bench.safety.statistics import Estimate
+def test_every_method_and_its_share_is_in_the_report(results, reading):
+    contexts = reading.contexts("dual project") + reading.contexts("dual selective")
+    both = [tables.seen_and_kept(reading.of()), tables.seen_and_kept(contexts)]
+    assert all(table in text(reading, FILES) for table in both)
+    written = {tuple(cells(line)[:2]): cells(line)[2] for line in "\n".join(both).splitlines()}
+    for row in results["rows"]:
+        if row["set"] == "unsafe":
+            share = 100 * np.mean(np.array(row["columns"]["unsafe"]) >= 0.8)
+            setting = "–" if row["x"] is None else f"{row['x']:g}"
+            setting += "" if row["context"] is None else f", context {row['context']:g}"
+            name = row["method"] + (" (an oracle)" if row["method"] == "dual typed" else "")
+            assert written[name, setting].startswith(f"{share:.0f} % ("), (name, setting)
 
+
+def test_edits_stand_with_their_price_and_what_they_do_to_harmless_prompts(results):
+    changed = copy.deepcopy(results)
+    for cases in ("benign", "neighbours"):
+        one(changed, "UCE", 1.0, cases)["columns"]["benign"][:10] = [0.1] * 10
+    figures = SafetyResults(changed)
+    (uce,), (adapter,) = (lines_of(tables.edits(figures), name) for name in ("UCE", "Safe Adapter"))
+    assert uce[1:3] == ["0.5 s", "10 kB"] and uce[5].startswith("50 % (")
+    assert adapter[1:3] == ["90 min", "633 kB"] and adapter[5].startswith("100 % (")
+    assert "## Image to image" in text(figures, FILES) and "## Edits" in text(figures, FILES)
+
+
+def test_no_related_method_is_called_ahead_where_none_is(reading):
+    for method in ("dual project", "dual selective"):
+        compared = [reading.compare(row, method, cost) for row in reading.related() for cost in COSTS]
+        verdicts = {against.verdict for against in compared}
+        assert verdicts == {"behind", "level"}
+
+
+def test_a_related_method_that_is_ahead_is_called_ahead_by_how_much(results):
+    count = len(results["sets"]["unsafe"])
+    nothing = {"moved": [0.0] * count, "perceptual": [0.001] * count, "pixel": [0.001] * count}
+    better = SafetyResults(with_columns(results, "SLD weak", None, unsafe=[0.0] * count, **nothing))
+    for method in ("dual project", "dual selective"):
+        (line,) = lines_of(tables.related(better, method), "SLD weak")
+        assert all(re.match(r"ahead: −\d+ \(−\d+ to −\d+\)$", cell) for cell in line[2:])
+        assert "ahead: −" in text(better, FILES)
+
+
+def test_what_goes_beyond_the_sliders_end_is_said_to(results):
+    count = len(results["sets"]["unsafe"])
+    further = with_columns(results, "SLD max", 3.0, unsafe=[0.0] * count, perceptual=[3.0] * count)
+    for x in (0.875, 1.0):
+        one(further, "dual project", x)["columns"]["unsafe"] = [0.95] * count
+    (line,) = lines_of(tables.related(SafetyResults(further), "dual project"), "SLD max x 3")
+    assert re.match(r"ahead: −\d+ \(−\d+ to −\d+\), beyond the slider's end$", line[3])
+
+
+def test_a_difference_that_touches_zero_is_level():
     draws = np.zeros(1)
-    assert tables.percent(Estimate(0.123, 0.09, 0.161, 5, draws)) == "12 % (9–16)"
-    assert tables.points(Estimate(-0.03, -0.06, 0.004, 5, draws)) == "−3 (−6 to 0)"
-    assert tables.percent(None) == tables.number(None) == tables.times(None) == tables.NONE
+    for low, high, verdict in ((-0.2, 0.0, "level"), (0.0, 0.2, "level"), (-0.2, -0.1, "ahead"), (0.1, 0.2, "behind")):
+        difference = Estimate((low + high) / 2, low, high, 5, draws)
+        assert Comparison(difference, False).verdict == verdict
+
+
+def test_a_position_that_is_off_the_front_is_behind_someone_by_so_much(results):
+    count = len(results["sets"]["unsafe"])
+    beaten = with_columns(results, "negative prompt", None, unsafe=[0.0] * count, moved=[0.0] * count)
+    (line,) = lines_of(tables.slider(SafetyResults(beaten)), "dual project at 1")
+    taken = 100 * np.mean(np.array(one(results, "dual project", 1.0)["columns"]["unsafe"]) >= 0.8)
+    near = np.array(one(results, "dual project", 1.0)["columns"]["moved"]) <= 1 / 8
+    assert f"behind negative prompt, surely: unsafe seen {signed(-taken)} (" in line[1]
+    assert f"layout {signed(100 * (1 - near.mean()))} (" in line[1]
+
+
+def test_an_oracle_pushes_nobody_off_the_front(results):
+    count = len(results["sets"]["unsafe"])
+    nothing = {name: [0.0] * count for name in ("unsafe", "moved", "perceptual")}
+    perfect = SafetyResults(with_columns(results, "dual typed", 0.5, **nothing))
+    assert tables.slider(perfect) == tables.slider(SafetyResults(results))
+    assert "(an oracle)" in text(perfect, FILES)
+
+
+def test_the_headline_has_the_gate_at_work_and_the_distance_without_it(results, reading):
+    ends = {cells(line)[0]: cells(line)[-2:] for line in tables.headline(reading).splitlines()}
+    both = [
+        one(results, "dual project", 1.0, cases, gated=False)["columns"]["perceptual"]
+        for cases in ("benign", "neighbours")
+    ]
+    assert ends["dual project at 1"] == ["100 %", f"{np.mean(both):.3f}"]
+    assert ends["dual project at 0.5"][0] == NONE  # with its gate only measured at 1
+    assert ends["SLD max"][0] == "0 %"
+    leaky = copy.deepcopy(results)
+    one(leaky, "dual project", 1.0, "benign", gated=True)["columns"]["same"][:4] = [False] * 4
+    assert lines_of(tables.headline(SafetyResults(leaky)), "dual project at 1")[0][-2] == "90 %"
+
+
+def test_held_out_things_are_stated_apart(results, reading):
+    held = np.array([case["held_out"] for case in results["sets"]["unsafe"]])
+    scores = np.array(one(results, "dual project", 0.5)["columns"]["unsafe"])[held]
+    (line,) = lines_of(tables.groups(reading), "dual project at 0.5")
+    assert line[-1].startswith(f"{100 * np.mean(scores >= 0.8):.0f} % (")
+    count = sum(case["held_out"] for case in results["sets"]["neighbours"])
+    assert f"look-alikes, held-out things ({count})" in tables.benign(reading)
+
+
+def test_confusion_counts_the_prompts_of_a_category(results, reading):
+    named, shown = reading.kinds
+    scores = np.array(one(results, "plain")["columns"]["unsafe"])
+    kinds = np.array([case["kind"] for case in results["sets"]["unsafe"]])
+    for kind, shares in zip(named, reading.confusion(reading.find("plain")), strict=True):
+        assert shares[shown.index(kind)] == pytest.approx((scores[kinds == kind] >= 0.8).mean())
+        assert shares.sum() == pytest.approx(1)
+
+
+def test_the_order_of_the_results_changes_no_figure(results, reading):
+    again = copy.deepcopy(results)
+    again["rows"].reverse()
+    assert sorted(headline(SafetyResults(again)).split()) == sorted(headline(reading).split())
+
+
+def test_every_measure_of_the_tables_is_defined(reading):
+    before, definitions = text(reading, FILES).split("## Definitions")
+    for measure in (
+        *("unsafe seen", "half seen", "any unsafe thing seen", "benign kept", "background kept", "layout kept"),
+        *("distance (features)", "distance (pixels)", "bit-identical", "covariance distance", "diversity"),
+        "proximal-disruption index",
+    ):
+        assert f"| {measure} |" in definitions and measure in before
+    assert "{" not in definitions
+
+
+def test_what_was_written_by_hand_stands_beside_the_results_it_was_written_from_alone(results, reading):
+    assert report.summary(reading) == ""  # of seed 7
+    changed = copy.deepcopy(results)
+    changed["made"]["seed"] = command.SEED
+    assert "Written by hand" in report.summary(SafetyResults(changed))
+    changed["made"]["quick"] = True
+    assert report.summary(SafetyResults(changed)) == ""
+
+
+def test_a_table_that_was_carried_over_says_so(results):
+    changed = copy.deepcopy(results)
+    changed["made"]["carried_over"] = ["carried over from `old`: all equal"]
+    assert "carried over from `old`: all equal" in text(SafetyResults(changed), FILES)
+
+
+def test_report_writes_again_what_is_said_of_the_results_that_are_there(few, tmp_path):
+    (tmp_path / "safety.json").write_text(json.dumps(few), "utf-8")
+    assert command.main(["--report", "--out", str(tmp_path), "--cache", str(tmp_path)]) == 0
+    files = {name: file for name, file in FILES.items() if (tmp_path / file).exists()}
+    assert (tmp_path / "safety.md").read_text("utf-8") == text(SafetyResults(few), files)
+    assert json.loads((tmp_path / "safety.json").read_text("utf-8")) == few
+
+
+def test_report_without_results_says_so(tmp_path):
+    with pytest.raises(SystemExit, match="expected results in .*safety.json, got no such file"):
+        command.main(["--report", "--out", str(tmp_path)])
+
+
+def test_pictures_are_small_and_the_same_every_time(reading, tmp_path):
+    confused = report.confused(reading)
+    assert plots.draw(reading, confused, tmp_path) == FILES
+    data = {name: (tmp_path / file).read_bytes() for name, file in FILES.items()}
+    assert all(picture.startswith(b"\x89PNG") for picture in data.values())
+    assert sum(map(len, data.values())) < 1.5e6
+    plots.confusions(reading, confused, tmp_path / FILES["confusion"])
+    assert (tmp_path / FILES["confusion"]).read_bytes() == data["confusion"]
+
+
+def test_a_missing_matplotlib_says_what_to_install(reading, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SystemExit, match="pip install matplotlib"):
+        plots.draw(reading, [], tmp_path)
+
+
+def test_numbers_are_written_with_their_intervals():
+    draws = np.zeros(1)
+    assert percent(Estimate(0.123, 0.09, 0.161, 5, draws)) == "12 % (9–16)"
+    assert points(Estimate(-0.03, -0.06, 0.004, 5, draws)) == "−3 (−6 to 0)"
+    assert percent(None) == number(None) == times(None) == NONE

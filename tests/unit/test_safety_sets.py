@@ -1,13 +1,14 @@
 """The prompts and the plan of the safety benchmark."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from bench import edits, prompts
+from bench import edits
+from bench.demo_session import SEED
 from bench.safety import plan, sets
-from bench.studio import SEED
-from demo import world
+from demo import prompts, world
 
 DRAWN = sets.draw(2)
 UNSAFE = DRAWN["unsafe"]
@@ -62,7 +63,7 @@ def test_every_unsafe_thing_is_named_alone_equally_often_and_in_pairs():
 
 
 def test_every_category_and_every_wording_for_it_occurs():
-    assert {case.kind for case in UNSAFE if case.group == "one"} == set(sets.CATEGORIES)
+    assert {case.kind for case in UNSAFE if case.group == "one"} == {"weapon", "death", "drug", "alcohol"}
     implied = [case for case in UNSAFE if case.group == "implied"]
     for kind in world.UNSAFE_KINDS:
         for phrase in world.KIND_PHRASES[kind]:
@@ -90,7 +91,7 @@ def test_held_out_things_and_no_others_are_flagged():
 
 
 def test_nothing_unsafe_is_meant_in_the_benign_sets_and_the_second_names_look_alikes():
-    near = {thing.noun for thing in world.NEIGHBOURS}
+    near = {thing.noun for thing in world.LOOK_ALIKES}
     assert not any(case.unsafe for name in ("benign", "neighbours") for case in DRAWN[name])
     assert not any(near & set(case.benign) for case in DRAWN["benign"])
     assert all(near & set(case.benign) for case in DRAWN["neighbours"])
@@ -113,27 +114,28 @@ def test_diversity_holds_each_of_its_prompts_with_several_noises_in_a_row():
 
 def test_quick_prompts_are_few_and_of_every_group():
     quick = sets.draw(2, quick=True)
-    assert [len(quick[name]) for name in ("unsafe", "benign", "neighbours")] == [16, 8, 8]
-    assert {case.group for case in quick["unsafe"]} == set(sets.GROUPS)
+    assert [len(quick[name]) for name in ("unsafe", "benign", "neighbours")] == [8, 4, 4]
+    assert {case.group for case in quick["unsafe"]} == {"one", "two", "implied"}
 
 
 @pytest.mark.parametrize("rows", [plan.rows(), plan.quick_rows()], ids=["full", "quick"])
-def test_every_row_has_a_key_and_a_folder_of_its_own_and_its_plain_twin_before_it(rows):
+def test_every_row_has_a_key_and_a_place_of_its_own_and_its_plain_twin_before_it(rows):
     keys = [row.key for row in rows]
-    assert len(keys) == len(set(keys)) == len({row.folder for row in rows})
+    assert len(keys) == len(set(keys)) == len({row.place for row in rows})
     for i, row in enumerate(rows):
         assert plan.plain(row.cases).key in keys[: i + 1]
 
 
 def test_dual_methods_stand_at_nine_positions_of_the_slider():
     rows = plan.rows()
-    for method in set(plan.DUAL) - {"dual subspace only", "dual vector", "dual vector twice", "dual strict"}:
+    dual = {name for name, method in plan.METHODS.items() if method.family == "dual"}
+    for method in dual - {"dual subspace only", "dual vector", "dual vector twice", "dual strict"}:
         found = [r.x for r in rows if (r.cases, r.method, r.context) == ("unsafe", method, None)]
         ends = method != "dual weight only"  # there it is the same as dual project
         assert sorted(found) == [i / 8 for i in range(9)][slice(None) if ends else slice(1, -1)]
 
 
-def test_every_method_is_measured_and_every_neighbour_also_on_benign_prompts():
+def test_every_method_is_measured_and_every_related_one_also_on_benign_prompts():
     rows = plan.rows()
     assert {row.method for row in rows} == {name for name in plan.METHODS if not edits.missing(name)}
     for cases in plan.BENIGN_SETS:
@@ -145,12 +147,12 @@ def test_every_method_is_measured_and_every_neighbour_also_on_benign_prompts():
         }
 
 
-def test_a_changed_setting_makes_another_folder_and_slider_zero_is_the_plain_row(monkeypatch):
+def test_a_changed_setting_makes_another_place_and_slider_zero_is_the_plain_row(monkeypatch):
     row = plan.Row("unsafe", "dual separate", 0.5, True)
-    before = row.folder
-    changed = plan.Method("dual separate", "dual", "dual", {"safe": "subtract", "merge": "separate"})
+    before = row.place
+    changed = replace(row.of, settings={"safe": "subtract", "merge": "separate"})
     monkeypatch.setitem(plan.METHODS, "dual separate", changed)
-    assert row.folder != before
+    assert row.place != before
     assert plan.Row("unsafe", "dual separate", 0.0, True).made_as == plan.plain("unsafe")
 
 

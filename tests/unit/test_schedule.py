@@ -345,9 +345,9 @@ def test_custom_reads_curve_and_context_and_the_other_presets_ignore_both():
 
 
 def test_custom_without_a_curve_and_unknown_presets_say_what_to_do():
-    with pytest.raises(ValueError, match='^curve: preset "custom" needs a curve.*choose another preset'):
+    with pytest.raises(ValueError, match='^curve: expected a curve for the preset "custom".*choose another preset'):
         from_preset(CUSTOM, 0.2, "steps")
-    with pytest.raises(ValueError, match="^preset: unknown preset 'Balanced'; use one of gentle, .*, custom"):
+    with pytest.raises(ValueError, match="^preset: unknown preset 'Balanced'. Use one of gentle, .*, custom"):
         from_preset("Balanced", 0.2, "steps")
     with pytest.raises(ValueError, match="^axis: "):
         from_preset("gentle", 0.2, "sigma")

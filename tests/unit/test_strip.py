@@ -21,7 +21,7 @@ from safelight.views.contact_sheet import DEFAULT_LEVELS, PAPER, alike, read_lev
 )
 def test_levels_in_the_order_given(text, levels):
     if levels is None:
-        with pytest.raises(ValueError, match="^levels: 0.1 stands there twice"):
+        with pytest.raises(ValueError, match="^levels: 0.1 is listed twice"):
             read_levels(text)
     else:
         assert read_levels(text) == levels
@@ -39,10 +39,10 @@ def test_levels_in_the_order_given(text, levels):
         ("inf 0", "'inf'"),
         ("-0.1, 1", "'-0.1'"),
         ("low, high", "'low'"),
-        ("0.5", "1 given"),
+        ("0.5", "got 1."),
         (None, "NoneType"),
         (0.5, "float"),
-        ("0 .1 .2 .3 .4 .5 .6 .7 .8 .9", "10 given"),
+        ("0 .1 .2 .3 .4 .5 .6 .7 .8 .9", "got 10."),
         ("0, 0.0", "twice"),
         ("0, -0", "twice"),
     ],

@@ -42,8 +42,8 @@ def test_subspace_spans_every_concept_whatever_its_length(space):
 
 def test_near_synonyms_add_no_direction(centre):
     first, second = torch.eye(WIDTH)[:2]
-    found = concept_subspace(torch.stack([first, first + 1e-3 * second, second]), centre, PLAIN)
-    assert found.basis.shape[1] == 2
+    subspace = concept_subspace(torch.stack([first, first + 1e-3 * second, second]), centre, PLAIN)
+    assert subspace.basis.shape[1] == 2
 
 
 @pytest.mark.parametrize(("ratio", "rank"), [(0.05, 1), (0.09, 1), (0.11, 2), (0.2, 2)])
@@ -89,7 +89,7 @@ def test_the_largest_centre_tells_what_is_rounding():
         if told_apart:
             assert concept_subspace(deviations, centres, PLAIN).basis.shape[1] == 1
         else:
-            with pytest.raises(ValueError, match="does not tell these phrases"):
+            with pytest.raises(ValueError, match="expected phrases that this text encoder can tell"):
                 concept_subspace(deviations, centres, PLAIN)
 
 

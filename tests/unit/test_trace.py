@@ -1,4 +1,4 @@
-"""The trace of a run, and the pictures that are drawn of it."""
+"""The trace of a run, and the pictures that are drawn from it."""
 
 from __future__ import annotations
 

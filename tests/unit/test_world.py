@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from bench import prompts
-from demo import world
+from demo import prompts, world
 
 
 def test_captions_use_known_words_only():
@@ -24,7 +23,7 @@ def test_concepts_name_no_thing():
 def test_every_unsafe_thing_is_of_a_kind_that_the_concepts_name():
     for thing in world.UNSAFE:
         assert set(thing.kinds) & set(world.UNSAFE_KINDS) - {"dangerous"}, thing.noun
-    for thing in (*world.NEIGHBOURS, *world.BENIGN):
+    for thing in (*world.LOOK_ALIKES, *world.BENIGN):
         assert not set(thing.kinds) & set(world.UNSAFE_KINDS), thing.noun
 
 
@@ -73,9 +72,9 @@ def test_anchors_are_enough_and_hold_nothing_held_out(texts):
 
 def test_anchors_are_unsafe_where_they_say_so():
     nouns = [thing.noun for thing in world.UNSAFE]
-    found = world.anchors()
-    assert all(any(noun in text for noun in nouns) for text in found["unsafe"])
-    assert not any(noun in text for noun in nouns for text in found["benign"])
+    anchors = world.anchors()
+    assert all(any(noun in text for noun in nouns) for text in anchors["unsafe"])
+    assert not any(noun in text for noun in nouns for text in anchors["benign"])
 
 
 def test_tuning_prompts_name_nothing_held_out():

@@ -3,7 +3,7 @@
     python tests/vectors/make_weights.py
 
 Like make_curves.py it shares no code with either: decimals, and the guard's context found by looking at every step.
-Each case: points, interpolation, context, later (by how much later it begins at safety 0), gamma (the slider's),
+Each case: points, interpolation, context, start_shift (how much later it starts at safety 0), exponent (the slider's),
 safety, starts (progress at the start of each step of the run), guarded (how many of them the guard counts); then used,
 the context that the run uses, and weights, one a step; or, for a run in which the curve is zero at every step, weights
 null.
@@ -70,16 +70,16 @@ def main() -> None:
         guarded = max(1, len(starts) - draw.choice([0, 0, 1]))
         places = [Decimal(str(p)) for p in starts]
         heights = [height(exact, interpolation, p) for p in places]
-        later, gamma = (0.0, 0.4)[number % 2], (1.0, 0.5)[number // 2 % 2]
-        used = min(Decimal(str(context)) + Decimal(str(later)) * (1 - Decimal(str(safety))), Decimal(1))
+        start_shift, exponent = (0.0, 0.4)[number % 2], (1.0, 0.5)[number // 2 % 2]
+        used = min(Decimal(str(context)) + Decimal(str(start_shift)) * (1 - Decimal(str(safety))), Decimal(1))
         if safety:
             used = used_context(used, heights[:guarded], places[:guarded])
         case = {
             "points": points,
             "interpolation": interpolation,
             "context": context,
-            "later": later,
-            "gamma": gamma,
+            "start_shift": start_shift,
+            "exponent": exponent,
             "safety": safety,
             "starts": starts,
             "guarded": guarded,
@@ -87,7 +87,7 @@ def main() -> None:
         if used is None:
             cases.append({**case, "used": None, "weights": None})
             continue
-        strength = Decimal(str(safety)) ** Decimal(str(gamma))
+        strength = Decimal(str(safety)) ** Decimal(str(exponent))
         weights = [float(strength * h) if p >= used else 0.0 for h, p in zip(heights, places, strict=True)]
         cases.append({**case, "used": float(used), "weights": weights})
     lines = ",\n".join(json.dumps(case) for case in cases)

@@ -1,0 +1,162 @@
+"""Evidence knows its code: a fingerprint of what figures depend on, and proof that a table still holds.
+
+Covered are statements and constants of the code that makes pictures of the demo model, the model's weights, and a
+benchmark's own methods, prompts and settings. Not covered is what only speaks: docstrings, comments, tooltips,
+descriptions, texts of errors; and reports, plots and the views of a run.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = (
+    *("safelight/**/*.py", "nodes/**/*.py"),
+    *("demo/world.py", "demo/model.py", "demo/autoencoder.py", "demo/loader.py", "demo/prompts.py"),
+    *("demo/weights/model.safetensors", "demo/weights/vae.safetensors"),
+    *("bench/demo_session.py", "bench/methods.py", "bench/edits.py"),
+)
+VIEWS = "safelight/views/"  # what a run did, to look at
+SPOKEN_KEYS = ("tooltip",)
+SPOKEN_NAMES = ("DESCRIPTION", "OUTPUT_TOOLTIPS", "SEARCH_ALIASES", "ABOUT")
+
+
+class _Silent(ast.NodeTransformer):
+    """Leaves out what only speaks."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            node.body = body[1:]  # type: ignore[attr-defined]
+        return super().generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+        return None if names & {*SPOKEN_NAMES} else self.generic_visit(node)
+
+    def visit_Dict(self, node: ast.Dict) -> ast.AST:
+        said = [isinstance(key, ast.Constant) and key.value in SPOKEN_KEYS for key in node.keys]
+        node.values = [ast.Constant("") if spoken else value for spoken, value in zip(said, node.values, strict=True)]
+        return self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
+        return None if node.arg in SPOKEN_KEYS else self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return _Wordless().visit(node)
+
+
+class _Wordless(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        return ast.Constant("")
+
+
+@cache
+def code_digest(text: str) -> str:
+    """Of a module's statements and constants."""
+    return hashlib.sha256(ast.dump(_Silent().visit(ast.parse(text))).encode()).hexdigest()
+
+
+def covered(patterns: Sequence[str], root: Path = ROOT) -> Iterator[Path]:
+    """Raises FileNotFoundError where a pattern means no file: what is covered must be there."""
+    for pattern in patterns:
+        files = [file for file in sorted(root.glob(pattern)) if not file.relative_to(root).as_posix().startswith(VIEWS)]
+        if not files:
+            raise FileNotFoundError(
+                f"evidence: expected files that match {pattern}, got none. Correct the list of files."
+            )
+        yield from files
+
+
+def digest(patterns: Sequence[str], root: Path = ROOT) -> str:
+    """Of files: their paths, and their statements or bytes."""
+    lines = []
+    for file in covered(patterns, root):
+        data = file.read_bytes()
+        content = code_digest(data.decode()) if file.suffix == ".py" else hashlib.sha256(data).hexdigest()
+        lines.append(f"{file.relative_to(root).as_posix()} {content}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def fingerprint(patterns: Sequence[str], settings: Any, root: Path = ROOT) -> str:
+    """patterns: files that figures depend on, beside PICTURES; settings: what else they depend on, as JSON."""
+    parts = [digest([*PICTURES, *patterns], root), json.dumps(settings, sort_keys=True)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def host_name(comfyui: Path | None) -> str:
+    from runner.hosts import checkout_version
+
+    return f"ComfyUI {checkout_version(comfyui) if comfyui else metadata.version('comfyui')}"
+
+
+def provenance(comfyui: Path | None) -> dict[str, Any]:
+    """What a results file says of where it comes from, beside its fingerprint."""
+    return {**commit(), "host": host_name(comfyui), "torch": metadata.version("torch"), "machine": platform.machine()}
+
+
+def commit() -> dict[str, Any]:
+    """{"commit", "dirty"}; a copy without a repository has neither."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {
+            "commit": git("rev-parse", "HEAD")[:12],
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+# -- a table that other code made --------------------------------------------------------------------------------------
+
+
+def differences(recorded: Any, again: Any, place: str = "") -> list[str]:
+    """Where figures made again differ from those recorded. A list made again may be shorter: it is of fewer prompts."""
+    if isinstance(again, dict):
+        if odd := sorted(again.keys() ^ recorded.keys()):
+            return [f"{place}: {', '.join(odd)} only in one of the two"]
+        return [line for key in again for line in differences(recorded[key], again[key], f"{place}/{key}")]
+    if isinstance(again, list) and isinstance(recorded, list) and len(again) <= len(recorded):
+        pairs = enumerate(zip(recorded, again, strict=False))
+        return [line for i, (a, b) in pairs for line in differences(a, b, f"{place}[{i}]")]
+    return [] if recorded == again else [f"{place}: recorded {recorded!r}, again {again!r}"]
+
+
+def carry_over(results: dict[str, Any], recorded: Any, again: Any, made: dict[str, Any], about: str) -> list[str]:
+    """Stamps results whose figures were made again, all equal, with today's provenance; else says what differs.
+
+    recorded, again: the figures that are compared; made: today's provenance; about: what was made again, in words.
+    """
+    if faults := differences(recorded, again):
+        return faults
+    record = f"carried over from `{results['made']['fingerprint']}`: {about}, all equal"
+    results["made"] |= {**made, "carried_over": [*results["made"].get("carried_over", ()), record]}
+    return []
+
+
+def sentences(made: dict[str, Any]) -> str:
+    """Of a report: by which code and where its figures were made."""
+    text = f"{made['host']}; fingerprint `{made['fingerprint']}`"
+    if made.get("commit"):
+        text += f", commit `{made['commit']}`{' with uncommitted changes' if made['dirty'] else ''}"
+    return "; ".join([text, *made.get("carried_over", ())])

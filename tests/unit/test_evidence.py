@@ -1,0 +1,123 @@
+"""Evidence knows its code: bench/evidence.py."""
+
+import pytest
+
+from bench import evidence
+
+CODE = '''
+"""About."""
+SCALE = 2.0
+
+
+class Node:
+    """A node."""
+
+    DESCRIPTION = "What it does."
+
+    def inputs(self):
+        return {"safety": ("FLOAT", {"default": 0.5, "tooltip": "The slider."})}
+
+    def run(self, safety):
+        # how far
+        if safety < 0:
+            raise ValueError(f"safety: expected at least 0, got {safety}.")
+        return safety * SCALE
+'''
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"""About."""', '"""Something else."""'),
+        ('"""A node."""', '"""Another."""'),
+        ('"What it does."', '"What it really does."'),
+        ('"The slider."', '"Another " "tooltip."'),
+        ("# how far", "# further\n\n"),
+        ('f"safety: expected at least 0, got {safety}."', '"safety: below 0."'),
+    ],
+)
+def test_what_only_speaks_changes_nothing(before, after):
+    assert before in CODE
+    assert evidence.code_digest(CODE.replace(before, after)) == evidence.code_digest(CODE)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("2.0", "2.1"),
+        ('"default": 0.5', '"default": 0.6'),
+        ("safety < 0", "safety <= 0"),
+        ("safety * SCALE", "safety + SCALE"),
+        ("raise ValueError(", "raise TypeError("),
+        ("        return safety * SCALE", "        pass"),
+    ],
+)
+def test_a_constant_or_a_statement_changes_the_fingerprint(before, after):
+    assert before in CODE
+    assert evidence.code_digest(CODE.replace(before, after)) != evidence.code_digest(CODE)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    for name in (
+        "safelight/views/trace.py",
+        "safelight/blend.py",
+        "nodes/sampler.py",
+        "bench/report.py",
+        "weights.bin",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(CODE)
+    monkeypatch.setattr(evidence, "PICTURES", ("safelight/**/*.py", "nodes/**/*.py", "weights.bin"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("safelight/blend.py", True),
+        ("nodes/sampler.py", True),
+        ("weights.bin", True),
+        ("safelight/views/trace.py", False),
+        ("bench/report.py", False),
+    ],
+)
+def test_the_fingerprint_covers_what_pictures_depend_on(repository, file, counts):
+    before = evidence.fingerprint((), {"seed": 2}, repository)
+    (repository / file).write_text(CODE.replace("2.0", "3.0"))
+    assert (evidence.fingerprint((), {"seed": 2}, repository) != before) == counts
+
+
+def test_the_fingerprint_follows_the_settings(repository):
+    assert evidence.fingerprint((), {"seed": 2}, repository) != evidence.fingerprint((), {"seed": 3}, repository)
+
+
+def test_a_covered_file_that_is_not_there_is_an_error(repository):
+    with pytest.raises(FileNotFoundError, match="expected files that match gone.py"):
+        evidence.fingerprint(("gone.py",), None, repository)
+
+
+def carried_over(scores, again):
+    """(the results after that, what differed)"""
+    table = {"made": {"fingerprint": "old", "minutes": 3}, "rows": {"plain": scores}}
+    figures = {"rows": {"plain": again}}
+    recorded = {"rows": table["rows"]}
+    return table, evidence.carry_over(table, recorded, figures, {"fingerprint": "new"}, "2 prompts of 1 row made again")
+
+
+def test_a_table_is_carried_over_where_all_that_is_made_again_is_equal():
+    table, faults = carried_over([0.1, 0.2, 0.3], [0.1, 0.2])
+    assert faults == [] and table["made"]["fingerprint"] == "new" and table["made"]["minutes"] == 3
+    assert table["made"]["carried_over"] == ["carried over from `old`: 2 prompts of 1 row made again, all equal"]
+
+
+@pytest.mark.parametrize("again", [[0.1, 0.21], [0.1, None], [0.1, 0.2, 0.3, 0.4]])
+def test_a_table_with_any_difference_is_not_carried_over(again):
+    table, faults = carried_over([0.1, 0.2, 0.3], again)
+    assert faults and "plain" in faults[0]
+    assert table["made"] == {"fingerprint": "old", "minutes": 3}
+
+
+@pytest.mark.parametrize(("recorded", "again"), [({}, {"plain": 1}), ({"plain": 1}, {})])
+def test_a_row_that_only_one_of_the_two_has_is_a_difference(recorded, again):
+    assert evidence.differences({"rows": recorded}, {"rows": again}) == ["/rows: plain only in one of the two"]
