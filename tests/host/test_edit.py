@@ -125,14 +125,16 @@ def test_rounds_change_more_than_the_last_word(pack, eps, clip):
 
 # --- the weights
 
-ERASED, GUIDES, PRESERVED = (torch.randn(n, 6, generator=torch.Generator().manual_seed(n)) for n in (2, 3, 4))
-GUIDES = GUIDES[:2]
+# More than six rows of six numbers, so that not everything asked for can be had at once.
+ERASED, GUIDES, PRESERVED = (
+    torch.randn(count, 6, generator=torch.Generator().manual_seed(seed)) for seed, count in enumerate((2, 2, 8))
+)
 
 
-def solved(erased=ERASED, guides=GUIDES, preserved=PRESERVED, weight=0.5, lamb=0.1):
+def solved(erased=ERASED, guides=GUIDES, preserved=PRESERVED, weight=0.5, lamb=0.1, epochs=0):
     """The map of states, [6, 6]."""
     texts = Texts(erased.double(), guides.double(), uce.gram(preserved), len(preserved))
-    up, down = erase._solve(None, texts, [], 0, weight, lamb, lambda: None).factors()
+    up, down = erase._solve(None, texts, [], epochs, weight, lamb, lambda: None).factors()
     return up.double() @ down.double()
 
 
@@ -155,6 +157,16 @@ def test_an_encoder_of_larger_states_needs_no_other_weights():
     mean = (uneven * ERASED).square().sum(dim=1).mean()
     given = uce.closed_form(uneven * ERASED, GUIDES, 0 * uce.gram(PRESERVED), 0.1 * float(mean))
     assert torch.allclose(solved(uneven * ERASED, weight=0.0), given.up @ given.down)
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_rounds_weigh_as_the_first_edit_does_whatever_the_size_of_the_models_weights(monkeypatch, size):
+    readers = [torch.randn(5, 6, generator=torch.Generator().manual_seed(seed)).double() for seed in (7, 8)]
+    monkeypatch.setattr(safelight_host, "patched_weights", lambda model, keys: [("", w) for w in readers])
+    expected = solved(epochs=2)
+    monkeypatch.setattr(safelight_host, "patched_weights", lambda model, keys: [("", size * w) for w in readers])
+    assert torch.allclose(solved(preserved=PRESERVED.repeat(3, 1), epochs=2), expected)
+    assert not torch.allclose(expected, solved(), atol=1e-3)
 
 
 # --- what patches the model already
