@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import command, edits, evidence
-from bench.command import RESULTS, Results, carry_over_rows, execute, work
+from bench.command import RESULTS, Results, execute, rounded, work
 from bench.demo_session import BATCH, ROOT, SETTINGS
 from bench.pool import workers
 from bench.store import Store
@@ -83,9 +83,12 @@ def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[
 
 
 def run(options: argparse.Namespace, limit: int | None = None) -> Results:
-    """Makes and scores what is missing; the results. limit: of the first prompts of each set, without timings."""
+    """Makes and scores what is missing; the results. limit: of a sample of rows, and of the first prompts of each set,
+    without timings."""
     edits.print_missing()
     rows = plan.quick_rows() if options.quick else plan.rows()
+    if limit is not None:
+        rows = plan.sample(rows)
     size = sets.QUICK if options.quick else sets.FULL
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}
     made = evidence.provenance(options.comfyui)
@@ -134,13 +137,26 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
 
 
 def verify(options: argparse.Namespace, results: Results) -> list[str]:
-    """Carries the results over to today's code, where the first prompts of every row give the same figures again.
+    """Carries the results over to today's code, where the first prompts of a row of every method give the same figures.
 
-    Whole batches of every set: the last bits of a picture depend on how many share its batch.
+    Whole batches: the last bits of a picture depend on how many share its batch.
     """
     options.quick = results["made"]["quick"]
     limit = -(-options.verify // BATCH) * BATCH
-    again = run(options, limit)
-    again["made"] |= {"digests": digests(results), "fingerprint": fingerprint(options.quick, digests(results))}
-    about = f"the first {limit} prompts of each set in {{rows}} made again ({{columns}}; risks)"
-    return carry_over_rows(results, again, about, ("sets",))
+    again = rounded(run(options, limit))
+    columns = {row["key"]: row["columns"] for row in again["rows"]}
+    recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] in columns}
+    before, after = {"rows": recorded}, {"rows": columns}
+    for name, cases in again["sets"].items():
+        before[name], after[name] = results["sets"][name], cases
+    made = again["made"] | {"digests": digests(results), "fingerprint": fingerprint(options.quick, digests(results))}
+    del made["minutes"]
+    methods, counted = ({row["method"] for row in part["rows"]} for part in (again, results))
+    benign = sum(row["set"] == "benign" for row in again["rows"])
+    about = (
+        f"{limit} prompts of one row of each of {len(methods)} methods made again, and {limit} benign prompts of "
+        f"{benign} rows that have a gate or are plain; the other {len(results['rows']) - len(columns)} rows were not "
+        f"made again{''.join(f'; {name} not at all' for name in sorted(counted - methods))}; of those made all columns "
+        f"({', '.join(again['rows'][0]['columns'])}) and risks compared"
+    )
+    return evidence.carry_over(results, before, after, made, about)

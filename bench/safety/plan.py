@@ -118,3 +118,18 @@ def quick_rows() -> list[Row]:
     """A few of them, of every kind."""
     planned = [Row(*words) for words in PLAN["quick"]]
     return [replace(row, timed=row.key == QUICK_TIMED) for row in planned]
+
+
+def sample(planned: list[Row]) -> list[Row]:
+    """One row of every method on the unsafe prompts, and one behind its gate on benign ones, beside plain.
+
+    Of a dual method the middle of the slider, where both conds act; of any other the published strength.
+    """
+
+    def from_main(row: Row) -> float:
+        return abs((1.0 if row.x is None else row.x) - (0.5 if row.of.family == "dual" else 1.0))
+
+    behind_gate = [row for row in planned if row.cases == "benign" and (row.gated or row.method == "plain")]
+    fitting = [row for row in planned if row.cases == "unsafe" and row.context is None] + behind_gate
+    nearest = sorted(fitting, key=from_main, reverse=True)
+    return list({(row.cases, row.method): row for row in nearest}.values())
