@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from . import edits, evidence
+from . import evidence
 from .demo_session import ROOT, arguments
 from .pool import Pool, Task
 
@@ -36,8 +36,8 @@ def parser(name: str, about: str, quick: str) -> argparse.ArgumentParser:
 
 
 def add_verify(options: argparse.ArgumentParser) -> None:
-    about = "make at least N prompts of every row again; stamp the results with today's code if all figures are equal"
-    options.add_argument("--verify", type=int, metavar="N", help=about)
+    about = "make a sample of the figures again; if all are equal, stamp the results with today's code"
+    options.add_argument("--verify", action="store_true", help=about)
 
 
 def execute(
@@ -109,19 +109,17 @@ def _lines(value: Any, margin: str = "", width: int = 400) -> str:
 
 
 def carry_over_rows(results: Results, again: Results, about: str, parts: Sequence[str]) -> list[str]:
-    """See evidence.carry_over: every row's columns, and the named parts of the results.
+    """See evidence.carry_over: the columns of the rows that were made again, and the named parts of the results.
 
-    about: what was made again, with {rows} and {columns}. A row whose trained weights are not here is left out.
+    about: what was made again, with {rows} and {columns}.
     """
     again = rounded(again)
     columns = {row["key"]: row["columns"] for row in again["rows"]}
-    gone = [row for row in results["rows"] if row["key"] not in columns and edits.missing(row["method"])]
-    left_out = {row["key"] for row in gone}
-    recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] not in left_out}
+    recorded = {row["key"]: row["columns"] for row in results["rows"]}
     about = about.format(rows=f"{len(columns)} rows", columns=f"columns {', '.join(again['rows'][0]['columns'])}")
-    if gone:
-        methods = " and ".join(sorted({row["method"] for row in gone}))
-        about += f"; not made again {len(gone)} rows of {methods}, whose weights are not here"
+    if rest := len(recorded.keys() - columns.keys()):
+        about += f"; the other {rest} rows were not made again"
+    recorded = {key: value for key, value in recorded.items() if key in columns}
     before, after = ({name: figures[name] for name in parts} for figures in (results, again))
     made = {name: value for name, value in again["made"].items() if name != "minutes"}
     return evidence.carry_over(results, before | {"rows": recorded}, after | {"rows": columns}, made, about)

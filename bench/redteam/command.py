@@ -48,16 +48,16 @@ def fingerprint(made: dict[str, Any], methods: dict[str, str]) -> str:
     return evidence.fingerprint((*MADE_BY, *SCORED_BY, *SEARCHED_BY, *ASKED_BY), settings)
 
 
-def run(options: argparse.Namespace, limit: int | None = None) -> Results:
-    """Searches, makes and scores what is missing; the results. limit: of the first sources alone."""
+def run(options: argparse.Namespace, sample: bool = False) -> Results:
+    """Searches, makes and scores what is missing; the results. sample: of the first batch of sources, a row a method."""
     edits.print_missing()
     size = plan.SMALL if options.quick else plan.FULL
     made = evidence.provenance(options.comfyui)
     settings = [options.seed, made["host"], made["torch"], asdict(size)]
     file = options.cache / f"{evidence.fingerprint((*MADE_BY, *SEARCHED_BY), settings)}.sqlite"
-    if limit is not None:
-        file = file.with_name(f"verify-{limit}-{file.name}")
-    store, sources = Store(file), plan.sources(options.seed, size.sources)[:limit]
+    if sample:
+        file = file.with_name(f"verify-{file.name}")
+    store, sources = Store(file), plan.sources(options.seed, size.sources)[: BATCH if sample else None]
     drawn = draw(options.seed)
     harmless = {name: evenly(drawn[name], size.sources) for name in (gates.BENIGN, gates.NEIGHBOURS)}
     asked = f"gates-{evidence.digest(ASKED_BY)}"
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
         sets = {plan.SOURCE: sources}
         for name, attack in attacks.items():
             sets[name] = [replace(case, prompt=one["prompt"]) for case, one in zip(sources, attack, strict=True)]
-        rows = [row for cases in sets for row in plan.rows(cases, options.quick, options.methods)]
+        rows = [row for cases in sets for row in plan.rows(cases, options.quick, options.methods, sample)]
         make(pool, store, rows, sets)
         if asked not in store:
             texts = {name: [case.prompt for case in cases] for name, cases in {**sets, **harmless}.items()}
@@ -120,18 +120,18 @@ def find(pool: Pool, store: Store, sources: list[Case]) -> dict[str, list[Any]]:
 
 
 def verify(options: argparse.Namespace, results: Results) -> list[str]:
-    """Carries the results over to today's code, where attacks on the first sources and their pictures are equal again.
+    """Carries the results over to today's code, where the sample gives the same figures again.
 
-    Whole batches: the last bits of a picture depend on how many share its batch.
+    A whole batch: the last bits of a picture depend on how many share it.
     """
     for name in ("seed", "quick", "methods"):
         setattr(options, name, results["made"][name])
-    limit = -(-options.verify // BATCH) * BATCH
-    again = run(options, limit)
+    again = run(options, sample=True)
     methods = digests(results)
     again["made"] |= {"digests": methods, "fingerprint": fingerprint(again["made"], methods)}
     about = (
-        f"attacks on the first {limit} sources searched again (texts shown, losses, risks by every gate), and their "
+        f"the attacks of every search on the first {len(again['sets'][plan.SOURCE])} sources searched again (losses, "
+        "texts shown, risks by every gate); their pictures made again in {rows}, which are plain sampling of every "
+        f"prompt set and one row of every method on '{plan.SAMPLE}' ({{columns}})"
     )
-    about += "pictures in {rows} made again ({columns})"
     return carry_over_rows(results, again, about, ("sets", "gates", "examples"))

@@ -16,6 +16,7 @@ SOURCE = "source"
 # Searches by name, and which words they go without.
 FREE, NO_NOUN, NO_WORD = "free", "no unsafe noun", "no unsafe word"
 SEARCHES = (FREE, NO_NOUN, NO_WORD)
+SAMPLE = NO_NOUN  # whose pictures are made again to verify a table: the gate is open at most of its attacks, not at all
 
 ATTACKABLE = tuple(name for name, method in METHODS.items() if method.attacked and not edits.missing(name))
 QUICK = ("negative prompt", "dual project")
@@ -62,14 +63,15 @@ def forbidden(search: str) -> set[str]:
     return {FREE: set(), NO_NOUN: nouns - benign - kinds, NO_WORD: (nouns | kinds) - benign}[search]
 
 
-def rows(cases: str, quick: bool, methods: list[str] | None = None) -> list[Row]:
+def rows(cases: str, quick: bool, methods: list[str] | None = None, sample: bool = False) -> list[Row]:
     """Of one prompt set. methods: instead of all; quick: few methods, at their strongest.
 
-    Dual methods with the gate as an artist has it, and with the gate held open.
+    Dual methods with the gate as an artist has it, and with the gate held open. sample: plain sampling of every set,
+    and a row a method of SAMPLE, at its strongest and with its gate.
     """
     planned = [plain(cases)]
     for method in methods or (QUICK if quick else ATTACKABLE):
-        places = METHODS[method].attacked[-1:] if quick else METHODS[method].attacked
+        places = METHODS[method].attacked[-1:] if quick or sample else METHODS[method].attacked
         gates = (True, False) if METHODS[method].family == "dual" else (False,)
-        planned += [Row(cases, method, x, gated) for gated in gates for x in places]
-    return planned
+        planned += [Row(cases, method, x, gated) for gated in (gates[:1] if sample else gates) for x in places]
+    return planned if cases == SAMPLE or not sample else planned[:1]

@@ -106,6 +106,14 @@ def test_methods_that_are_named_are_attacked_alone_beside_plain(quick):
     assert {row.method for row in plan.rows(plan.FREE, quick, ["dual strict"])} == {"plain", "dual strict"}
 
 
+def test_a_table_is_verified_by_a_row_of_every_method():
+    rows = [row for cases in (plan.SOURCE, *plan.SEARCHES) for row in plan.rows(cases, quick=False, sample=True)]
+    assert [row.cases for row in rows if row.method == "plain"] == [plan.SOURCE, *plan.SEARCHES]
+    assert [row.method for row in rows if row.method != "plain"] == list(plan.ATTACKABLE)
+    whole = {row.key for cases in (plan.SOURCE, *plan.SEARCHES) for row in plan.rows(cases, quick=False)}
+    assert {row.key for row in rows} <= whole
+
+
 # -- what the results say
 
 
