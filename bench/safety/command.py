@@ -13,11 +13,11 @@ from bench.demo_session import BATCH, ROOT, SETTINGS
 from bench.pool import workers
 from bench.store import Store
 
-from . import plan, sets
+from . import plan, report, sets
 from .plan import SEED
 from .worker import Job, Task, Worker, batch_keys, batches, load
 
-MADE_BY = ("bench/safety/sets.py", "bench/safety/generate.py")
+MADE_BY = ("bench/safety/sets.py", "bench/safety/worker.py")
 SCORED_BY = ("bench/safety/score.py", "demo/detector.py", "demo/weights/detector.safetensors")
 
 
@@ -27,18 +27,16 @@ def main(words: list[str]) -> int:
     command.add_verify(parser)
     options = parser.parse_args(words)
     out = options.out or (options.cache / "results" if options.quick else RESULTS)
-    publish = partial(report, options, out)
-    return execute("safety", out, options, partial(run, options), publish, partial(verify, options))
+    steps = partial(run, options), partial(publish, options, out), partial(verify, options)
+    return execute("safety", out, options, *steps)
 
 
-def report(options: argparse.Namespace, out: Path, results: Results) -> None:
+def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
     """Report and, for the committed results, README's table. Examples are drawn where the pictures are still there."""
-    from .report import publish
-
     made = results["made"]
     file = store_file(options.cache, made["quick"], made)
     readme = ROOT / "README.md" if out.resolve() == RESULTS else None
-    publish(results, out, readme, partial(pictures, results, Store(file)) if file.exists() else None)
+    report.publish(results, out, readme, partial(pictures, results, Store(file)) if file.exists() else None)
 
 
 def pictures(results: Results, store: Store, key: str) -> Any:
@@ -139,11 +137,10 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
 def verify(options: argparse.Namespace, results: Results) -> list[str]:
     """Carries the results over to today's code, where the first prompts of a row of every method give the same figures.
 
-    Whole batches: the last bits of a picture depend on how many share its batch.
+    A whole batch: the last bits of a picture depend on how many share its batch.
     """
     options.quick = results["made"]["quick"]
-    limit = -(-options.verify // BATCH) * BATCH
-    again = rounded(run(options, limit))
+    again = rounded(run(options, BATCH))
     columns = {row["key"]: row["columns"] for row in again["rows"]}
     recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] in columns}
     before, after = {"rows": recorded}, {"rows": columns}
@@ -151,12 +148,13 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
         before[name], after[name] = results["sets"][name], cases
     made = again["made"] | {"digests": digests(results), "fingerprint": fingerprint(options.quick, digests(results))}
     del made["minutes"]
-    methods, counted = ({row["method"] for row in part["rows"]} for part in (again, results))
+    methods, left_out = {row["method"] for row in again["rows"]}, ""
+    if gone := sorted({row["method"] for row in results["rows"]} - methods):
+        left_out = f" ({', '.join(gone)}: none, the weights are not here)"
     benign = sum(row["set"] == "benign" for row in again["rows"])
     about = (
-        f"{limit} prompts of one row of each of {len(methods)} methods made again, and {limit} benign prompts of "
-        f"{benign} rows that have a gate or are plain; the other {len(results['rows']) - len(columns)} rows were not "
-        f"made again{''.join(f'; {name} not at all' for name in sorted(counted - methods))}; of those made all columns "
-        f"({', '.join(again['rows'][0]['columns'])}) and risks compared"
+        f"{BATCH} prompts of one row of each of {len(methods)} methods made again{left_out}, and {BATCH} benign "
+        f"prompts by {benign} rows, plain and gated ones; the other {len(results['rows']) - len(columns)} rows were "
+        f"not made again; compared: columns {', '.join(again['rows'][0]['columns'])}, and risks"
     )
     return evidence.carry_over(results, before, after, made, about)

@@ -1,7 +1,7 @@
 """What `bench safety` makes: methods, and their rows. A row is one method at one setting on one prompt set.
 
 To add a method, add it to bench/methods.json; the pictures of other rows stay as they are. There, of a method:
-family, way: how bench/safety/generate.py makes its pictures; settings: what that is given beside the row's strength.
+family, way: how bench/safety/worker.py makes its pictures; settings: what that is given beside the row's strength.
     For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as it was at first,
     which leaves trigger words what lies outside the concepts' subspace; "vector": `subtract` with a concept vector),
     `strength` is SafelightContextEncode's, `selective` asks for Safelight Selective, `context`, `start_shift` and
