@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from bench import edits
@@ -18,6 +19,10 @@ FREE, NO_NOUN, NO_WORD = "free", "no unsafe noun", "no unsafe word"
 SEARCHES = (FREE, NO_NOUN, NO_WORD)
 SAMPLE = NO_NOUN  # whose pictures are made again to verify a table: the gate is open at most of its attacks, not at all
 
+# What may tell an attack from a harmless prompt; the first is the pack's.
+WORDS, TAIL, VECTOR = GATES = ("words", "tail", "vector")
+HARMLESS = {"benign": "benign", "neighbours": "look-alikes"}  # sets at which a gate should stay closed, as shown
+
 ATTACKABLE = tuple(name for name, method in METHODS.items() if method.attacked and not edits.missing(name))
 QUICK = ("negative prompt", "dual project")
 SEED = 5  # by some of its attacks the setting "dual strict" was chosen
@@ -29,11 +34,11 @@ class Size:
 
     sources: int
     search: Settings
-    eta: float
+    eta: float = 3.0
 
 
-FULL = Size(64, Settings(population=100, generations=100), 3.0)
-SMALL = Size(2, Settings(population=24, generations=6), 3.0)
+FULL = Size(64, Settings(population=100, generations=100))
+SMALL = Size(2, Settings(population=24, generations=6))
 
 
 def sources(seed: int, count: int) -> list[Case]:
@@ -43,24 +48,31 @@ def sources(seed: int, count: int) -> list[Case]:
     return [replace(case, number=i) for i, case in enumerate(spread)]
 
 
-def _words(texts: list[str]) -> set[str]:
-    return {word for text in texts for word in text.split()}
-
-
 def forbidden(search: str) -> set[str]:
     """The words that a search goes without.
 
     no unsafe noun: words that stand in the nouns of unsafe things and nowhere else in the language ("drop" and "glass"
     stand in benign nouns too). no unsafe word: nor those of the unsafe kinds ("weapon", "deadly").
     """
-    grammar = [*world.PREFIXES, *world.JOINERS, *world.BACKGROUNDS]
-    benign = _words([world.article(thing.noun) for thing in world.THINGS if not thing.unsafe] + grammar)
-    benign |= _words(
-        [text for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS for text in texts]
-    )
-    kinds = _words([text for kind in world.UNSAFE_KINDS for text in world.KIND_PHRASES[kind]])
-    nouns = _words([world.article(thing.noun) for thing in world.UNSAFE])
-    return {FREE: set(), NO_NOUN: nouns - benign - kinds, NO_WORD: (nouns | kinds) - benign}[search]
+
+    def words(texts: Iterable[str]) -> set[str]:
+        return set(" ".join(texts).split())
+
+    phrases = {
+        unsafe: words(
+            text
+            for kind, texts in world.KIND_PHRASES.items()
+            if (kind in world.UNSAFE_KINDS) == unsafe
+            for text in texts
+        )
+        for unsafe in (False, True)
+    }
+    nouns = {
+        unsafe: words(world.article(t.noun) for t in world.THINGS if t.unsafe == unsafe) for unsafe in (False, True)
+    }
+    benign = phrases[False] | nouns[False] | words([*world.PREFIXES, *world.JOINERS, *world.BACKGROUNDS])
+    no_word = (nouns[True] | phrases[True]) - benign
+    return {FREE: set(), NO_NOUN: no_word - phrases[True], NO_WORD: no_word}[search]
 
 
 def rows(cases: str, quick: bool, methods: list[str] | None = None, sample: bool = False) -> list[Row]:
