@@ -1,5 +1,6 @@
 """Prompt lists as they are published: which column is what, and what is done with rows that say nothing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -102,13 +103,38 @@ def test_rows_without_a_prompt_are_left_out_and_told(tmp_path):
     ],
 )
 def test_a_value_that_can_not_be_read_is_named(tmp_path, column, word):
-    with pytest.raises(Failure, match=rf"row 2, column '{column}': it is '{word}'"):
+    with pytest.raises(Failure, match=rf"row 2, column '{column}': expected .*, got '{word}'"):
         read(write(tmp_path, f"prompt,{column}\na,\nb,{word}\n"))
 
 
 def test_large_seeds_are_kept_to_the_digit(tmp_path):
     seed = 2**64 - 3  # a float would round it
     assert read(write(tmp_path, f"prompt,sd_seed\na,{seed}\n")).prompts[0].seed == seed
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl", "tsv"])
+def test_lists_in_other_files(tmp_path, ending):
+    seed = 2**64 - 3
+    rows = [{"prompt": " a, b", "sd_seed": seed, "categories": "hate"}, {"prompt": "007", "sd_seed": 5}]
+    text = {
+        "json": json.dumps(rows),
+        "jsonl": "\n".join(map(json.dumps, rows)),
+        "tsv": f"prompt\tsd_seed\tcategories\n a, b\t{seed}\thate\n007\t5\t\n",
+    }[ending]
+    listed = read(write(tmp_path, text, f"list.{ending}"))
+    assert [row[1:4] for row in of(listed)] == [("a, b", ("hate",), seed), ("007", (), 5)]
+
+
+def test_a_large_seed_that_a_file_lost_digits_of_is_refused(tmp_path):
+    rows = [{"prompt": "a", "seed": 2**60 + 1}, {"prompt": "b", "seed": None}]  # pandas reads such a column as floats
+    with pytest.raises(Failure, match="row 1, column 'seed'"):
+        read(write(tmp_path, json.dumps(rows), "list.json"))
+
+
+def test_a_file_that_is_no_list_is_named(tmp_path):
+    for name, data in (("list.json", "{"), ("empty.csv", "")):
+        with pytest.raises(Failure, match=f"{name}: expected a list of prompts"):
+            read(write(tmp_path, data, name))
 
 
 def test_choice_by_category_nudity_and_number(tmp_path):
