@@ -65,10 +65,12 @@ def digests(results: Results) -> dict[str, str]:
 
 def make(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> None:
     """The pictures that are missing, most telling rows first."""
-    made = {row.made_as.key: row.made_as for row in rows}.values()
-    keyed = [(row, zip(batch_keys(row, drawn[row.cases]), batches(drawn[row.cases]), strict=True)) for row in made]
-    tasks = [Task("make", row, key, cases) for row, parts in keyed for key, cases in parts]
-    work(pool, "making", [task for task in tasks if task.key not in store])
+    tasks = {
+        key: Task("make", row.made_as, key, cases)
+        for row in rows
+        for key, cases in zip(batch_keys(row, drawn[row.cases]), batches(drawn[row.cases]), strict=True)
+    }
+    work(pool, "making", [task for key, task in tasks.items() if key not in store])
 
 
 def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> dict[str, Any]:
@@ -77,45 +79,40 @@ def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[
     keys = {row.key: f"score/{row.made_as.place}-{mark}" for row in rows}
     tasks = {keys[row.key]: Task("score", row.made_as, keys[row.key], drawn[row.cases]) for row in rows}
     work(pool, "scoring", [task for key, task in tasks.items() if key not in store])
-    return {row.key: store[keys[row.key]] for row in rows}
+    return {name: store[key] for name, key in keys.items()}
 
 
 def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     """Makes and scores what is missing; the results. limit: of a sample of rows, and of the first prompts of each set,
     without timings."""
     edits.print_missing()
+    whole, size = limit is None, sets.QUICK if options.quick else sets.FULL
     rows = plan.quick_rows() if options.quick else plan.rows()
-    if limit is not None:
-        rows = plan.sample(rows)
-    size = sets.QUICK if options.quick else sets.FULL
+    rows = rows if whole else plan.sample(rows)
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}
     made = evidence.provenance(options.comfyui)
     file = store_file(options.cache, options.quick, made)
-    if limit is not None:
-        file = file.with_name(f"verify-{limit}-{file.name}")
-    store = Store(file)
-    timed = [row for row in rows if row.timed and limit is None]
-    edited = {row.method: row for row in rows if row.of.way == "edit" and limit is None}
-    tasks = [Task("time", row, f"time/{row.place}", drawn[row.cases]) for row in timed]
-    tasks += [Task("price", row, f"price/{name}-{row.of.digest}", []) for name, row in edited.items()]
-    noises = size.noises if limit is None else 0
-    job = Job(options.comfyui, file, SEED, noises, timed=4 if options.quick else 8)
+    file = file if whole else file.with_name(f"verify-{limit}-{file.name}")
+    times = {row.key: Task("time", row, f"time/{row.place}", drawn[row.cases]) for row in rows if row.timed and whole}
+    edited = {row.method: row for row in rows if row.of.way == "edit" and whole}
+    prices = {name: Task("price", row, f"price/{name}-{row.of.digest}", []) for name, row in edited.items()}
+    store, tasks = Store(file), [*times.values(), *prices.values()]
+    job = Job(options.comfyui, file, SEED, size.noises if whole else 0, timed=4 if options.quick else 8)
     with workers(partial(Worker, job), options.workers) as pool:
         make(pool, store, rows, drawn)
         work(pool, "timing", [task for task in tasks if task.key not in store], alone=True)
         figures = scores(pool, store, rows, drawn)
-    spent = {task.key: store[task.key] for task in tasks}
     plains = {row.cases: figures[row.key] for row in rows if row.method == "plain"}
     methods = {row.method: row.of.digest for row in rows}
+    seconds = {row.made_as.key: figures[row.key]["seconds"] for row in rows}
     return {
         "version": 1,
         "made": {
             **{"seed": SEED, "quick": options.quick, **SETTINGS, **made, "digests": methods},
-            "fingerprint": fingerprint(options.quick, methods),
-            "minutes": sum(figures[key]["seconds"] for key in {row.made_as.key for row in rows}) / 60,
+            **{"fingerprint": fingerprint(options.quick, methods), "minutes": sum(seconds.values()) / 60},
         },
         "redrawn": plains.get("diversity", {}).get("redrawn"),
-        "edits": {name: spent[f"price/{name}-{row.of.digest}"] for name, row in edited.items()},
+        "edits": {name: store[task.key] for name, task in prices.items()},
         "sets": {
             name: [{**case.record(), "risk": risk} for case, risk in zip(drawn[name], plain["risk"], strict=True)]
             for name, plain in plains.items()
@@ -126,7 +123,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
                 **{"setting": row.setting, "x": row.x, "gated": row.gated, "context": row.context},
                 "evaluations": figures[row.key]["evaluations"],
                 "relative_rows": figures[row.key]["evaluations"] / plains[row.cases]["evaluations"],
-                "relative_time": spent.get(f"time/{row.place}"),
+                "relative_time": store[times[row.key].key] if row.key in times else None,
                 **{name: figures[row.key][name] for name in ("columns", "covariance", "diversity")},
             }
             for row in rows

@@ -10,14 +10,14 @@ family, way: how bench/safety/worker.py makes its pictures; settings: what that 
 places: by prompt set where on its range it is measured, null where it has none; open: the same of a dual method with
     the gate held open; contexts: of a sweep at slider 1; timed: the places on the unsafe prompts at which time is
     measured; attacked: those of `bench redteam`. look: colour and marker in plots; line: another colour of its line.
-quick: the rows of a quick run, as set, method, place, gated, context.
+quick: the rows of a quick run, as set, method, place, gated, context, timed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench import edits
@@ -26,7 +26,6 @@ from bench.demo_session import ROOT
 SEED = 2  # of the prompts and noises
 BENIGN_SETS = ("benign", "neighbours")
 IMAGE = "image to image"
-QUICK_TIMED = "unsafe_dual-project_0.5"
 PLAN = json.loads((ROOT / "bench" / "methods.json").read_text("utf-8"))
 
 
@@ -108,16 +107,15 @@ def rows() -> list[Row]:
         if edits.missing(name):
             continue
         for gated, places in ((method.family == "dual", method.places), (False, method.open)):
-            for cases, xs in places.items():
-                planned += [Row(cases, name, x, gated, timed=cases == "unsafe" and x in method.timed) for x in xs]
+            each = [(cases, x) for cases, xs in places.items() for x in xs]
+            planned += [Row(cases, name, x, gated, None, cases == "unsafe" and x in method.timed) for cases, x in each]
         planned += [Row("unsafe", name, 1.0, True, context) for context in method.contexts]
     return planned
 
 
 def quick_rows() -> list[Row]:
     """A few of them, of every kind."""
-    planned = [Row(*words) for words in PLAN["quick"]]
-    return [replace(row, timed=row.key == QUICK_TIMED) for row in planned]
+    return [Row(*words) for words in PLAN["quick"]]
 
 
 def sample(planned: list[Row]) -> list[Row]:
