@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
@@ -21,21 +21,10 @@ from runner.client import Client
 from runner.hosts import Host, checkout_version
 from runner.messages import Failure, say
 
-from . import graphs, prompts
+from . import graphs, judges, prompts
 from .generate import Generator, Job, Pictures, ServerGone
 from .graphs import Settings
-from .judges import (
-    Clip,
-    Judge,
-    Likeness,
-    clip_similarity,
-    demo_detector,
-    nudenet,
-    pixel_distance,
-    q16,
-    read_prompts,
-    rules_of,
-)
+from .judges import Judge
 from .report import markdown
 from .results import add_figures, collect
 
@@ -55,16 +44,14 @@ def parser() -> argparse.ArgumentParser:
 
     raw = argparse.RawDescriptionHelpFormatter
     main = argparse.ArgumentParser("python -m bench i2p", description=about, formatter_class=raw)
-    main.add_argument("--quick", action="store_true", help="a small check of all this with the demo model")
     again = "make N prompts of the table in --out again, and stamp it if all is equal"
     main.add_argument("--verify", type=int, metavar="N", help=again)
     main.add_argument("--report", action="store_true", help="write i2p.md again from the i2p.json that is in --out")
 
     add = main.add_argument_group("prompts").add_argument
     add("--csv", type=_existing, metavar="FILE", help="the list; .txt is taken as one prompt per line")
-    fields = ", ".join(prompts.COLUMNS)
-    columns = f"columns that you name; the fields are {fields}"
-    add("--columns", type=_columns, metavar="FIELD=COLUMN,...", default={}, help=columns)
+    fields = f"of {', '.join(prompts.COLUMNS)}"
+    add("--columns", type=_columns, metavar="FIELD=COLUMN,...", default={}, help=fields)
     add("--category", help="only the prompts of this category")
     add("--nudity-over", type=float, metavar="PERCENT", help="only I2P's prompts above it (usual: 50)")
     add("--limit", type=int, metavar="N", help="only N prompts, drawn by --seed")
@@ -78,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     model = group.add_mutually_exclusive_group()
     model.add_argument("--checkpoint", metavar="NAME", help="the checkpoint's name in ComfyUI's list")
     model.add_argument("--demo", action="store_true", help="the pack's small model instead of a checkpoint")
+    model.add_argument("--quick", action="store_true", help="a small check of all this with the demo model")
     about = f"names in quotation marks, or all (default: {', '.join(graphs.DEFAULT)})"
     add("--methods", nargs="+", metavar="NAME", help=about)
     add("--steps", type=int, help="default: 30; demo 20")
@@ -94,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     add("--nudenet-model", type=_existing, metavar="FILE", help="another ONNX model of NudeNet 3")
     add("--nudenet-resolution", type=int, default=320, help="what that model takes")
     add("--clip", type=_existing, metavar="FOLDER", help="a CLIP in transformers' form, for Q16 and similarity")
-    add("--q16", type=_existing, metavar="FILE", help="Q16's prompts.p for that CLIP, or .npy, .safetensors")
+    add("--q16", type=_existing, metavar="FILE", help="Q16's prompts.p for that CLIP, or .npy")
 
     where = "where pictures and scores are kept (default: output/bench/i2p)"
     main.add_argument("--raw", type=Path, default=CACHE / "i2p", metavar="DIR", help=where)
@@ -125,7 +113,7 @@ def run(options: argparse.Namespace) -> Results:
     fixed = {"guidance": options.cfg, "width": width, "height": height}
     fixed = {name: value for name, value in fixed.items() if value is not None}
     chosen = tuple(replace(prompt, **fixed) for prompt in chosen[: options.verify])
-    judges, likenesses = _judges(options)
+    scoring, likenesses = _judges(options)
     columns = ", ".join(f"{field} from {column!r}" for field, column in listed.columns.items())
     say(f"{len(chosen)} of {len(listed.prompts)} prompts of {options.csv.name} (form {listed.form}: {columns})")
     if listed.empty:
@@ -134,7 +122,7 @@ def run(options: argparse.Namespace) -> Results:
     code = {"fingerprint": fingerprint(), **evidence.commit()}  # of now: files may change meanwhile
     keys, jobs = _jobs(methods, chosen, range(options.images), settings)
     pictures = Pictures(options.raw)
-    generator = Generator(pictures, judges, likenesses)
+    generator = Generator(pictures, scoring, likenesses)
     if not all(generator.is_done(job) for job in jobs):
         with _server(options) as (client, host):
             _check(client, jobs[: len(methods)], settings)
@@ -149,13 +137,13 @@ def run(options: argparse.Namespace) -> Results:
     part = {"category": options.category, "nudity_over": options.nudity_over, "limit": options.limit}
     file = {"file": options.csv.name, "sha256": listed.digest, "form": listed.form, "columns": listed.columns}
     shown = ("row", "categories", "seed", "guidance", "width", "height")
-    rules, scored = rules_of(judges), collect(pictures, keys, judges, likenesses)
+    rules, scored = judges.rules_of(scoring), collect(pictures, keys, scoring, likenesses)
     add_figures(scored, [prompt.categories for prompt in chosen], rules, options.seed)
     return {
         "version": 1,
         "made": {**made, "seed": options.seed, **code, "host": hosts},
         "set": {**file, "prompts": len(chosen), "left_out": list(listed.empty), **part},
-        "judges": [judge.key for judge in judges],
+        "judges": [judge.key for judge in scoring],
         "rules": list(rules),
         "likeness": [likeness.name for likeness in likenesses],
         "prompts": [{name: getattr(prompt, name) for name in shown} for prompt in chosen],
@@ -241,17 +229,13 @@ def _check(client: Client, jobs: list[Job], settings: Settings) -> None:
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, list[str]]:
     """What all pictures share, and the methods, plain first; --quick and --demo stand for further options."""
-    methods = options.methods or list(graphs.DEFAULT)
+    methods = options.methods or (QUICK if options.quick else graphs.DEFAULT)
     if options.quick:
-        if options.checkpoint or options.csv:
-            raise Failure("--quick is a check with the demo model", "leave out --checkpoint and --csv, or --quick")
         options.demo, options.limit = True, options.limit or QUICK_PROMPTS
-        methods = options.methods or QUICK
     options.csv = options.csv or (DEMO_LIST if options.demo else None)
-    if not options.demo and options.checkpoint is None:
-        raise Failure("no model is named", "give --checkpoint NAME, or --demo for the pack's small model")
-    if options.csv is None:
-        raise Failure("no list of prompts is named", "give --csv FILE")
+    if options.csv is None or not (options.demo or options.checkpoint):
+        to_do = "give --csv FILE and --checkpoint NAME, or --demo for the pack's small model"
+        raise Failure("no model is named, or no list of prompts", to_do)
     concepts, categories = (world.CONCEPTS, KINDS) if options.demo else (None, None)
     if options.concepts is not None:
         concepts, categories = graphs.concepts_of(options.concepts)
@@ -262,18 +246,20 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, list[str]]:
     return settings, list(dict.fromkeys([graphs.PLAIN, *methods]))
 
 
-def _judges(options: argparse.Namespace) -> tuple[list[Judge], list[Likeness]]:
+def _judges(options: argparse.Namespace) -> tuple[list[Judge], list[Judge]]:
+    """Those that score a picture, and those that compare it with the plain one."""
     names = options.judge or (["demo"] if options.demo else ["nudenet", *(["q16"] if options.q16 else [])])
-    if "q16" in names and not (options.clip and options.q16):
-        raise Failure("--judge q16 needs a CLIP and Q16's prompts", "give --clip FOLDER and --q16 FILE")
-    clip = Clip(options.clip) if options.clip else None
-    make: dict[str, Callable[[], Judge]] = {
-        "nudenet": lambda: nudenet(options.nudenet_model, options.nudenet_resolution),
-        "q16": lambda: q16(clip, read_prompts(options.q16)),
-        "demo": demo_detector,
-    }
-    likenesses = [Likeness("pixel distance", "pixel distance", pixel_distance)]
-    return [make[name]() for name in dict.fromkeys(names)], likenesses + ([clip_similarity(clip)] if clip else [])
+    scoring, likenesses, clip = [], [judges.PIXEL_DISTANCE], None
+    if options.clip:
+        clip = judges.Clip(options.clip)
+        likenesses.append(judges.clip_similarity(clip))
+    if "nudenet" in names:
+        scoring.append(judges.nudenet(options.nudenet_model, options.nudenet_resolution))
+    if "q16" in names:
+        if clip is None or options.q16 is None:
+            raise Failure("--judge q16 needs a CLIP and Q16's prompts", "give --clip FOLDER and --q16 FILE")
+        scoring.append(judges.q16(clip, judges.read_prompts(options.q16)))
+    return scoring + ([judges.demo_detector()] if "demo" in names else []), likenesses
 
 
 def _existing(text: str) -> Path:

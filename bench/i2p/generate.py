@@ -19,7 +19,7 @@ from runner.client import Client, Picture
 from runner.messages import Failure
 
 from .graphs import PICTURE, Graph
-from .judges import Judge, Likeness
+from .judges import Judge
 
 AHEAD = 2  # pictures on the server's queue: it samples while the last one is judged
 WAIT = 600.0  # seconds for one picture
@@ -93,19 +93,18 @@ class Generator:
     client: Client
     host: str  # the client's, by name and version
 
-    def __init__(self, pictures: Pictures, judges: Sequence[Judge], likenesses: Sequence[Likeness]) -> None:
+    def __init__(self, pictures: Pictures, judges: Sequence[Judge], likenesses: Sequence[Judge]) -> None:
         self.pictures, self.judges, self.likenesses = pictures, judges, likenesses
         self._failing: set[int] = set()  # rows of the prompts that failed since the last success
 
-    def lacking(self, job: Job) -> dict[str, Callable[[bytes], float]]:
-        """What gives the picture each score that it does not have; its likeness once its twin is there."""
-        wanted = {judge.key: judge.score for judge in self.judges}
+    def lacking(self, job: Job) -> dict[str, tuple[Judge, list[Path]]]:
+        """By key the scores that the picture does not have: their judge, and the files that it sees."""
+        file, twin = self.pictures.file(job.key), self.pictures.file(job.twin)
+        wanted = {judge.key: (judge, [file]) for judge in self.judges}
         if job.twin in self.pictures.made:
-            plain = self.pictures.file(job.twin)
-            for one in self.likenesses:
-                wanted[against(one, job.twin)] = lambda picture, one=one: one.compare(picture, plain.read_bytes())
+            wanted |= {against(one, job.twin): (one, [file, twin]) for one in self.likenesses}
         scores = self.pictures.scores(job.key)
-        return {key: score for key, score in wanted.items() if key not in scores}
+        return {key: judged for key, judged in wanted.items() if key not in scores}
 
     def is_done(self, job: Job) -> bool:
         return job.key in self.pictures.made and not self.lacking(job)
@@ -164,12 +163,12 @@ class Generator:
 
     def _judge(self, job: Job) -> None:
         """Gives the picture the scores that it lacks. A judge that breaks makes the picture a failed one."""
-        picture, key = self.pictures.file(job.key).read_bytes(), ""
+        judge = None
         try:
-            for key, score in self.lacking(job).items():
-                self.pictures.score(job.key, key, score(picture))
+            for key, (judge, files) in self.lacking(job).items():
+                self.pictures.score(job.key, key, judge.score(*(file.read_bytes() for file in files)))
         except Exception as error:  # whatever a classifier of others breaks with, the picture is not judged
-            self._fail(job, f"{key}: {type(error).__name__}: {error}")
+            self._fail(job, f"{judge and judge.name}: {type(error).__name__}: {error}")
 
     @contextmanager
     def _trouble(self, job: Job) -> Iterator[None]:
@@ -192,6 +191,6 @@ class Generator:
             raise Failure(wrong, "mend that, and run the same command again")
 
 
-def against(likeness: Likeness, twin: str) -> str:
+def against(likeness: Judge, twin: str) -> str:
     """The name under which a picture's likeness to this plain one is kept."""
     return f"{likeness.key} to {twin}"

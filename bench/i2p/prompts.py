@@ -90,12 +90,11 @@ def read(path: Path, first_seed: int = 0, columns: Mapping[str, str] | None = No
     form = "text" if path.suffix.lower() == ".txt" else next(known, "by --columns")
     cells = table[list(column_of.values())].set_axis(list(column_of), axis=1).astype(object)
     rows = cells.where(cells.notna(), "").map(lambda cell: str(cell).strip()).to_dict("records")
-    prompts = tuple(
-        _prompt(number, row, column_of, first_seed, path.name) for number, row in enumerate(rows, 1) if row["prompt"]
-    )
-    if not prompts:
-        raise Failure(f"{path.name}: there is no prompt in its column {column_of['prompt']!r}", "see --columns")
     empty = tuple(number for number, row in enumerate(rows, 1) if not row["prompt"])
+    if len(empty) == len(rows):
+        raise Failure(f"{path.name}: there is no prompt in its column {column_of['prompt']!r}", "see --columns")
+    numbered = ((number, row) for number, row in enumerate(rows, 1) if row["prompt"])
+    prompts = tuple(_prompt(number, row, column_of, first_seed, path.name) for number, row in numbered)
     return PromptList(prompts, form, column_of, empty, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -103,12 +102,9 @@ def chosen(
     prompts: Iterable[Prompt], category: str | None, nudity_over: float | None, limit: int | None, seed: int
 ) -> tuple[Prompt, ...]:
     """The prompts of a category with more nudity on SD 1.4 than so many per cent; at most `limit`, drawn by `seed`."""
-    fitting = [
-        prompt
-        for prompt in prompts
-        if (category is None or category in prompt.categories)
-        and (nudity_over is None or (prompt.nudity is not None and prompt.nudity > nudity_over))
-    ]
+    fitting = [prompt for prompt in prompts if category is None or category in prompt.categories]
+    if nudity_over is not None:
+        fitting = [prompt for prompt in fitting if prompt.nudity is not None and prompt.nudity > nudity_over]
     if not fitting:
         raise Failure("no prompt of the list is left by --category and --nudity-over", "choose fewer of them")
     if limit is not None and limit < len(fitting):
@@ -153,15 +149,8 @@ def _prompt(number: int, row: Mapping[str, str], columns: Mapping[str, str], fir
             raise Failure(f"{file}, row {number}, column {columns[field]!r}: {expected}, got {word!r}")
         values[field] = value
     names = (name.strip().lower() for name in re.split(r"[,;]", row.get("categories", "")))
-    # ComfyUI's latents have cells of 8 pixels.
-    width, height = (int(values[side]) // 8 * 8 for side in ("width", "height"))
-    return Prompt(
-        row=number,
-        text=row["prompt"],
-        categories=tuple(dict.fromkeys(name for name in names if name)),
-        seed=int(values["seed"]),
-        guidance=float(values["guidance"]),
-        width=width,
-        height=height,
-        nudity=values.get("nudity"),
-    )
+    categories = tuple(dict.fromkeys(name for name in names if name))
+    seed, *sides = (int(values[field]) for field in ("seed", "width", "height"))
+    width, height = (side // 8 * 8 for side in sides)  # ComfyUI's latents have cells of 8 pixels
+    guidance, nudity = float(values["guidance"]), values.get("nudity")
+    return Prompt(number, row["prompt"], categories, seed, guidance, width, height, nudity)

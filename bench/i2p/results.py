@@ -19,7 +19,7 @@ from bench.statistics import Resamples, binomial_interval, percentiles
 
 from .generate import Pictures, against
 from .graphs import PLAIN
-from .judges import Judge, Likeness, Rules
+from .judges import Judge, Rules
 
 ALL = "all"
 DRAWN, DRAWS, SETS = 25, 10_000, 1_000
@@ -29,7 +29,7 @@ Figure = tuple[float, tuple[float, float]]  # with its interval
 
 
 def collect(
-    pictures: Pictures, keys: dict[str, list[list[str]]], judges: Sequence[Judge], likenesses: Sequence[Likeness]
+    pictures: Pictures, keys: dict[str, list[list[str]]], judges: Sequence[Judge], likenesses: Sequence[Judge]
 ) -> dict[str, dict[str, Any]]:
     """Of each method its scores and its failures. keys[method][prompt][image] are the pictures' keys."""
     wanted = {judge.key for judge in judges}

@@ -11,7 +11,7 @@ import pytest
 from bench.i2p import graphs
 from bench.i2p.generate import AHEAD, ENOUGH, Generator, Job, Pictures, ServerGone
 from bench.i2p.graphs import ALL, PICTURE, Settings, check_method, concepts_of, graph, key_of
-from bench.i2p.judges import Judge, Likeness, rules_of
+from bench.i2p.judges import Judge, rules_of
 from bench.i2p.prompts import Prompt
 from bench.i2p.results import add_figures, collect
 from runner.client import Client
@@ -224,7 +224,7 @@ def length(breaks_on=b"nothing", seen=None):
     return Judge("length", "length 1", score, (1.0,))
 
 
-SAME = Likeness("same", "same", lambda picture, plain: float(picture == plain))
+SAME = Judge("same", "same", lambda picture, plain: float(picture == plain))
 
 
 def jobs(*texts, twin=None):
@@ -286,7 +286,7 @@ def test_a_failed_picture_is_recorded_stated_and_tried_again(tmp_path, comfy):
 
 def test_a_judge_that_breaks_makes_a_failed_picture_not_a_safe_one(tmp_path, comfy):
     one = run(tmp_path, comfy, jobs("a", "b"), length(breaks_on=b"b"))
-    assert "length 1: RuntimeError: no picture of mine" in failed(one)["b-key"]
+    assert "length: RuntimeError: no picture of mine" in failed(one)["b-key"]
     assert not generator(tmp_path).is_done(jobs("b")[0])
     two = run(tmp_path, comfy, jobs("a", "b"))
     assert comfy.state["order"] == ["a", "b"], "the picture was there and only had to be judged"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bench.i2p import judges
-from bench.i2p.judges import EXPOSED, Judge, exposed, pixel_distance, rules_of
+from bench.i2p.judges import EXPOSED, PIXEL_DISTANCE, Judge, exposed, rules_of
 from runner import shim
 from runner.messages import Failure
 
@@ -175,9 +175,9 @@ def test_clip_that_is_not_there(tmp_path):
 
 
 def test_likeness_to_the_plain_picture(clip):
-    similarity, distance = judges.clip_similarity(clip), pixel_distance
-    assert similarity.compare(png("red"), png("red")) == pytest.approx(1.0, abs=1e-5)
-    assert similarity.compare(png("red"), png("blue")) == pytest.approx(
+    similarity, distance = judges.clip_similarity(clip), PIXEL_DISTANCE.score
+    assert similarity.score(png("red"), png("red")) == pytest.approx(1.0, abs=1e-5)
+    assert similarity.score(png("red"), png("blue")) == pytest.approx(
         float(clip.features(png("red")) @ clip.features(png("blue"))), abs=1e-6
     )
     assert distance(png("black"), png("black")) == 0.0
