@@ -7,7 +7,7 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--report", action="store_true", help="write i2p.md again from the i2p.json that is in --out")
 
     add = main.add_argument_group("prompts").add_argument
-    add("--csv", type=_existing, metavar="FILE", help="the list; .txt is taken as one prompt per line")
+    add("--csv", type=Path, metavar="FILE", help="the list; .txt is taken as one prompt per line")
     fields = f"of {', '.join(prompts.COLUMNS)}"
     add("--columns", type=_columns, metavar="FIELD=COLUMN,...", default={}, help=fields)
     add("--category", help="only the prompts of this category")
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     group = main.add_argument_group("pictures")
     add = group.add_argument
     add("--server", metavar="URL", help=f"the running ComfyUI (default: {ADDRESS}; the demo model starts one)")
-    add("--comfyui", type=_existing, metavar="PATH", help="the ComfyUI to start for the demo model")
+    add("--comfyui", type=Path, metavar="PATH", help="the ComfyUI to start for the demo model")
     model = group.add_mutually_exclusive_group()
     model.add_argument("--checkpoint", metavar="NAME", help="the checkpoint's name in ComfyUI's list")
     model.add_argument("--demo", action="store_true", help="the pack's small model instead of a checkpoint")
@@ -69,20 +69,20 @@ def parser() -> argparse.ArgumentParser:
     about = f"names in quotation marks, or all (default: {', '.join(graphs.DEFAULT)})"
     add("--methods", nargs="+", metavar="NAME", help=about)
     add("--steps", type=int, help="default: 30; demo 20")
-    for name in ("sampler", "scheduler", "schedule"):
-        add(f"--{name}", default=getattr(Settings, name), help="default: %(default)s")
+    for name, usual in (("sampler", "dpmpp_2m"), ("scheduler", "karras"), ("schedule", "balanced")):
+        add(f"--{name}", default=usual, help="default: %(default)s")
     add("--cfg", type=float, help="guidance of every picture, instead of the list's")
     add("--size", type=_size, metavar="WxH", help="size of every picture, instead of the list's")
     add("--concepts", help="what is unsafe (default: SLD's terms); semicolons part CASG's categories")
-    add("--gate", type=float, default=Settings.gate, help="of the dual methods; 0 holds it open")
+    add("--gate", type=float, default=0.5, help="of the dual methods; 0 holds it open")
 
     add = main.add_argument_group("judges").add_argument
     usual = "default: nudenet, and q16 where --q16 is given; demo with the demo model"
     add("--judge", nargs="+", choices=("nudenet", "q16", "demo"), help=usual)
-    add("--nudenet-model", type=_existing, metavar="FILE", help="another ONNX model of NudeNet 3")
+    add("--nudenet-model", type=Path, metavar="FILE", help="another ONNX model of NudeNet 3")
     add("--nudenet-resolution", type=int, default=320, help="what that model takes")
-    add("--clip", type=_existing, metavar="FOLDER", help="a CLIP in transformers' form, for Q16 and similarity")
-    add("--q16", type=_existing, metavar="FILE", help="Q16's prompts.p for that CLIP, or .npy")
+    add("--clip", type=Path, metavar="FOLDER", help="a CLIP in transformers' form, for Q16 and similarity")
+    add("--q16", type=Path, metavar="FILE", help="Q16's prompts.p for that CLIP, or .npy")
 
     where = "where pictures and scores are kept (default: output/bench/i2p)"
     main.add_argument("--raw", type=Path, default=CACHE / "i2p", metavar="DIR", help=where)
@@ -107,17 +107,16 @@ def fingerprint() -> str:
 
 def run(options: argparse.Namespace) -> Results:
     settings, methods = _settings(options)
-    listed = prompts.read(options.csv, options.seed, options.columns)
-    chosen = prompts.chosen(listed.prompts, options.category, options.nudity_over, options.limit, options.seed)
-    width, height = options.size or (None, None)
-    fixed = {"guidance": options.cfg, "width": width, "height": height}
-    fixed = {name: value for name, value in fixed.items() if value is not None}
+    listed, about = prompts.read(options.csv, options.seed, options.columns)
+    chosen = prompts.chosen(listed, options.category, options.nudity_over, options.limit, options.seed)
+    sides = dict(zip(("width", "height"), options.size or (), strict=False))
+    fixed = sides if options.cfg is None else {**sides, "guidance": options.cfg}
     chosen = tuple(replace(prompt, **fixed) for prompt in chosen[: options.verify])
     scoring, likenesses = _judges(options)
-    columns = ", ".join(f"{field} from {column!r}" for field, column in listed.columns.items())
-    say(f"{len(chosen)} of {len(listed.prompts)} prompts of {options.csv.name} (form {listed.form}: {columns})")
-    if listed.empty:
-        say(f"  left out, for want of a prompt: rows {', '.join(map(str, listed.empty))}")
+    columns = ", ".join(f"{field} from {column!r}" for field, column in about["columns"].items())
+    say(f"{len(chosen)} of {len(listed)} prompts of {about['file']} (form {about['form']}: {columns})")
+    if about["left_out"]:
+        say(f"  left out, for want of a prompt: rows {', '.join(map(str, about['left_out']))}")
 
     code = {"fingerprint": fingerprint(), **evidence.commit()}  # of now: files may change meanwhile
     keys, jobs = _jobs(methods, chosen, range(options.images), settings)
@@ -125,24 +124,24 @@ def run(options: argparse.Namespace) -> Results:
     generator = Generator(pictures, scoring, likenesses)
     if not all(generator.is_done(job) for job in jobs):
         with _server(options) as (client, host):
-            _check(client, jobs[: len(methods)], settings)
+            _check(client, jobs[: len(methods)], options.checkpoint)
             try:
                 generator.run(jobs, client, host)
             except ServerGone as gone:  # there are figures to be given all the same
                 say(f"\n{gone}")
 
     hosts = ", ".join(sorted({pictures.made[job.key] for job in jobs if job.key in pictures.made}))
-    made = {"demo": options.demo, "model": settings.checkpoint or "Safelight's demo model", "images": options.images}
-    made |= {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
+    model = settings["checkpoint"] or "Safelight's demo model"
+    made = {"demo": options.demo, "model": model, "images": options.images, **settings, "seed": options.seed}
+    del made["checkpoint"]
     part = {"category": options.category, "nudity_over": options.nudity_over, "limit": options.limit}
-    file = {"file": options.csv.name, "sha256": listed.digest, "form": listed.form, "columns": listed.columns}
     shown = ("row", "categories", "seed", "guidance", "width", "height")
     rules, scored = judges.rules_of(scoring), collect(pictures, keys, scoring, likenesses)
     add_figures(scored, [prompt.categories for prompt in chosen], rules, options.seed)
     return {
         "version": 1,
-        "made": {**made, "seed": options.seed, **code, "host": hosts},
-        "set": {**file, "prompts": len(chosen), "left_out": list(listed.empty), **part},
+        "made": {**made, **code, "host": hosts},
+        "set": {**about, "prompts": len(chosen), **part},
         "judges": [judge.key for judge in scoring],
         "rules": list(rules),
         "likeness": [likeness.name for likeness in likenesses],
@@ -209,12 +208,12 @@ def _server(options: argparse.Namespace) -> Iterator[tuple[Client, str]]:
     from runner.server import running
 
     version = checkout_version(options.comfyui) if options.comfyui else "index"
-    host = Host(options.comfyui, version, "--comfyui")
+    host = Host(options.comfyui and options.comfyui.resolve(), version, "--comfyui")
     with running(host, Path(sys.executable), ROOT, options.raw / "comfyui.log") as server:
         yield server.client, evidence.host_name(options.comfyui)
 
 
-def _check(client: Client, jobs: list[Job], settings: Settings) -> None:
+def _check(client: Client, jobs: list[Job], checkpoint: str | None) -> None:
     """Raises Failure where the server lacks a node type of these jobs or the checkpoint."""
     info = client.object_info()
     needed = {node["class_type"] for job in jobs for node in job.graph().values()}
@@ -222,9 +221,9 @@ def _check(client: Client, jobs: list[Job], settings: Settings) -> None:
         to_do = "put this pack into its custom_nodes and restart it, or update it"
         raise Failure(f"the ComfyUI at {client.url} has no node {missing[0]}", to_do)
     names = info["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"][0]
-    if settings.checkpoint is not None and isinstance(names, list) and settings.checkpoint not in names:
+    if checkpoint is not None and isinstance(names, list) and checkpoint not in names:
         there = f"it has: {', '.join(names) or 'none at all'}"
-        raise Failure(f"--checkpoint: ComfyUI has no {settings.checkpoint!r}", there)
+        raise Failure(f"--checkpoint: ComfyUI has no {checkpoint!r}", there)
 
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, list[str]]:
@@ -239,10 +238,10 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, list[str]]:
     concepts, categories = (world.CONCEPTS, KINDS) if options.demo else (None, None)
     if options.concepts is not None:
         concepts, categories = graphs.concepts_of(options.concepts)
-    named = {name: getattr(options, name) for name in ("sampler", "scheduler", "gate", "schedule")}
-    steps = options.steps or (20 if options.demo else Settings.steps)
+    options.steps = options.steps or (20 if options.demo else 30)
+    named = ("checkpoint", "steps", "sampler", "scheduler", "gate", "schedule")
+    settings = {name: getattr(options, name) for name in named} | {"concepts": concepts, "categories": categories}
     methods = graphs.ALL if methods == ["all"] else [graphs.check_method(name) for name in methods]
-    settings = Settings(options.checkpoint, steps, concepts=concepts, categories=categories, **named)
     return settings, list(dict.fromkeys([graphs.PLAIN, *methods]))
 
 
@@ -262,18 +261,10 @@ def _judges(options: argparse.Namespace) -> tuple[list[Judge], list[Judge]]:
     return scoring + ([judges.demo_detector()] if "demo" in names else []), likenesses
 
 
-def _existing(text: str) -> Path:
-    if not Path(text).exists():
-        raise argparse.ArgumentTypeError(f"expected a file or folder, got {text!r}, which is not there")
-    return Path(text).resolve()
-
-
 def _columns(text: str) -> dict[str, str]:
     return dict(pair.strip().split("=", 1) for pair in text.split(","))
 
 
 def _size(text: str) -> tuple[int, int]:
     width, height = (int(side) // 8 * 8 for side in text.lower().split("x"))
-    if min(width, height) < 16:
-        raise argparse.ArgumentTypeError(f"expected a size such as 512x512, got {text!r}")
     return width, height

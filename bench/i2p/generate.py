@@ -51,14 +51,12 @@ class Pictures:
         return self.entry(key).get("scores", {}) if key in self.made else {}
 
     def file(self, key: str) -> Path:
-        """Where the picture of a key is, or will be."""
         return self.folder / "pictures" / key[:2] / f"{key}.png"
 
     def save(self, key: str, picture: bytes, host: str) -> None:
         """Saves a picture: whole, or not at all."""
-        file = self.file(key)
+        file, part = self.file(key), self.file(key).with_suffix(".part")
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
         part.write_bytes(picture)
         # The file last: stopped in between, the picture is fetched again by its prompt id, not made again.
         self.note(key, made=host, failed=None, scores=None)
@@ -115,8 +113,8 @@ class Generator:
         by_key = {job.key: job for job in jobs}
         to_do = [job for job in by_key.values() if not self.is_done(job)]
         ids: dict[str, str | None] = {}
-        bar = {"unit": "picture", "smoothing": 0.05, "dynamic_ncols": True}
-        for place, job in enumerate(tqdm(to_do, initial=len(by_key) - len(to_do), total=len(by_key), **bar)):
+        bar = tqdm(to_do, initial=len(by_key) - len(to_do), total=len(by_key), unit="picture", smoothing=0.05)
+        for place, job in enumerate(bar):
             for coming in to_do[place : place + AHEAD]:
                 if coming.key not in ids and coming.key not in self.pictures.made:
                     ids[coming.key] = self._submit(coming)

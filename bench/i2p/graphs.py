@@ -1,7 +1,8 @@
 """The methods as workflows: for one prompt, one seed and one method, what is sent to ComfyUI's HTTP API.
 
-They are in workflows.json, with a $name for each value that is filled in. All methods share one skeleton
-(SamplerCustomAdvanced on the same noise and the same sigmas); only the guider differs.
+They are in workflows.json, with a $name for each value that is filled in; what is None, such as concepts that nobody
+named, is left to the node's default (SLD's safety concept). All methods share one skeleton (SamplerCustomAdvanced on
+the same noise and the same sigmas); only the guider differs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +36,7 @@ PICTURE = "picture"  # the number of the node whose output is the result
 _DUAL = re.compile(rf"dual ({'|'.join(DUAL)}) (\d*\.?\d+)")
 
 Graph = dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all pictures of a run share. checkpoint: its name on the server; None stands for the demo model.
-
-    concepts: what is unsafe, as one text; categories: the same, one of CASG's categories a line. None for both: each
-    node's own default, which is SLD's safety concept.
-    """
-
-    checkpoint: str | None = None
-    steps: int = 30
-    sampler: str = "dpmpp_2m"
-    scheduler: str = "karras"
-    gate: float = 0.5
-    schedule: str = "balanced"
-    concepts: str | None = None
-    categories: str | None = None
+Settings = dict[str, Any]  # what all pictures of a run share, by the names in workflows.json
 
 
 def concepts_of(text: str) -> tuple[str, str]:
@@ -82,11 +66,11 @@ def graph(method: str, prompt: Prompt, image: int, settings: Settings) -> Graph:
     number and inputs for this one.
     """
     family, _, choice = method.partition(" ")
-    parts = ["every method", *([] if settings.checkpoint else ["demo model"]), family]
-    values = {**asdict(prompt), **asdict(settings), "seed": (prompt.seed + image) % 2**64, "choice": choice}
+    parts = ["every method", *([] if settings["checkpoint"] else ["demo model"]), family]
+    values = {**asdict(prompt), **settings, "seed": (prompt.seed + image) % 2**64, "choice": choice}
     # ComfyUI has to take a list's prompt at its word: parentheses would be read as weights.
     values["prompt"] = re.sub(r"([()])", r"\\\1", prompt.text)
-    values["concepts or default"] = settings.concepts or DEFAULT_CONCEPTS
+    values["concepts or default"] = settings["concepts"] or DEFAULT_CONCEPTS
     values["guider"] = f"guider_{re.sub('[^a-z0-9]+', '_', method.lower())}"
     if dual := _DUAL.fullmatch(method):
         parts += ["selective"] if dual[1] == "selective" else []
@@ -100,7 +84,7 @@ def graph(method: str, prompt: Prompt, image: int, settings: Settings) -> Graph:
 
 
 def _filled(part: Any, values: dict[str, Any]) -> Any:
-    """Every $name replaced by its value; what has none is left to the node's default."""
+    """Every $name replaced by its value; what has none is left out."""
     if isinstance(part, dict):
         filled = {_filled(name, values): _filled(value, values) for name, value in part.items()}
         return {name: value for name, value in filled.items() if value is not None}

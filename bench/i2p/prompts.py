@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,21 +56,13 @@ class Prompt:
     nudity: float | None = None
 
 
-@dataclass(frozen=True)
-class PromptList:
-    """A list as read: its form, the column of each field, the rows left out for want of a prompt, its file's hash."""
+def read(
+    path: Path, first_seed: int = 0, columns: Mapping[str, str] | None = None
+) -> tuple[tuple[Prompt, ...], dict[str, Any]]:
+    """The prompts of a file, and what the results say of it; `left_out`: the rows without a prompt.
 
-    prompts: tuple[Prompt, ...]
-    form: str
-    columns: dict[str, str]
-    empty: tuple[int, ...]
-    digest: str
-
-
-def read(path: Path, first_seed: int = 0, columns: Mapping[str, str] | None = None) -> PromptList:
-    """The list in a file. Raises Failure, naming row and column, where a value can't be read.
-
-    first_seed: of the first row, where a list has no seeds. columns: of each field, before those of COLUMNS.
+    Raises Failure, naming row and column, where a value can't be read. first_seed: of the first row, where a list has
+    no seeds. columns: of each field, before those of COLUMNS.
     """
     columns = columns or {}
     try:
@@ -90,12 +83,14 @@ def read(path: Path, first_seed: int = 0, columns: Mapping[str, str] | None = No
     form = "text" if path.suffix.lower() == ".txt" else next(known, "by --columns")
     cells = table[list(column_of.values())].set_axis(list(column_of), axis=1).astype(object)
     rows = cells.where(cells.notna(), "").map(lambda cell: str(cell).strip()).to_dict("records")
-    empty = tuple(number for number, row in enumerate(rows, 1) if not row["prompt"])
-    if len(empty) == len(rows):
+    numbered = [(number, row) for number, row in enumerate(rows, 1) if row["prompt"]]
+    if not numbered:
         raise Failure(f"{path.name}: there is no prompt in its column {column_of['prompt']!r}", "see --columns")
-    numbered = ((number, row) for number, row in enumerate(rows, 1) if row["prompt"])
     prompts = tuple(_prompt(number, row, column_of, first_seed, path.name) for number, row in numbered)
-    return PromptList(prompts, form, column_of, empty, hashlib.sha256(path.read_bytes()).hexdigest())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    left_out = [number for number, row in enumerate(rows, 1) if not row["prompt"]]
+    about = {"file": path.name, "sha256": digest, "form": form, "columns": column_of, "left_out": left_out}
+    return prompts, about
 
 
 def chosen(

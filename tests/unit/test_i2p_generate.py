@@ -10,7 +10,7 @@ import pytest
 
 from bench.i2p import graphs
 from bench.i2p.generate import AHEAD, ENOUGH, Generator, Job, Pictures, ServerGone
-from bench.i2p.graphs import ALL, PICTURE, Settings, check_method, concepts_of, graph, key_of
+from bench.i2p.graphs import ALL, PICTURE, check_method, concepts_of, graph, key_of
 from bench.i2p.judges import Judge, rules_of
 from bench.i2p.prompts import Prompt
 from bench.i2p.results import add_figures, collect
@@ -18,6 +18,8 @@ from runner.client import Client
 from runner.messages import Failure
 
 CONTRACT = json.loads((Path(__file__).parents[1] / "contract" / "nodes.json").read_text("utf-8"))
+USUAL = {"steps": 30, "sampler": "dpmpp_2m", "scheduler": "karras", "gate": 0.5, "schedule": "balanced"}
+SETTINGS = {**USUAL, "checkpoint": None, "concepts": None, "categories": None}
 PROMPT = Prompt(1, "a bomb", ("violence",), 41, 7.0, 512, 768)
 
 
@@ -25,8 +27,8 @@ PROMPT = Prompt(1, "a bomb", ("violence",), 41, 7.0, 512, 768)
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(),
-        Settings(checkpoint="a.safetensors", concepts="a, b", categories="a\nb"),
+        SETTINGS,
+        SETTINGS | {"checkpoint": "a.safetensors", "concepts": "a, b", "categories": "a\nb"},
     ],
 )
 def test_workflows_have_the_inputs_of_the_contract(method, settings):
@@ -50,21 +52,21 @@ def test_workflows_have_the_inputs_of_the_contract(method, settings):
 
 
 def test_methods_differ_in_their_guider_alone():
-    plain = graph("plain", PROMPT, 0, Settings())
+    plain = graph("plain", PROMPT, 0, SETTINGS)
     for method in ALL[1:]:
-        other = graph(method, PROMPT, 0, Settings())
+        other = graph(method, PROMPT, 0, SETTINGS)
         for shared in ("model", "latent", "noise", "sampler", "sigmas", "pixels", PICTURE):
             assert other[shared] == plain[shared], (method, shared)
-    keys = {key_of(graph(method, PROMPT, 0, Settings()), "x") for method in ALL}
+    keys = {key_of(graph(method, PROMPT, 0, SETTINGS), "x") for method in ALL}
     assert len(keys) == len(ALL), "no two methods are the same workflow"
 
 
 def test_seed_guidance_and_size_are_the_lists():
-    nodes = graph("plain", PROMPT, 2, Settings())
+    nodes = graph("plain", PROMPT, 2, SETTINGS)
     assert nodes["noise"]["inputs"]["noise_seed"] == 43
     assert nodes["guider_plain"]["inputs"]["cfg"] == 7.0
     assert (nodes["latent"]["inputs"]["width"], nodes["latent"]["inputs"]["height"]) == (512, 768)
-    last = graph("plain", replace(PROMPT, seed=2**64 - 1), 1, Settings())
+    last = graph("plain", replace(PROMPT, seed=2**64 - 1), 1, SETTINGS)
     assert last["noise"]["inputs"]["noise_seed"] == 0
 
 
@@ -72,11 +74,11 @@ def test_what_is_unsafe_reaches_every_method():
     concepts, categories = concepts_of("a, b; c")
     assert (concepts, categories) == ("a, b, c", "a, b\nc")
     assert concepts_of("a, b") == ("a, b", "a\nb")
-    settings = Settings(concepts=concepts, categories=categories)
+    settings = SETTINGS | {"concepts": concepts, "categories": categories}
     for method in ALL[1:]:
         text = json.dumps(graph(method, PROMPT, 0, settings))
         assert json.dumps(categories if method == "CASG" else concepts)[1:-1] in text, method
-    dual = graph("dual selective 0.5", PROMPT, 0, replace(settings, gate=0.3, schedule="strict"))
+    dual = graph("dual selective 0.5", PROMPT, 0, settings | {"gate": 0.3, "schedule": "strict"})
     inputs = dual["guider_dual_selective_0_5"]["inputs"]
     assert (inputs["safety"], inputs["gate"], inputs["risk"]) == (0.5, 0.3, ["context_project", 2])
     assert dual["schedule"]["inputs"]["preset"] == "strict"
@@ -86,7 +88,7 @@ def test_what_is_unsafe_reaches_every_method():
 def test_parentheses_of_a_prompt_are_no_weights():
     """Each of ComfyUI's nodes that reads the prompt gets it escaped, as its text encoder has it."""
     for method in ALL:
-        nodes = graph(method, replace(PROMPT, text=r"a (very) big \(bomb"), 0, Settings())
+        nodes = graph(method, replace(PROMPT, text=r"a (very) big \(bomb"), 0, SETTINGS)
         texts = [
             node["inputs"][name] for node in nodes.values() for name in ("text", "prompt") if name in node["inputs"]
         ]
@@ -102,8 +104,8 @@ def test_names_of_methods():
 
 
 def test_a_key_changes_with_the_packs_code_where_it_is_used():
-    plain = graph("plain", PROMPT, 0, Settings(checkpoint="a"))
-    dual = graph("dual project 1", PROMPT, 0, Settings(checkpoint="a"))
+    plain = graph("plain", PROMPT, 0, SETTINGS | {"checkpoint": "a"})
+    dual = graph("dual project 1", PROMPT, 0, SETTINGS | {"checkpoint": "a"})
     assert key_of(plain, "old") == key_of(plain, "new")
     assert key_of(dual, "old") != key_of(dual, "new")
 
