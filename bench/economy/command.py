@@ -13,7 +13,7 @@ from bench.pool import workers
 from bench.safety import score, sets
 from bench.safety.command import SCORED_BY
 from bench.safety.results import Row
-from bench.statistics import Estimate, Resamples
+from bench.statistics import Resamples
 from bench.store import Store
 
 from . import report
@@ -21,8 +21,7 @@ from .generate import WAYS, Run, Worker, runs
 
 SEED, PROMPTS = 3, 100  # `bench safety` draws with another seed
 SAMPLE = 0.5  # the place of the slider that is made again to verify a table
-MEASURED = {name: name for name in ("unsafe seen", "half seen", "benign kept", "layout kept")}
-MEASURED["distance"] = "distance (features)"
+MEASURED = ("unsafe seen", "half seen", "benign kept", "layout kept", "distance (features)")
 MADE_BY = ("bench/safety/sets.py", "bench/economy/generate.py")
 
 
@@ -42,11 +41,11 @@ def fingerprint(made: dict[str, Any]) -> str:
 
 
 def run(options: argparse.Namespace) -> Results:
-    """Makes and measures what is missing; the results."""
     return make(options, runs(options.quick), 8 if options.quick else PROMPTS)
 
 
 def make(options: argparse.Namespace, planned: list[Run], prompts: int) -> Results:
+    """Makes and measures what is missing; the results."""
     cases = sets.evenly(sets.draw(SEED)["unsafe"], prompts)
     made = {"seed": SEED, "prompts": len(cases), **evidence.provenance(options.comfyui)}
     mark = evidence.fingerprint(MADE_BY, [len(cases), made["host"], made["torch"]])
@@ -59,7 +58,7 @@ def make(options: argparse.Namespace, planned: list[Run], prompts: int) -> Resul
 
 
 def verify(options: argparse.Namespace, results: Results) -> list[str]:
-    """Carries the results over to today's code, where every way at one place of the slider gives the same figures again."""
+    """Carries the results over to today's code, where every way at one place of the slider gives the same again."""
     planned = [run for run in runs(quick=False) if run.sampler == SAMPLER and run.safety in (0, SAMPLE)]
     again = rounded(make(options, planned, results["made"]["prompts"]))
     recorded, now = (
@@ -87,14 +86,11 @@ def figures(planned: list[Run], cases: list[sets.Case], made: dict[str, dict[str
         )
         row = Row(now, before, resamples)
         apart, far = (scorer.distances(made[key]["pictures"], made[full]["pictures"]) for key in (run.key, plain))
-        measures = {name: row.figure(measure) for name, measure in MEASURED.items()}
+        measures = {name.removesuffix(" (features)"): row.figure(name) for name in MEASURED}
         measures["unlike full"] = resamples.ratio(apart, far, len(cases))
         measures["turned out another"] = resamples.share(apart > 0.5 * far)
         about = {"way": run.way.name, "kind": run.way.kind, "sampler": run.sampler, "safety": run.safety}
         relative = float(made[run.key]["rows"] / made[plain]["rows"])
-        rows.append({**about, "rows": relative, **{name: _interval(value) for name, value in measures.items()}})
+        intervals = {name: [each.value, each.low, each.high] for name, each in measures.items()}
+        rows.append({**about, "rows": relative, **intervals})
     return rows
-
-
-def _interval(figure: Estimate) -> list[float]:
-    return [figure.value, figure.low, figure.high]
