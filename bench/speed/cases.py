@@ -8,8 +8,10 @@ method finds in the prompt what it finds on the demo model, and asks for the sam
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +28,8 @@ STOCK = "stock KSampler"
 MIDDLE = 0.5
 HALF = f"safety {MIDDLE:g}"
 STRIP_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+Run = Callable[[], Any]
+Make = Callable[["Job"], Run]
 
 
 class Size(NamedTuple):
@@ -47,23 +51,24 @@ SIZES = {
 }
 
 
-@dataclass(frozen=True)
-class Job:
-    """A model with its prompts, and what is asked of it: how many pictures at once, steps, and the latents' side."""
+class Job(NamedTuple):
+    """nodes: the host's KSampler and the pack's, by id. inputs: what they may take, by the inputs' names."""
 
-    nodes: dict[str, Any]  # the pack's, by id
-    model: Any
-    clip: Any
-    positive: list[Any]
-    safe: list[Any]
-    negative: list[Any]
-    batch: int = 1
-    steps: int = 20
-    cells: int = 16
+    nodes: dict[str, Any]
+    inputs: dict[str, Any]
 
-    def latent(self) -> dict[str, Any]:
-        channels = self.model.model.latent_format.latent_channels
-        return {"samples": torch.zeros(self.batch, channels, self.cells, self.cells)}
+    def asked(self, batch: int, steps: int, cells: int) -> Job:
+        """For so many pictures at once; cells: the latents' side."""
+        channels = self.inputs["model"].model.latent_format.latent_channels
+        latent = {"samples": torch.zeros(batch, channels, cells, cells)}
+        return Job(self.nodes, {**self.inputs, "steps": steps, "latent_image": latent})
+
+    def node(self, name: str, **inputs: Any) -> Run:
+        """A node's work with those of the job's inputs that it takes, and further ones."""
+        node = self.nodes[name]()
+        work = getattr(node, node.FUNCTION)
+        takes = inspect.signature(work).parameters
+        return partial(work, **{**{key: value for key, value in self.inputs.items() if key in takes}, **inputs})
 
 
 def load(session: DemoSession, size: Size, dtype: torch.dtype) -> Job:
@@ -74,7 +79,15 @@ def load(session: DemoSession, size: Size, dtype: torch.dtype) -> Job:
         clip = wide_clip(model.model.model_config.unet_config["context_dim"])
     encode = session.nodes["SafelightContextEncode"]().encode
     positive, safe = encode(clip, PROMPT, concepts=world.CONCEPTS, method="project")["result"][:2]
-    return Job(session.nodes, model, clip, positive, safe, session.encode("", clip))
+    try:
+        from comfy.nodes.base_nodes import KSampler  # the package index build
+    except ImportError:
+        from nodes import KSampler  # type: ignore[attr-defined,no-redef]
+    texts = {"positive": positive, "safe": safe, "negative": session.encode("", clip)}
+    sampling = {"seed": SEED, "cfg": CFG, "sampler_name": SAMPLER, "scheduler": SCHEDULER, "denoise": 1.0}
+    undecoded = SimpleNamespace(decode=lambda latents: latents.new_zeros(len(latents), *latents.shape[2:], 3))
+    inputs = {"model": model, "clip": clip, "vae": undecoded, "prompt": PROMPT, **texts, **sampling}
+    return Job({**session.nodes, "KSampler": KSampler}, inputs)
 
 
 def random_model(size: Size, dtype: torch.dtype) -> Any:
@@ -123,42 +136,33 @@ def wide_clip(width: int) -> Any:
     return clip
 
 
-Run = Callable[[], Any]
-Make = Callable[[Job], Run]
-
-
 class Case(NamedTuple):
-    """first: whether a user meets it first, so that it is measured at every size."""
+    """first: whether a user meets it first, so it is measured at every size. node: one that older hosts do not have."""
 
     name: str
     make: Make
     first: bool = False
     against: str = STOCK
+    node: str = ""
 
 
-def stock(job: Job, model: Any = None) -> Run:
-    """The host's own KSampler node. model: in the place of the job's."""
-    try:
-        from comfy.nodes.base_nodes import KSampler  # the package index build
-    except ImportError:
-        from nodes import KSampler  # type: ignore[attr-defined,no-redef]
-
-    given = SEED, job.steps, CFG, SAMPLER, SCHEDULER, job.positive, job.negative
-    return lambda: KSampler().sample(model or job.model, *given, job.latent())[0]["samples"]
+def stock(job: Job) -> Run:
+    return job.node("KSampler")
 
 
 def ksampler(safety: float, preset: str = "", **inputs: Any) -> Make:
-    """SafelightKSampler. preset: of SafelightWeightSchedule; without one, the node's default."""
+    """preset: of SafelightWeightSchedule; without one, the sampler's default."""
 
     def make(job: Job) -> Run:
-        schedule = job.nodes["SafelightWeightSchedule"]().make(preset, 0.2, "noise level")[0] if preset else None
-        return _pack_node(job, "SafelightKSampler", (), safety, schedule=schedule, **inputs)
+        asked = {"preset": preset, "context": 0.2, "axis": "noise level"}
+        schedule = job.node("SafelightWeightSchedule", **asked)()[0] if preset else None
+        return job.node("SafelightKSampler", safety=safety, schedule=schedule, **inputs)
 
     return make
 
 
 def strip(job: Job) -> Run:
-    return _pack_node(job, "SafelightStrip", (_NoVae(),), ", ".join(f"{level:g}" for level in STRIP_LEVELS))
+    return job.node("SafelightStrip", levels=", ".join(f"{level:g}" for level in STRIP_LEVELS))
 
 
 def singles(job: Job) -> Run:
@@ -167,24 +171,12 @@ def singles(job: Job) -> Run:
     return lambda: [run() for run in runs]
 
 
-class _NoVae:
-    """In the strip's VAE's place: decoding is timed nowhere."""
-
-    def decode(self, latents: Any) -> Any:
-        return latents.new_zeros(len(latents), *latents.shape[2:], 3)
+def patch(job: Job) -> Run:
+    return job.node("KSampler", model=job.node("SafelightModelPatch", safety=MIDDLE)()[0])
 
 
-def _pack_node(job: Job, name: str, vae: tuple[Any, ...], level: float | str, **inputs: Any) -> Run:
-    node, conds = job.nodes[name](), (job.positive, job.safe, job.negative)
-    settings = SEED, job.steps, CFG, SAMPLER, SCHEDULER, 1.0, level
-    return lambda: node.sample(job.model, *conds, *vae, job.latent(), *settings, **inputs)["result"]
-
-
-def guider(name: str, takes: tuple[str, ...] = ("clip",), **inputs: Any) -> Make:
-    """A guider node's guider, run as the KSampler node runs its own: with its noise, sigmas and step callback.
-
-    takes: what it gets of the job, beside the model and the prompts.
-    """
+def guider(name: str, **inputs: Any) -> Make:
+    """A guider node's guider, run as the KSampler node runs its own: with its noise, sigmas and step callback."""
 
     def make(job: Job) -> Run:
         import comfy.samplers
@@ -192,33 +184,26 @@ def guider(name: str, takes: tuple[str, ...] = ("clip",), **inputs: Any) -> Make
         from safelight.engine import host
         from safelight.engine.ksampler import stock_sampler
 
-        model, steps = job.model, job.steps
-        given = {"model": model, "positive": job.positive, "negative": job.negative, "cfg": CFG, **inputs}
-        chosen = job.nodes[f"Safelight{name}"]().guide(**given, **{each: getattr(job, each) for each in takes})[0]
+        model, steps, latent = (job.inputs[key] for key in ("model", "steps", "latent_image"))
+        guide = job.node(f"Safelight{name}", **inputs)()[0]
+        sampler = comfy.samplers.sampler_object(SAMPLER)
 
         def run() -> Any:
-            samples = host.fix_empty_latent(model, job.latent())
+            samples = host.fix_empty_latent(model, latent)
             noise = host.make_noise(samples, SEED, None, False)
             sigmas = stock_sampler(model, steps, SAMPLER, SCHEDULER).sigmas
             shown = {"callback": host.preview_callback(model, steps), "disable_pbar": host.progress_bar_disabled()}
-            return chosen.sample(noise, samples, comfy.samplers.sampler_object(SAMPLER), sigmas, seed=SEED, **shown)
+            return guide.sample(noise, samples, sampler, sigmas, seed=SEED, **shown)
 
         return run
 
     return make
 
 
-def patch(job: Job) -> Run:
-    return stock(job, job.nodes["SafelightModelPatch"]().patch(job.model, job.safe, MIDDLE)[0])
-
-
-def safree(variant: str) -> Make:
-    return guider("SAFREEGuider", prompt=PROMPT, concepts=world.CONCEPTS, variant=variant)
-
-
 ONE, SINGLES = f"one run at {HALF}", "five single runs"
 AGAINST: dict[str, Make] = {STOCK: stock, ONE: ksampler(MIDDLE), SINGLES: singles}
 PRESETS = ("gentle", "balanced", "strict", "maximum", "ramp up", "ramp down", "bell")
+SLD = ("weak", "medium", "max")
 ALL = (
     Case("the stock KSampler again", stock, first=True),
     Case("gate closed", ksampler(1.0, risk=0.0), first=True),
@@ -228,16 +213,14 @@ ALL = (
     Case(f"merge separate, {HALF}", ksampler(MIDDLE, merge="separate"), first=True),
     Case(f"selective, {HALF}", ksampler(MIDDLE, selective=Selection()), first=True),
     Case("selective, safety 1", ksampler(1.0, selective=Selection())),
-    Case(f"guider, {HALF}", guider("Guider", ("safe",), safety=MIDDLE)),
-    Case(f"model patch, {HALF}", patch),
+    Case(f"guider, {HALF}", guider("Guider", safety=MIDDLE)),
+    Case(f"model patch, {HALF}", patch, node="SafelightModelPatch"),
     *(Case(f"economy {kind}, {HALF}", ksampler(MIDDLE, economy=kind), first=True) for kind in ("balanced", "free")),
     *(Case("strip of 5", strip, first=against == ONE, against=against) for against in AGAINST),
-    Case("SLD weak", guider("SLDGuider", preset="weak", **TEXTS["SLD"])),
-    Case("SLD medium", guider("SLDGuider", preset="medium", **TEXTS["SLD"]), first=True),
-    Case("SLD max", guider("SLDGuider", preset="max", **TEXTS["SLD"])),
+    *(Case(f"SLD {name}", guider("SLDGuider", preset=name, **TEXTS["SLD"]), first=name == "medium") for name in SLD),
     Case("CASG", guider("CASGGuider", **TEXTS["CASG"]), first=True),
     Case("TraSCE", guider("TraSCEGuider", **TEXTS["TraSCE"]), first=True),
-    Case("SAFREE as released", safree("as released"), first=True),
-    Case("SAFREE as printed", safree("as printed")),
+    Case("SAFREE as released", guider("SAFREEGuider", variant="as released", concepts=world.CONCEPTS), first=True),
+    Case("SAFREE as printed", guider("SAFREEGuider", variant="as printed", concepts=world.CONCEPTS)),
 )
 GROWING = (f"balanced, {HALF}", f"economy free, {HALF}", "SLD medium", "CASG")

@@ -92,8 +92,9 @@ def measured(
     loaded = functools.cache(functools.partial(load, session, size, dtype))
     cells = GPU_CELLS if gpu and size.kind else CELLS
     shared = {"size": name, "cells": cells, "device": described(device), "dtype": str(dtype).removeprefix("torch.")}
+    plan = [each for each in planned(name, steps, gpu, given.quick) if each[1].node in ("", *session.nodes)]
     records = []
-    for series, case, batch, count in tqdm(planned(name, steps, gpu, given.quick), desc=name, unit="case"):
+    for series, case, batch, count in tqdm(plan, desc=name, unit="case"):
         pairs = repeats if series == "cases" else -(-repeats // GROWTH_SHARE)
         settings = {**shared, "batch": batch, "steps": count, "repeats": pairs}
         records.append({"series": series, **record(store, case, loaded, settings, device)})

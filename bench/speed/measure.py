@@ -11,7 +11,6 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,6 +36,7 @@ def metered(run: Run, model: Any, wait: Callable[[], None] = _nothing, inside: b
     those that a core spent on this thread outside the calls.
     """
     apply_model, around = model.apply_model, wait if inside else _nothing
+    clocks = time.perf_counter, time.process_time, time.thread_time
     rows, in_calls = [], []
 
     def counted(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -50,15 +50,15 @@ def metered(run: Run, model: Any, wait: Callable[[], None] = _nothing, inside: b
 
     model.apply_model = counted
     try:
+        gc.collect()
         wait()
-        wall, cpu, thread = time.perf_counter(), time.process_time(), time.thread_time()
+        before = [clock() for clock in clocks]
         run()
         wait()
-        seconds = {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-        beside = time.thread_time() - thread - sum(in_calls)
+        wall, cpu, thread = (clock() - start for clock, start in zip(clocks, before, strict=True))
     finally:
         del model.apply_model  # the class's own is behind it
-    return {"rows": sum(rows), "calls": len(rows), **seconds, "beside": beside}
+    return {"rows": sum(rows), "calls": len(rows), "seconds": wall, "cpu": cpu, "beside": thread - sum(in_calls)}
 
 
 def in_turns(
@@ -67,10 +67,8 @@ def in_turns(
     """What `metered` counts of two runs, in pairs; who goes first changes by turns."""
     pairs = []
     for turn in range(repeats):
-        figures = {}
-        for who in (0, 1) if turn % 2 == 0 else (1, 0):
-            gc.collect()
-            figures[who] = metered(pair[who], model, wait, inside)
+        order = (0, 1) if turn % 2 == 0 else (1, 0)
+        figures = {who: metered(pair[who], model, wait, inside) for who in order}
         pairs.append((figures[0], figures[1]))
     return {name: [[theirs[name], ours[name]] for theirs, ours in pairs] for name in pairs[0][0]}
 
@@ -134,14 +132,14 @@ def record(
     described = {"case": case.name, "against": case.against, **settings}
     key = json.dumps(described)
     if key not in store:
-        job = replace(load(), **{name: settings[name] for name in ("batch", "steps", "cells")})
+        job = load().asked(settings["batch"], settings["steps"], settings["cells"])
         with torch.inference_mode():
             store[key] = {**described, **_measured(case, job, settings["repeats"], device)}
     return store[key]
 
 
 def _measured(case: Case, job: Job, repeats: int, device: torch.device) -> dict[str, Any]:
-    model, on_cpu = job.model.model, device.type == "cpu"
+    model, on_cpu = job.inputs["model"].model, device.type == "cpu"
     wait = _nothing if on_cpu else lambda: torch.cuda.synchronize(device)
     pair = AGAINST[case.against](job), case.make(job)
     peak = [peak_bytes(run, device) for run in pair]  # the warm-up as well

@@ -55,6 +55,8 @@ def test_a_record_as_a_line_of_the_table():
 
 
 class Model(torch.nn.Module):
+    latent_format = SimpleNamespace(latent_channels=4)
+
     def apply_model(self, x, t, **_):
         return x * 2
 
@@ -155,7 +157,7 @@ def work(monkeypatch, tmp_path):
 
     def load():
         work.loads.append(1)
-        return Job({}, SimpleNamespace(model=model), None, [], [], [])
+        return Job({}, {"model": SimpleNamespace(model=model)})
 
     def make(rows):
         def run():
