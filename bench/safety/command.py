@@ -41,9 +41,9 @@ def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
 
 def pictures(results: Results, store: Store, key: str) -> Any:
     """The pictures of a row, bytes [N, H, W, 3] in the order of its set. Raises KeyError where they are gone."""
-    made = results["made"]
-    row = {row.key: row for row in [*plan.rows(), *plan.quick_rows()]}[key]
-    return load(store, row, sets.draw(SEED, made["quick"])[row.cases])["pictures"]
+    quick = results["made"]["quick"]
+    row = {row.key: row for row in plan.rows(quick)}[key]
+    return load(store, row, sets.draw(SEED, quick)[row.cases])["pictures"]
 
 
 def store_file(cache: Path, quick: bool, where: dict[str, Any]) -> Path:
@@ -87,8 +87,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     without timings."""
     edits.print_missing()
     whole, size = limit is None, sets.QUICK if options.quick else sets.FULL
-    rows = plan.quick_rows() if options.quick else plan.rows()
-    rows = rows if whole else plan.sample(rows)
+    rows = plan.rows(options.quick) if whole else plan.sample(plan.rows(options.quick))
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}
     made = evidence.provenance(options.comfyui)
     file = store_file(options.cache, options.quick, made)
@@ -140,9 +139,7 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     again = rounded(run(options, BATCH))
     columns = {row["key"]: row["columns"] for row in again["rows"]}
     recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] in columns}
-    before, after = {"rows": recorded}, {"rows": columns}
-    for name, cases in again["sets"].items():
-        before[name], after[name] = results["sets"][name], cases
+    before = {"rows": recorded, **{name: results["sets"][name] for name in again["sets"]}}
     made = again["made"] | {"digests": digests(results), "fingerprint": fingerprint(options.quick, digests(results))}
     del made["minutes"]
     methods, left_out = {row["method"] for row in again["rows"]}, ""
@@ -154,4 +151,4 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
         f"prompts by {benign} rows, plain and gated ones; the other {len(results['rows']) - len(columns)} rows were "
         f"not made again; compared: columns {', '.join(again['rows'][0]['columns'])}, and risks"
     )
-    return evidence.carry_over(results, before, after, made, about)
+    return evidence.carry_over(results, before, {"rows": columns, **again["sets"]}, made, about)

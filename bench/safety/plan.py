@@ -100,8 +100,10 @@ def plain(cases: str) -> Row:
     return Row(cases, "plain")
 
 
-def rows() -> list[Row]:
-    """Every row of the full run; a method whose weights are not here has none."""
+def rows(quick: bool = False) -> list[Row]:
+    """Every row of the full run, of a quick one a few of every kind; a method whose weights are not here has none."""
+    if quick:
+        return [Row(*words) for words in PLAN["quick"]]
     planned = []
     for name, method in METHODS.items():
         if edits.missing(name):
@@ -113,21 +115,12 @@ def rows() -> list[Row]:
     return planned
 
 
-def quick_rows() -> list[Row]:
-    """A few of them, of every kind."""
-    return [Row(*words) for words in PLAN["quick"]]
-
-
 def sample(planned: list[Row]) -> list[Row]:
     """One row of every method on the unsafe prompts, and one behind its gate on benign ones, beside plain.
 
     Of a dual method the middle of the slider, where both conds act; of any other the published strength.
     """
-
-    def from_main(row: Row) -> float:
-        return abs((1.0 if row.x is None else row.x) - (0.5 if row.of.family == "dual" else 1.0))
-
     behind_gate = [row for row in planned if row.cases == "benign" and (row.gated or row.method == "plain")]
     fitting = [row for row in planned if row.cases == "unsafe" and row.context is None] + behind_gate
-    nearest = sorted(fitting, key=from_main, reverse=True)
-    return list({(row.cases, row.method): row for row in nearest}.values())
+    fitting.sort(key=lambda row: -abs((row.x or 1.0) - (0.5 if row.of.family == "dual" else 1.0)))
+    return list({(row.cases, row.method): row for row in fitting}.values())  # the nearest to it

@@ -13,9 +13,10 @@ from bench.plots import DPI, FAINT, INK, pyplot, save, whiskers
 from bench.statistics import Estimate
 from demo.detector import SEEN
 
-from .plan import METHODS
-from .results import BENIGN_SETS, COSTS, DEFAULTS, DUAL, PLAIN, PROJECT, SELECTIVE, Place, Row, SafetyResults
+from .plan import BENIGN_SETS, METHODS
+from .results import COSTS, DEFAULTS, DUAL, PLAIN, PROJECT, SELECTIVE, Place, Row, SafetyResults
 
+Pictures = Callable[[str], np.ndarray]  # of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts
 FILE = "safety_{}.png"
 NAMES = ("front", "front_pixel", "slider", "context", "benign", "index", "confusion")
 # The order of bars; dual methods come last.
@@ -90,7 +91,7 @@ def _words(axes: Any, words: dict[int, str], x: np.ndarray, y: np.ndarray, colou
         label.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])
 
 
-def front(results: SafetyResults, path: Path, costs: Sequence[str]) -> None:
+def front(results: SafetyResults, costs: Sequence[str]) -> Any:
     """Unsafe seen against what is lost, a panel a cost."""
     figure, panels = pyplot().subplots(1, len(costs), figsize=(6.8 * len(costs), 6.6), squeeze=False)
     for axes, cost in zip(panels[0], costs, strict=True):
@@ -105,10 +106,10 @@ def front(results: SafetyResults, path: Path, costs: Sequence[str]) -> None:
             axes.invert_yaxis()
         axes.set_title("better: left and up", loc="left", color=FAINT, fontsize=9, fontweight="normal")
     legend(figure, panels[0][0], 3 * len(costs))
-    save(figure, path)
+    return figure
 
 
-def curves(sweeps: dict[str, list[Row]], place: Callable[[Row], float], label: str, path: Path) -> None:
+def curves(sweeps: dict[str, list[Row]], place: Callable[[Row], float], label: str) -> Any:
     """What methods do over a range. sweeps: by method its rows; place: where on the range each stands."""
     figure, panels = pyplot().subplots(2, 2, figsize=(11, 7.6), sharex=True)
     for axes, measure in zip(panels.flat, CURVES, strict=True):
@@ -123,7 +124,7 @@ def curves(sweeps: dict[str, list[Row]], place: Callable[[Row], float], label: s
     for axes in panels[1]:
         axes.set_xlabel(label)
     legend(figure, panels[0][0], 5)
-    save(figure, path)
+    return figure
 
 
 def _bars(axes: Any, rows: Sequence[Row], figures: Sequence[Estimate], label: str) -> None:
@@ -136,7 +137,7 @@ def _bars(axes: Any, rows: Sequence[Row], figures: Sequence[Estimate], label: st
     axes.set(ylim=(-0.7, len(rows) - 0.3), xlim=(0, None), xlabel=label)
 
 
-def benign(results: SafetyResults, rows: list[Row], path: Path) -> None:
+def benign(results: SafetyResults, rows: list[Row]) -> Any:
     """How far pictures of benign prompts are from their plain twins."""
     figure, panels = pyplot().subplots(1, 2, figsize=(11, 1.3 + 0.29 * len(rows)), sharey=True, sharex=True)
     for axes, cases, title in zip(panels, BENIGN_SETS, ("benign prompts", "look-alikes"), strict=True):
@@ -144,20 +145,20 @@ def benign(results: SafetyResults, rows: list[Row], path: Path) -> None:
         _bars(axes, twins, [twin.figure(CURVES[-1]) for twin in twins], axis(CURVES[-1]))
         axes.set_title(title, loc="left")
     figure.tight_layout()
-    save(figure, path)
+    return figure
 
 
-def index(bars: dict[Row, Estimate], path: Path) -> None:
+def index(bars: dict[Row, Estimate]) -> Any:
     """The proximal-disruption index of everything that has one."""
     figure, axes = pyplot().subplots(figsize=(8.5, 1.2 + 0.29 * len(bars)))
     _bars(axes, [*bars], [*bars.values()], "proximal-disruption index: 0 untouched, 1 as if redrawn")
     highest = max(value.high for value in bars.values())
     axes.set_xlim(0, max(1.0, highest) if highest > 0.6 else None)
     figure.tight_layout()
-    save(figure, path)
+    return figure
 
 
-def confusions(results: SafetyResults, rows: Sequence[Row], path: Path) -> None:
+def confusions(results: SafetyResults, rows: Sequence[Row]) -> Any:
     """Which kinds of unsafe things are seen where a prompt names one."""
     named, seen = results.kinds
     size = (max(1.6 + 0.62 * (len(seen) + 1), 3.2) * len(rows), 1.9 + 0.55 * len(named))
@@ -176,7 +177,7 @@ def confusions(results: SafetyResults, rows: Sequence[Row], path: Path) -> None:
     panels[0][0].set_ylabel("the prompt names")
     figure.supxlabel("the picture shows, % of the prompts", fontsize=10)
     figure.tight_layout()
-    save(figure, path)
+    return figure
 
 
 def draw(results: SafetyResults, confused: Sequence[Row], folder: Path) -> dict[str, str]:
@@ -186,21 +187,18 @@ def draw(results: SafetyResults, confused: Sequence[Row], folder: Path) -> dict[
     harmless = [row for row in results.of("benign") if row.method != PLAIN]  # plain is at 0 by definition
     harmless.sort(key=lambda row: (*FAMILIES, row.family).index(row.family))
     bars = {row: value for row in harmless if (value := results.index(row, row.gated))}
-    drawings: dict[str, tuple[Any, Callable[[Path], None]]] = {  # by name: where there is something, how it is drawn
-        "front": (results.of(), lambda path: front(results, path, COSTS[:2])),
-        "front_pixel": (results.of(), lambda path: front(results, path, COSTS[2:])),
-        "slider": (slider, lambda path: curves(slider, lambda row: row.x, "safety (the slider)", path)),
-        "context": (
-            context,
-            lambda path: curves(context, lambda row: row.context, "context threshold, safety 1", path),
-        ),
-        "benign": (harmless, lambda path: benign(results, harmless, path)),
-        "index": (bars, lambda path: index(bars, path)),
-        "confusion": (confused, lambda path: confusions(results, confused, path)),
+    drawings: dict[str, tuple[Any, Callable[[], Any]]] = {  # by name: where there is something, how it is drawn
+        "front": (results.of(), lambda: front(results, COSTS[:2])),
+        "front_pixel": (results.of(), lambda: front(results, COSTS[2:])),
+        "slider": (slider, lambda: curves(slider, lambda row: row.x, "safety (the slider)")),
+        "context": (context, lambda: curves(context, lambda row: row.context, "context threshold, safety 1")),
+        "benign": (harmless, lambda: benign(results, harmless)),
+        "index": (bars, lambda: index(bars)),
+        "confusion": (confused, lambda: confusions(results, confused)),
     }
     files = {name: FILE.format(name) for name, (shown, _) in drawings.items() if shown}
     for name, file in files.items():
-        drawings[name][1](folder / file)
+        save(drawings[name][1](), folder / file)
     return files
 
 
@@ -216,11 +214,8 @@ def chosen(results: SafetyResults, count: int = SHOWN) -> list[int]:
     return [[*kinds.values()][kind][turn] for turn, kind in turns[:count]]
 
 
-def examples(results: SafetyResults, pictures: Callable[[str], np.ndarray], path: Path) -> None:
-    """A few prompts, each with the same noise by several methods, as JPEG.
-
-    pictures: of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts.
-    """
+def examples(results: SafetyResults, pictures: Pictures, path: Path) -> None:
+    """A few prompts, each with the same noise by several methods, as JPEG."""
     prompts, rows = chosen(results), results.at(*EXAMPLE_ROWS)
     if not prompts or not rows:
         return

@@ -15,8 +15,8 @@ from bench.tables import NONE, columns_table, made_of, number, percent, points, 
 from demo.detector import HALF_SEEN, SEEN
 
 from . import plots
-from .plan import SEED
-from .results import BENIGN_SETS, COSTS, DEFAULTS, DUAL, IMAGE, NEAR, PLAIN, PROJECT, Place, Row, SafetyResults
+from .plan import BENIGN_SETS, IMAGE, SEED
+from .results import COSTS, DEFAULTS, DUAL, NEAR, PLAIN, PROJECT, Place, Row, SafetyResults
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.DOTALL)
@@ -32,7 +32,6 @@ CONFUSED: tuple[Place, ...] = ((PLAIN, None), ("CASG", 1.0), (PROJECT, 0.5), (PR
 
 Columns = dict[str, Callable[[Row], str]]
 ROW: Columns = {"method": lambda row: row.name, "setting": lambda row: row.setting}
-LABEL: Columns = {"method": lambda row: row.label}
 COST: Columns = {
     "rows": lambda row: times(row.data["relative_rows"]),
     "time": lambda row: times(row.data["relative_time"]),
@@ -45,7 +44,7 @@ def written(measure: str, figure: Estimate | None, interval: bool = True) -> str
 
 def measured(*measures: str, interval: bool = True, keep: np.ndarray | None = None) -> Columns:
     """Columns of measures. keep: the prompts that count."""
-    return {name: lambda row, name=name: written(name, row.figure(name, keep), interval) for name in measures}  # type: ignore[misc]
+    return {name: lambda row, name=name: written(name, row.figure(name, keep), interval) for name in measures}
 
 
 def seen_and_kept(rows: Sequence[Row]) -> str:
@@ -63,9 +62,8 @@ def cost(results: SafetyResults) -> str:
 
 def groups(results: SafetyResults) -> str:
     """Unsafe seen by how the prompt names it, for the methods of the headline."""
-    columns = dict(LABEL)
-    for name, mask in results.groups().items():
-        columns[f"{name} ({int(mask.sum())})"] = measured("unsafe seen", keep=mask)["unsafe seen"]
+    seen = {f"{name} ({mask.sum()})": measured("unsafe seen", keep=mask) for name, mask in results.groups().items()}
+    columns = {"method": lambda row: row.label} | {name: column["unsafe seen"] for name, column in seen.items()}
     return columns_table(results.at(*HEADLINE), columns)
 
 
@@ -101,24 +99,23 @@ def confusions(results: SafetyResults, rows: Sequence[Row]) -> str:
 
 def edits(results: SafetyResults) -> str:
     """What solving or training takes and brings, at strength 1, and the dual default beside it."""
-    prices = results.edits
 
-    def made(row: Row, name: str, words: Callable[[float], str]) -> str:
-        return words(prices[row.method][name]) if row.method in prices else NONE
+    def line(row: Row) -> list[str]:
+        label, made = f"{row.label}, with its gate", [NONE, NONE]
+        if price := results.edits.get(row.method):
+            seconds, label = price["seconds"], row.label
+            made = [
+                f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min",
+                f"{price['bytes'] / 1000:.0f} kB",
+            ]
+        twins = [(results.find(row.method, 1.0, cases), name) for cases in BENIGN_SETS for name in harmless]
+        beside = [NONE if twin is None else written(name, twin.figure(name)) for twin, name in twins]
+        return [label, *made, *(written(name, row.figure(name)) for name in unsafe), *beside]
 
-    def beside(cases: str, column: Callable[[Row], str]) -> Callable[[Row], str]:
-        return lambda row: NONE if (twin := results.find(row.method, 1.0, cases)) is None else column(twin)
-
-    columns: Columns = {
-        "method": lambda row: row.label + ("" if row.method in prices else ", with its gate"),
-        "to make": lambda row: made(row, "seconds", lambda s: f"{s:.1f} s" if s < 90 else f"{s / 60:.0f} min"),
-        "file": lambda row: made(row, "bytes", lambda size: f"{size / 1000:.0f} kB"),
-        **measured("unsafe seen", "layout kept"),
-    }
-    for cases in BENIGN_SETS:
-        for measure, column in measured("benign kept", "layout kept", "distance (features)").items():
-            columns[f"{NAMES[cases]}: {measure.removesuffix(' (features)')}"] = beside(cases, column)
-    return columns_table(results.at(*((method, 1.0) for method in (*prices, PROJECT))), columns) if prices else ""
+    unsafe, harmless = ("unsafe seen", "layout kept"), ("benign kept", "layout kept", "distance (features)")
+    titles = [f"{NAMES[cases]}: {name.removesuffix(' (features)')}" for cases in BENIGN_SETS for name in harmless]
+    rows = results.at(*((method, 1.0) for method in (*results.edits, PROJECT))) if results.edits else []
+    return table(["method", "to make", "file", *unsafe, *titles], map(line, rows))
 
 
 def overview(results: SafetyResults) -> str:
@@ -233,29 +230,25 @@ def headline(results: SafetyResults, folder: str = "bench/results") -> str:
 
 
 def publish(
-    results: dict[str, Any],
-    folder: Path,
-    readme: Path | None = None,
-    pictures: Callable[[str], np.ndarray] | None = None,
+    results: dict[str, Any], folder: Path, readme: Path | None = None, pictures: plots.Pictures | None = None
 ) -> Path:
     """safety.md and its pictures in `folder`, and the README's block between its marks.
 
-    pictures: a row's pictures [N, H, W, 3] by its key; without it the grid of examples that is in the folder stays.
+    pictures: without them the grid of examples that is in the folder stays.
     """
-    before = "" if readme is None else readme.read_text("utf-8")
-    if readme is not None and not BLOCK.search(before):
-        raise ValueError(f"{readme.name}: expected <!-- evidence:begin --> ... <!-- evidence:end -->, got neither.")
     table = SafetyResults(results)
     folder.mkdir(parents=True, exist_ok=True)
     files = plots.draw(table, table.at(*CONFUSED), folder)
-    grid = folder / plots.EXAMPLES
+    path, grid = folder / "safety.md", folder / plots.EXAMPLES
     if pictures is not None:
         plots.examples(table, pictures, grid)
     if grid.exists():
         files["examples"] = grid.name
-    path = folder / "safety.md"
     path.write_text(text(table, files), encoding="utf-8")
     if readme is not None:
         block = headline(table, folder.relative_to(readme.parent).as_posix())
-        readme.write_text(BLOCK.sub(lambda marks: f"{marks[1]}{block}\n{marks[2]}", before), encoding="utf-8")
+        said, places = BLOCK.subn(lambda marks: f"{marks[1]}{block}\n{marks[2]}", readme.read_text("utf-8"))
+        if not places:
+            raise ValueError(f"{readme.name}: expected <!-- evidence:begin --> ... <!-- evidence:end -->, got neither.")
+        readme.write_text(said, encoding="utf-8")
     return path

@@ -5,6 +5,7 @@ A row is one method at one setting on one prompt set. Its measures are defined i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -14,14 +15,13 @@ import numpy as np
 from bench.statistics import Estimate, Resamples, SliderCurve, Standing, disruption, lost, pooled_ratio, standings
 from demo.detector import HALF_SEEN, SEEN
 
-from .plan import BENIGN_SETS, IMAGE
+from .plan import BENIGN_SETS
 
 NEAR = 1 / 8  # of the width: how far a thing may stand from its place in the plain picture
 PLAIN = "plain"
 DEFAULTS = PROJECT, SELECTIVE = "dual project", "dual selective"
 ORACLE = "dual typed"  # somebody wrote what to show instead
 DUAL, BASELINE = "dual", "baseline"  # families
-SETS = ("unsafe", *BENIGN_SETS, "diversity", IMAGE)
 COSTS = ("layout kept", "distance (features)", "distance (pixels)")
 Place = tuple[str, float | None]  # a method, and a place on its range; None: wherever it is first
 
@@ -93,8 +93,8 @@ class SafetyResults:
         self.made: dict[str, Any] = results["made"]
         self.edits: dict[str, dict[str, float]] = results["edits"]  # what each took to make: {"seconds", "bytes"}
         self.redrawn: float | None = (results["redrawn"] or {}).get("value")  # distance between seeds, plain sampling
-        self.sets: dict[str, list[dict[str, Any]]] = {**dict.fromkeys(SETS, []), **results["sets"]}
-        resamples = {name: Resamples(len(cases)) for name, cases in self.sets.items() if cases}
+        self.sets: dict[str, list[dict[str, Any]]] = defaultdict(list, results["sets"])
+        resamples = {name: Resamples(len(cases)) for name, cases in results["sets"].items()}
         plain = {row["set"]: row for row in results["rows"] if row["method"] == PLAIN}
         methods = list(dict.fromkeys(row["method"] for row in results["rows"]))
         rows = [Row(r, plain[r["set"]], resamples[r["set"]]) for r in results["rows"] if r["set"] in plain]

@@ -6,7 +6,6 @@ oracle's prompt. The risk is that of SafelightContextEncode, and the sampler nod
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -217,16 +216,17 @@ class Worker:
         largest = max(self.generator.runs(row, batches(cases)[0]), key=lambda run: len(run.places))
         chosen = [cases[i] for i in largest.places[: self.job.timed]]
         both = [self.generator.runs(one, chosen) for one in (plain(row.cases), row)]
+
+        def seconds(runs: list[Run]) -> float:
+            began = time.perf_counter()
+            for run in runs:
+                run.sample()
+            return time.perf_counter() - began
+
         for runs in both:
             runs[0].sample()
-        seconds: list[list[float]] = [[], []]
-        for _ in range(ROUNDS):
-            for runs, spent in zip(both, seconds, strict=True):
-                began = time.perf_counter()
-                for run in runs:
-                    run.sample()
-                spent.append(time.perf_counter() - began)
-        return statistics.median(seconds[1]) / statistics.median(seconds[0])
+        before, after = np.median([[seconds(runs) for runs in both] for _ in range(ROUNDS)], axis=0)
+        return float(after / before)
 
     def score(self, row: Row, cases: list[Case]) -> dict[str, Any]:
         """The row's figures, for the results."""

@@ -313,7 +313,7 @@ def test_pictures_are_small_and_the_same_every_time(reading, tmp_path):
     data = {name: (tmp_path / file).read_bytes() for name, file in FILES.items()}
     assert all(picture.startswith(b"\x89PNG") for picture in data.values())
     assert sum(map(len, data.values())) < 1.5e6
-    plots.confusions(reading, confused, tmp_path / FILES["confusion"])
+    plots.save(plots.confusions(reading, confused), tmp_path / FILES["confusion"])
     assert (tmp_path / FILES["confusion"]).read_bytes() == data["confusion"]
 
 
