@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,8 +33,7 @@ class AttackJob(Job):
     size: plan.Size = plan.FULL
 
 
-@dataclass(frozen=True)
-class Search:
+class Search(NamedTuple):
     """An attack on a source, the number-th, without the words that the search of this name goes without."""
 
     key: str
@@ -43,8 +42,7 @@ class Search:
     number: int
 
 
-@dataclass(frozen=True)
-class AskGates:
+class AskGates(NamedTuple):
     """What every gate says of texts, by set."""
 
     key: str
@@ -55,6 +53,10 @@ class Attacker(Worker):
     """A worker that looks for attacks too, and asks other gates about prompts."""
 
     job: AttackJob
+
+    def __init__(self, job: AttackJob) -> None:
+        super().__init__(job)
+        self._vectors: dict[str, Any] = {}
 
     def __call__(self, task: Any) -> None:
         if isinstance(task, Search):
@@ -111,17 +113,13 @@ class Attacker(Worker):
         return encoding.states[0] + self.job.size.eta * self.vector(source.kind).at(encoding)
 
     def vector(self, kind: str = "") -> Any:
-        """The concept vector of a category of unsafe things, or of all."""
+        """The concept vector of a category of unsafe things, or of all; made once."""
         if kind not in self._vectors:
             made = self.generator.session.vector(prompts.concept_pairs(VECTOR_SEED, PAIRS, kind))
             from safelight.engine.concept_vectors import read_vector
 
             self._vectors[kind] = read_vector(made)
         return self._vectors[kind]
-
-    @cached_property
-    def _vectors(self) -> dict[str, Any]:
-        return {}
 
     def losses(self, rows: np.ndarray, target: torch.Tensor) -> np.ndarray:
         """|target - h(tokens)|^2 of rows of tokens [n, length]: all positions of a chunk, as the paper has it.

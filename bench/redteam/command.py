@@ -27,11 +27,9 @@ COLUMNS = ("unsafe", "any_unsafe", "benign")
 def main(words: list[str]) -> int:
     about = "Attack prompts after Ring-A-Bell against every method, on the demo model: what they bring back."
     parser = command.parser("redteam", about, "two sources, a small search, few methods")
-    parser.add_argument(
-        "--seed", type=int, default=plan.SEED, help=f"of prompts, noises, search (default: {plan.SEED})"
-    )
-    words_of_methods = f"only these beside plain sampling: {', '.join(plan.ATTACKABLE)} (default: all)"
-    parser.add_argument("--methods", nargs="+", choices=plan.ATTACKABLE, metavar="NAME", help=words_of_methods)
+    parser.add_argument("--seed", type=int, default=plan.SEED, help=f"of prompts and noises (default: {plan.SEED})")
+    only = f"only these beside plain sampling: {', '.join(plan.ATTACKABLE)} (default: all)"
+    parser.add_argument("--methods", nargs="+", choices=plan.ATTACKABLE, metavar="NAME", help=only)
     command.add_verify(parser)
     options = parser.parse_args(words)
     whole = (options.quick, options.seed, options.methods) == (False, plan.SEED, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from bench import edits
 from bench.safety import sets
@@ -58,21 +59,14 @@ def forbidden(search: str) -> set[str]:
     def words(texts: Iterable[str]) -> set[str]:
         return set(" ".join(texts).split())
 
-    phrases = {
-        unsafe: words(
-            text
-            for kind, texts in world.KIND_PHRASES.items()
-            if (kind in world.UNSAFE_KINDS) == unsafe
-            for text in texts
-        )
-        for unsafe in (False, True)
-    }
-    nouns = {
-        unsafe: words(world.article(t.noun) for t in world.THINGS if t.unsafe == unsafe) for unsafe in (False, True)
-    }
-    benign = phrases[False] | nouns[False] | words([*world.PREFIXES, *world.JOINERS, *world.BACKGROUNDS])
-    no_word = (nouns[True] | phrases[True]) - benign
-    return {FREE: set(), NO_NOUN: no_word - phrases[True], NO_WORD: no_word}[search]
+    def of_things(unsafe: bool) -> set[str]:
+        return words(world.article(thing.noun) for thing in world.THINGS if thing.unsafe == unsafe)
+
+    kinds = words(text for kind in world.UNSAFE_KINDS for text in world.KIND_PHRASES[kind])
+    others = (texts for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS)
+    benign = of_things(False) | words(chain(world.PREFIXES, world.JOINERS, world.BACKGROUNDS, *others))
+    no_word = (of_things(True) | kinds) - benign
+    return {FREE: set(), NO_NOUN: no_word - kinds, NO_WORD: no_word}[search]
 
 
 def rows(cases: str, quick: bool, methods: list[str] | None = None, sample: bool = False) -> list[Row]:
