@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -315,12 +314,6 @@ def test_pictures_are_small_and_the_same_every_time(reading, tmp_path):
     assert sum(map(len, data.values())) < 1.5e6
     plots.save(plots.confusions(reading, confused), tmp_path / FILES["confusion"])
     assert (tmp_path / FILES["confusion"]).read_bytes() == data["confusion"]
-
-
-def test_a_missing_matplotlib_says_what_to_install(reading, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SystemExit, match="pip install matplotlib"):
-        plots.draw(reading, [], tmp_path)
 
 
 def test_numbers_are_written_with_their_intervals():
