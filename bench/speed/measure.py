@@ -114,11 +114,9 @@ def peak_bytes(run: Run, device: torch.device) -> int:
             run()
         return live.peak
     run()  # so that the weights are on the device, and are not taken for the run's own
-    torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     run()
-    torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device) - before
 
 
