@@ -81,16 +81,13 @@ def figures(planned: list[Run], cases: list[sets.Case], made: dict[str, dict[str
     for run in (run for run in planned if run.safety > 0):
         plain, full = Run(WAYS[0], 0.0, run.sampler).key, Run(WAYS[0], run.safety, run.sampler).key
         data = {"method": run.way.name, "family": "dual", "x": run.safety, "context": None, "gated": False}
-        now, before = (
-            {**data, "columns": score.columns(scorer, cases, scored[key], scored[plain])} for key in (run.key, plain)
-        )
-        row = Row(now, before, resamples)
+        columns = (score.columns(scorer, cases, scored[key], scored[plain]) for key in (run.key, plain))
+        row = Row(*({**data, "columns": each} for each in columns), resamples)
         apart, far = (scorer.distances(made[key]["pictures"], made[full]["pictures"]) for key in (run.key, plain))
         measures = {name.removesuffix(" (features)"): row.figure(name) for name in MEASURED}
         measures["unlike full"] = resamples.ratio(apart, far, len(cases))
         measures["turned out another"] = resamples.share(apart > 0.5 * far)
         about = {"way": run.way.name, "kind": run.way.kind, "sampler": run.sampler, "safety": run.safety}
-        relative = float(made[run.key]["rows"] / made[plain]["rows"])
-        intervals = {name: [each.value, each.low, each.high] for name, each in measures.items()}
-        rows.append({**about, "rows": relative, **intervals})
+        about["rows"] = float(made[run.key]["rows"] / made[plain]["rows"])
+        rows.append({**about, **{name: [each.value, each.low, each.high] for name, each in measures.items()}})
     return rows
