@@ -20,8 +20,8 @@ NAMES = {
 
 def main(words: list[str]) -> int:
     about = "\n".join(f"  {name:8} {said}" for name, said in NAMES.items())
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m bench", "python -m bench NAME [options]", about, formatter_class=style)
+    parser = argparse.ArgumentParser("python -m bench", "python -m bench NAME [options]", about)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("name", choices=NAMES)
     name = parser.parse_args(words[:1]).name
     try:

@@ -12,7 +12,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from . import edits, evidence
 from .demo_session import ROOT, arguments
 from .pool import Pool, Task
 
@@ -26,18 +25,17 @@ def parser(name: str, about: str, quick: str) -> argparse.ArgumentParser:
     options = arguments(f"{about} Interrupted, it goes on where it was.", prog=f"python -m bench {name}")
     options.add_argument("--quick", action="store_true", help=quick)
     options.add_argument("--workers", type=int, default=1, metavar="N", help="processes, each with one thread")
-    where = "where results and report go (default: of the full run bench/results, else a folder in the cache)"
-    options.add_argument("--out", type=Path, metavar="DIR", help=where)
-    where = "where pictures are kept on the way"
-    options.add_argument("--cache", type=Path, default=CACHE / name, metavar="DIR", help=where)
-    again = "write the report again from the results that are there, and make nothing"
-    options.add_argument("--report", action="store_true", help=again)
+    out = "where results and report go (default: of the full run bench/results, else a folder in the cache)"
+    options.add_argument("--out", type=Path, metavar="DIR", help=out)
+    cache = "where pictures are kept on the way"
+    options.add_argument("--cache", type=Path, default=CACHE / name, metavar="DIR", help=cache)
+    options.add_argument("--report", action="store_true", help="write the report again from the results that are there")
     return options
 
 
 def add_verify(options: argparse.ArgumentParser) -> None:
-    about = "make at least N prompts of every row again; stamp the results with today's code if all figures are equal"
-    options.add_argument("--verify", type=int, metavar="N", help=about)
+    about = "make a sample of the figures again; if all are equal, stamp the results with today's code"
+    options.add_argument("--verify", action="store_true", help=about)
 
 
 def execute(
@@ -52,17 +50,13 @@ def execute(
 
     publish: the report from results; verify: stamps results, or says what differs.
     """
-    file = out / f"{name}.json"
-    results = None
-    if options.report or getattr(options, "verify", None):
-        if not file.exists():
-            raise SystemExit(f"{name}: expected results in {file}, got no such file. Make them: python -m bench {name}")
-        results = json.loads(file.read_text("utf-8"))
+    file, again = out / f"{name}.json", options.report or getattr(options, "verify", False)
+    if again and not file.exists():
+        raise SystemExit(f"{name}: expected results in {file}, got no such file. Make them: python -m bench {name}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end too
     try:
-        if results is None:
-            results = rounded(run())
-        elif verify is not None and getattr(options, "verify", None) and (faults := verify(results)):
+        results = json.loads(file.read_text("utf-8")) if again else rounded(run())
+        if again and not options.report and verify and (faults := verify(results)):
             print("\n".join(["The table does not hold; it stays as it is.", *faults]), file=sys.stderr)
             return 1
     except KeyboardInterrupt:
@@ -106,22 +100,3 @@ def _lines(value: Any, margin: str = "", width: int = 400) -> str:
     if isinstance(value, list) and len(line) > width and any(isinstance(part, dict) for part in value):
         return "[" + inner + f",{inner}".join(_lines(part, f"{margin} ") for part in value) + f"\n{margin}]"
     return line
-
-
-def carry_over_rows(results: Results, again: Results, about: str, parts: Sequence[str]) -> list[str]:
-    """See evidence.carry_over: every row's columns, and the named parts of the results.
-
-    about: what was made again, with {rows} and {columns}. A row whose trained weights are not here is left out.
-    """
-    again = rounded(again)
-    columns = {row["key"]: row["columns"] for row in again["rows"]}
-    gone = [row for row in results["rows"] if row["key"] not in columns and edits.missing(row["method"])]
-    left_out = {row["key"] for row in gone}
-    recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] not in left_out}
-    about = about.format(rows=f"{len(columns)} rows", columns=f"columns {', '.join(again['rows'][0]['columns'])}")
-    if gone:
-        methods = " and ".join(sorted({row["method"] for row in gone}))
-        about += f"; not made again {len(gone)} rows of {methods}, whose weights are not here"
-    before, after = ({name: figures[name] for name in parts} for figures in (results, again))
-    made = {name: value for name, value in again["made"].items() if name != "minutes"}
-    return evidence.carry_over(results, before | {"rows": recorded}, after | {"rows": columns}, made, about)

@@ -66,24 +66,20 @@ class DemoSession:
         encoded = project_context(self.clip, prompt, concepts, strength=1.0, removal="part")
         return encoded.positive, encoded.safe, encoded.risk
 
-    def schedule(self, points: list[list[float]], context: float, interpolation: str = "linear") -> Any:
-        curve = {"points": points, "interpolation": interpolation}
+    def schedule(self, points: list[list[float]], context: float) -> Any:
+        curve = {"points": points, "interpolation": "linear"}
         return self.nodes["SafelightWeightSchedule"]().make("custom", context, "noise level", curve=curve)[0]
-
-    def empty(self, count: int) -> Any:
-        """Empty latents, [count, 4, h, w], as the host's node gives them for any model."""
-        import torch
-
-        from demo import autoencoder, world
-
-        side = world.SIZE // autoencoder.DOWNSCALE
-        return torch.zeros(count, 4, side, side)
 
     def begin(self, numbers: list[int], start: Any = None) -> tuple[dict[str, Any], int, float]:
         """(LATENT, seed, denoise) of a run. numbers: which noise each picture starts from, whatever the batch it is in.
         start: latents to begin from, for image to image; its noise is another than that which they were made from."""
-        if start is None:
-            return {"samples": self.empty(len(numbers)), "batch_index": numbers}, self.seed, 1.0
+        import torch
+
+        from demo import autoencoder, world
+
+        if start is None:  # as the host's node has it, for any model
+            side = world.SIZE // autoencoder.DOWNSCALE
+            return {"samples": torch.zeros(len(numbers), 4, side, side), "batch_index": numbers}, self.seed, 1.0
         return {"samples": start, "batch_index": numbers}, self.seed + 1, DENOISE
 
     def latents(

@@ -81,8 +81,7 @@ class Edits:
 
     def _adapter(self, name: str) -> tuple[Path, Any]:
         """A trained file, and what it holds."""
-        file = trained(name)
-        if file is None:
+        if (file := trained(name)) is None:
             raise FileNotFoundError(
                 f"{name}: expected {ADAPTERS[name]}, got no file. Train it: python -m demo.adapter train"
             )

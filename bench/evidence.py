@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -34,14 +34,8 @@ class _Silent(ast.NodeTransformer):
     """Leaves out what only speaks."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            node.body = body[1:]  # type: ignore[attr-defined]
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
         return super().generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
@@ -74,24 +68,23 @@ def code_digest(text: str) -> str:
     return hashlib.sha256(ast.dump(_Silent().visit(ast.parse(text))).encode()).hexdigest()
 
 
-def covered(patterns: Sequence[str], root: Path = ROOT) -> Iterator[Path]:
-    """Raises FileNotFoundError where a pattern means no file: what is covered must be there."""
+def digest(patterns: Sequence[str], root: Path = ROOT) -> str:
+    """Of files: their paths, and their statements or bytes.
+
+    Raises FileNotFoundError where a pattern means no file: what is covered must be there.
+    """
+    lines = []
     for pattern in patterns:
-        files = [file for file in sorted(root.glob(pattern)) if not file.relative_to(root).as_posix().startswith(VIEWS)]
+        files = sorted(root.glob(pattern))
         if not files:
             raise FileNotFoundError(
                 f"evidence: expected files that match {pattern}, got none. Correct the list of files."
             )
-        yield from files
-
-
-def digest(patterns: Sequence[str], root: Path = ROOT) -> str:
-    """Of files: their paths, and their statements or bytes."""
-    lines = []
-    for file in covered(patterns, root):
-        data = file.read_bytes()
-        content = code_digest(data.decode()) if file.suffix == ".py" else hashlib.sha256(data).hexdigest()
-        lines.append(f"{file.relative_to(root).as_posix()} {content}")
+        for name, file in ((file.relative_to(root).as_posix(), file) for file in files):
+            if not name.startswith(VIEWS):
+                data = file.read_bytes()
+                content = code_digest(data.decode()) if file.suffix == ".py" else hashlib.sha256(data).hexdigest()
+                lines.append(f"{name} {content}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
@@ -114,17 +107,13 @@ def provenance(comfyui: Path | None) -> dict[str, Any]:
 
 def commit() -> dict[str, Any]:
     """{"commit", "dirty"}; a copy without a repository has neither."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
+    words = ("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no")
+    options: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "text": True, "check": True}
     try:
-        return {
-            "commit": git("rev-parse", "HEAD")[:12],
-            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
-        }
+        head, changed = (subprocess.run(["git", *each], **options).stdout.strip() for each in words)
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
+    return {"commit": head[:12], "dirty": bool(changed)}
 
 
 # -- a table that other code made --------------------------------------------------------------------------------------

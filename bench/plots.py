@@ -24,12 +24,8 @@ STYLE = {
 
 def pyplot() -> Any:
     """matplotlib's pyplot, drawing into files."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise SystemExit(
-            "matplotlib: expected it for the report's plots. Install it: pip install matplotlib"
-        ) from error
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

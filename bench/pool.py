@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
@@ -29,9 +28,7 @@ def _begin(worker: Callable[[], Callable[[Any], None]]) -> None:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+    multiprocessing.parent_process().join()  # type: ignore[union-attr]
     os._exit(1)
 
 
@@ -39,32 +36,22 @@ def _do(task: Any) -> None:
     _work(task)
 
 
-class Pool:
-    def __init__(self, executor: ProcessPoolExecutor) -> None:
-        self._executor = executor
-
+class Pool(ProcessPoolExecutor):
     def done(self, tasks: Sequence[Task], alone: bool = False) -> Iterator[Task]:
         """Does them all; yields each when it is done, and raises what a task raises. alone: one at a time."""
-        if alone:
-            for task in tasks:
-                self._executor.submit(_do, task).result()
-                yield task
-            return
-        futures = {self._executor.submit(_do, task): task for task in tasks}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
+        for part in [[task] for task in tasks] if alone else [tasks]:
+            futures = {self.submit(_do, task): task for task in part}
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def workers(worker: Callable[[], Callable[[Any], None]], count: int) -> Iterator[Pool]:
+def workers(worker: Callable[[], Callable[[Any], None]], count: int) -> Pool:
     """worker: called once in each process, gives what does a task.
 
-    What is being done when the block is left by an error or Ctrl+C is finished, and nothing further is begun.
+    What is being done when the `with` is left by an error or Ctrl+C is finished, and nothing further is begun.
     """
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(worker,))
-    try:
-        yield Pool(executor)
-    finally:
-        executor.shutdown(cancel_futures=True)
+    return Pool(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(worker,))

@@ -7,7 +7,7 @@ set of resamples, so that two methods are compared on the same prompts in each d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -60,8 +60,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """(lower quartile, median, upper quartile), linear between values. Raises ValueError for no values."""
     if len(values) == 0:
         raise ValueError("quartiles: expected at least one value, got none.")
-    low, middle, high = np.quantile(np.asarray(values, dtype=float), (0.25, 0.5, 0.75))
-    return float(low), float(middle), float(high)
+    return tuple(np.quantile(values, (0.25, 0.5, 0.75)).tolist())
 
 
 class Resamples:
@@ -87,11 +86,10 @@ class Resamples:
         """As mean, of yes and no. Where all prompts agree no resample can differ: there the interval is the exact
         binomial one."""
         mean = self.mean([None if f is None else float(f) for f in flags], keep)
-        if mean.count and mean.value in (0.0, 1.0):
-            return Estimate(
-                mean.value, *binomial_interval(round(mean.value * mean.count), mean.count), mean.count, mean.draws
-            )
-        return mean
+        if not mean.count or 0 < mean.value < 1:
+            return mean
+        low, high = binomial_interval(round(mean.value * mean.count), mean.count)
+        return replace(mean, low=low, high=high)
 
 
 Part = tuple[Resamples, np.ndarray, np.ndarray]
@@ -155,16 +153,11 @@ def standings(points: Sequence[tuple[Estimate, Estimate]]) -> list[Standing]:
 def attained(cost: np.ndarray, result: np.ndarray, budget: np.ndarray) -> np.ndarray:
     """The least `result` that a slider reaches at a `cost` of at most `budget`, linear between its steps.
 
-    cost, result: [draws, steps] in the slider's order; budget: [draws]. nan where even the cheapest step costs more.
+    cost, result: [draws, steps], cost rising and result falling; budget: [draws]. nan where even the cheapest step
+    costs more.
     """
-    best = np.where(cost <= budget[:, None], result, np.inf).min(1)
-    for k in range(cost.shape[1] - 1):
-        here, there = cost[:, k], cost[:, k + 1]
-        crosses = (np.minimum(here, there) < budget) & (budget < np.maximum(here, there))
-        part = np.divide(budget - here, there - here, out=np.zeros_like(budget), where=crosses)
-        between = result[:, k] + part * (result[:, k + 1] - result[:, k])
-        best = np.where(crosses, np.minimum(best, between), best)
-    return np.where(np.isinf(best), np.nan, best)
+    lines = zip(budget, cost, result, strict=True)
+    return np.array([np.interp(most, costs, reached, left=np.nan) for most, costs, reached in lines])
 
 
 class SliderCurve:
@@ -198,9 +191,7 @@ def touched(distance: np.ndarray, redrawn: float) -> np.ndarray:
     """Perceptual distances to the plain twins as parts of a redrawing, cut at 1; `redrawn`: the mean perceptual
     distance between plain pictures of one prompt at different seeds."""
     if not redrawn > 0:
-        raise ValueError(
-            f"redrawn: expected a distance above 0 between plain pictures at different seeds, got {redrawn}."
-        )
+        raise ValueError(f"redrawn: expected a distance above 0 between plain pictures, got {redrawn}.")
     return np.minimum(np.asarray(distance, dtype=np.float64) / redrawn, 1.0)
 
 

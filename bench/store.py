@@ -39,9 +39,6 @@ class Store:
         written = value if isinstance(value, bytes) else json.dumps(value, allow_nan=False)
         self._database.execute("INSERT OR REPLACE INTO entries VALUES (?, ?)", (key, written))
 
-    def __delitem__(self, key: str) -> None:
-        self._database.execute("DELETE FROM entries WHERE key = ?", (key,))
-
     def get(self, key: str) -> Any:
         """As store[key]; None where nothing was written."""
         try:
@@ -49,12 +46,9 @@ class Store:
         except KeyError:
             return None
 
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        """Those that begin so, in their order."""
-        rows = self._database.execute(
-            "SELECT key FROM entries WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
-        )
-        return (key for (key,) in rows.fetchall())
+    def keys(self) -> Iterator[str]:
+        """All of them, in their order."""
+        return (key for (key,) in self._database.execute("SELECT key FROM entries ORDER BY key").fetchall())
 
     def put_arrays(self, key: str, **arrays: Any) -> None:
         data = io.BytesIO()
@@ -65,6 +59,3 @@ class Store:
         """What put_arrays wrote. Raises KeyError where it did not."""
         with np.load(io.BytesIO(self[key])) as data:
             return {name: data[name] for name in data.files}
-
-    def close(self) -> None:
-        self._database.close()

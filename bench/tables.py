@@ -25,20 +25,17 @@ def columns_table(items: Iterable[Item], columns: Mapping[str, Callable[[Item], 
     return table(list(columns), [[cell(item) for cell in columns.values()] for item in items])
 
 
+def number(figure: Estimate | None, digits: int = 3, interval: bool = True, scale: float = 1, unit: str = "") -> str:
+    """A figure: 0.072 (0.070–0.075)."""
+    if figure is None or not figure.count:
+        return NONE
+    value, low, high = (f"{scale * part:.{digits}f}" for part in (figure.value, figure.low, figure.high))
+    return f"{value}{unit} ({low}–{high})" if interval else f"{value}{unit}"
+
+
 def percent(figure: Estimate | None, interval: bool = True) -> str:
     """A share: 12 % (9–16)."""
-    if figure is None or not figure.count:
-        return NONE
-    text = f"{100 * figure.value:.0f} %"
-    return f"{text} ({100 * figure.low:.0f}–{100 * figure.high:.0f})" if interval else text
-
-
-def number(figure: Estimate | None, digits: int = 3, interval: bool = True) -> str:
-    """A figure that is no share: 0.072 (0.070–0.075)."""
-    if figure is None or not figure.count:
-        return NONE
-    text = f"{figure.value:.{digits}f}"
-    return f"{text} ({figure.low:.{digits}f}–{figure.high:.{digits}f})" if interval else text
+    return number(figure, 0, interval, 100, " %")
 
 
 def recorded(figure: dict[str, Any] | None, digits: int = 3) -> str:
@@ -59,7 +56,8 @@ def points(figure: Estimate | None) -> str:
     """A difference of shares, in points: −3 (−6 to +1)."""
     if figure is None:
         return NONE
-    return f"{signed(100 * figure.value)} ({signed(100 * figure.low)} to {signed(100 * figure.high)})"
+    value, low, high = (signed(100 * part) for part in (figure.value, figure.low, figure.high))
+    return f"{value} ({low} to {high})"
 
 
 def times(value: float | None) -> str:

@@ -32,7 +32,7 @@ INDEX_NEEDS = (
     *("opentelemetry-instrumentation-aio-pika", "opentelemetry-instrumentation-requests"),
     "opentelemetry-semantic-conventions",
 )
-BENCH_TOOLS = ("matplotlib", "tqdm", "scipy", "tabulate")
+BENCH_TOOLS = ("matplotlib", "tqdm", "scipy", "tabulate", "pandas")
 TEST_TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "Pillow", *BENCH_TOOLS)
 CHECK_TOOLS = ("ruff>=0.9", "mypy>=1.13")
 

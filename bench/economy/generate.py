@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,33 +24,26 @@ SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde", "heun", "un
 OFF, MODES = "off", ("balanced", "free")
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(NamedTuple):
     """A way to save rows. kind: "mode" (of the input), "allowed" (the same with another amount), "by turns" (without
     memory) or "kept" (the difference of the two prompts is renewed on every n-th call); amount: of the kind."""
 
+    name: str
     kind: str
     amount: Any = None
 
-    @property
-    def name(self) -> str:
-        if self.kind == "allowed":
-            return f"memory, {self.amount:.0%} more rows" if self.amount else "memory, one call of both prompts"
-        if self.kind == "kept":
-            return f"difference renewed every {self.amount} calls"
-        return self.amount or "by turns, nothing remembered"
 
-
-STOCK_WAYS = tuple(Way("mode", mode) for mode in (OFF, *MODES))
+STOCK_WAYS = tuple(Way(mode, "mode", mode) for mode in (OFF, *MODES))
 WAYS = (
     *STOCK_WAYS,
-    *(Way("allowed", share) for share in (0.0, 0.15, 0.2, 0.3)),
-    *(Way("by turns"), Way("kept", 2), Way("kept", 3)),
+    Way("memory, one call of both prompts", "allowed", 0.0),
+    *(Way(f"memory, {share:.0%} more rows", "allowed", share) for share in (0.15, 0.2, 0.3)),
+    Way("by turns, nothing remembered", "by turns"),
+    *(Way(f"difference renewed every {calls} calls", "kept", calls) for calls in (2, 3)),
 )
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One row of the tables: a way at a place of the slider, with a sampler. safety 0 is plain sampling."""
 
     way: Way
@@ -63,30 +56,22 @@ class Run:
 
 
 def runs(quick: bool) -> list[Run]:
-    planned = []
-    for sampler in (SAMPLER,) if quick else (SAMPLER, *SAMPLERS):
-        first = sampler == SAMPLER and not quick
-        planned.append(Run(WAYS[0], 0.0, sampler))
-        for level in LEVELS if first else (0.5,):
-            planned += [Run(way, level, sampler) for way in (WAYS if first else STOCK_WAYS)]
+    if quick:
+        return [Run(WAYS[0], 0.0), *(Run(way, 0.5) for way in STOCK_WAYS)]
+    planned = [Run(WAYS[0], 0.0), *(Run(way, level) for level in LEVELS for way in WAYS)]
+    for sampler in SAMPLERS:
+        planned += [Run(WAYS[0], 0.0, sampler), *(Run(way, 0.5, sampler) for way in STOCK_WAYS)]
     return planned
 
 
 @dataclass(frozen=True)
 class Worker:
-    """Makes pictures of the prompts, one noise each, and puts them into the store."""
+    """Makes pictures of the prompts, one noise each, and puts them into the store: bytes [N, H, W, 3], and rows of
+    model evaluation a picture."""
 
     comfyui: Path | None
     file: Path
     cases: list[Case]
-
-    def __call__(self, run: Run) -> None:
-        pictures, rows = self.pictures(run)
-        self.store.put_arrays(run.key, pictures=pictures, rows=rows)
-
-    @cached_property
-    def store(self) -> Store:
-        return Store(self.file)
 
     @cached_property
     def session(self) -> DemoSession:
@@ -96,39 +81,33 @@ class Worker:
     def contexts(self) -> list[Any]:
         return [self.session.context(case.prompt, method="project", concepts=world.CONCEPTS) for case in self.cases]
 
-    def pictures(self, run: Run) -> tuple[np.ndarray, float]:
-        """Bytes [N, H, W, 3], and rows of model evaluation a picture."""
-        economy = run.way.amount if run.way.kind == "mode" else MODES[0]
+    def __call__(self, run: Run) -> None:
+        inputs = {"sampler": run.sampler, "economy": run.way.amount if run.way.kind == "mode" else MODES[0]}
         made, rows = [], 0
         for start in range(0, len(self.cases), BATCH):
             positive, safe, _ = zip(*self.contexts[start : start + BATCH], strict=True)
             numbers = [case.number for case in self.cases[start : start + BATCH]]
-            inputs = {"sampler": run.sampler, "economy": economy}
             with remembering(run.way):
                 pictures, report = self.session.sample(list(positive), list(safe), numbers, run.safety, **inputs)
             made.append((pictures.numpy() * 255).round().astype(np.uint8))
             rows += report["rows"]
-        return np.concatenate(made), rows / len(self.cases)
+        Store(self.file).put_arrays(run.key, pictures=np.concatenate(made), rows=rows / len(self.cases))
 
 
 @contextlib.contextmanager
 def remembering(way: Way) -> Iterator[None]:
     """While open, economical runs remember in this way."""
     usual = dual.Memory
-    dual.Memory = memory(way)  # type: ignore[misc]
+    made: dict[str, Any] = {
+        "allowed": lambda _, steps: Memory(way.amount, steps),
+        "kept": lambda allowed, steps: KeptDifference(way.amount, allowed, steps),
+        "by turns": ByTurns,
+    }
+    dual.Memory = made.get(way.kind, Memory)  # type: ignore[misc]
     try:
         yield
     finally:
         dual.Memory = usual  # type: ignore[misc]
-
-
-def memory(way: Way) -> Any:
-    """What makes the memory of a run."""
-    if way.kind == "allowed":
-        return lambda _, steps: Memory(way.amount, steps)
-    if way.kind == "kept":
-        return lambda allowed, steps: KeptDifference(way.amount, allowed, steps)
-    return ByTurns if way.kind == "by turns" else Memory
 
 
 class ByTurns(Memory):

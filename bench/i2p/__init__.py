@@ -4,6 +4,4 @@ It sends the pictures to a running ComfyUI one by one, keeps them and their scor
 was when it is run again. See README.md beside this file.
 """
 
-from .command import main
-
-__all__ = ["main"]
+from .command import main as main

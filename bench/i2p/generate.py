@@ -3,22 +3,69 @@
 from __future__ import annotations
 
 import http.client
+import os
 import urllib.error
 import uuid
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
+from bench.store import Store
 from runner.client import Client, Picture
 from runner.messages import Failure
 
 from .graphs import PICTURE, Graph
-from .judges import Judge, Likeness
-from .pictures import Pictures
+from .judges import Judge
 
 AHEAD = 2  # pictures on the server's queue: it samples while the last one is judged
+WAIT = 600.0  # seconds for one picture
 ENOUGH = 4  # prompts of which every picture failed, one after the other: something is wrong with all of them
+
+
+class Pictures:
+    """What is made so far: the pictures as files to look at, the rest in a store beside them.
+
+    Of each key the store has what is true of its picture: `submitted`, the prompt id of one that was not fetched yet;
+    `failed`, why there is none, or no score; `made`, by which host; `scores` by judge.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(folder / "pictures.sqlite")
+        # One whose file is gone is made again, and scored again.
+        hosts = {key: self.entry(key).get("made") for key in list(self.store.keys())}
+        self.made = {key: host for key, host in hosts.items() if host is not None and self.file(key).is_file()}
+
+    def entry(self, key: str) -> dict[str, Any]:
+        return self.store.get(key) or {}
+
+    def note(self, key: str, **facts: Any) -> None:
+        """What is true of a picture from now on; None where something no longer is."""
+        self.store[key] = {name: fact for name, fact in {**self.entry(key), **facts}.items() if fact is not None}
+
+    def scores(self, key: str) -> dict[str, float]:
+        return self.entry(key).get("scores", {}) if key in self.made else {}
+
+    def file(self, key: str) -> Path:
+        return self.folder / "pictures" / key[:2] / f"{key}.png"
+
+    def save(self, key: str, picture: bytes, host: str) -> None:
+        """Saves a picture: whole, or not at all."""
+        file, part = self.file(key), self.file(key).with_suffix(".part")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(picture)
+        # The file last: stopped in between, the picture is fetched again by its prompt id, not made again.
+        self.note(key, made=host, failed=None, scores=None)
+        os.replace(part, file)
+        self.made[key] = host
+
+    def score(self, key: str, judge: str, score: float) -> None:
+        """Raises ValueError for a score that is not finite."""
+        self.note(key, failed=None, scores={**self.entry(key).get("scores", {}), judge: float(score)})
 
 
 @dataclass(frozen=True)
@@ -38,65 +85,57 @@ class ServerGone(Failure):
     """The server stopped answering."""
 
 
-@dataclass
 class Generator:
     """Works through jobs in their order. A plain picture has to come before those that are compared with it."""
 
-    pictures: Pictures
-    judges: Sequence[Judge]
-    likenesses: Sequence[Likeness]
     client: Client
-    timeout: float
-    host: str = ""  # the client's, by name and version
-    failures: int = 0
-    _failing: set[int] = field(default_factory=set)  # rows of the prompts that failed since the last success
+    host: str  # the client's, by name and version
+
+    def __init__(self, pictures: Pictures, judges: Sequence[Judge], likenesses: Sequence[Judge]) -> None:
+        self.pictures, self.judges, self.likenesses = pictures, judges, likenesses
+        self._failing: set[int] = set()  # rows of the prompts that failed since the last success
+
+    def lacking(self, job: Job) -> dict[str, tuple[Judge, list[Path]]]:
+        """By key the scores that the picture does not have: their judge, and the files that it sees."""
+        file, twin = self.pictures.file(job.key), self.pictures.file(job.twin)
+        wanted = {judge.key: (judge, [file]) for judge in self.judges}
+        if job.twin in self.pictures.made:
+            wanted |= {against(one, job.twin): (one, [file, twin]) for one in self.likenesses}
+        scores = self.pictures.scores(job.key)
+        return {key: judged for key, judged in wanted.items() if key not in scores}
 
     def is_done(self, job: Job) -> bool:
-        """Whether the picture is there with every score, and compared with its twin if that is there."""
-        wanted = {judge.key for judge in self.judges}
-        if job.twin in self.pictures.made:
-            wanted |= {against(likeness, job.twin) for likeness in self.likenesses}
-        return job.key in self.pictures.made and wanted <= set(self.pictures.scores(job.key))
+        return job.key in self.pictures.made and not self.lacking(job)
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job], client: Client, host: str) -> None:
         """Raises ServerGone, and Failure where ENOUGH prompts in a row fail; what is done by then is kept."""
-        from tqdm import tqdm
-
+        self.client, self.host = client, host
         by_key = {job.key: job for job in jobs}
-        waiting = deque(key for key, job in by_key.items() if not self.is_done(job))
-        done = len(by_key) - len(waiting)
-        with tqdm(total=len(by_key), initial=done, unit="picture", smoothing=0.05, dynamic_ncols=True) as bar:
-            flying: deque[tuple[Job, str | None]] = deque()
-            while waiting or flying:
-                while waiting and len(flying) < AHEAD:
-                    job = by_key[waiting.popleft()]
-                    flying.append((job, None if job.key in self.pictures.made else self._submit(job)))
-                job, prompt_id = flying.popleft()
-                if prompt_id is not None:
-                    self._fetch(job, prompt_id)
-                if job.key in self.pictures.made:
-                    self._judge(job)
-                if self.failures:
-                    bar.set_postfix_str(f"{self.failures} failed", refresh=False)
-                bar.update()
+        to_do = [job for job in by_key.values() if not self.is_done(job)]
+        ids: dict[str, str | None] = {}
+        bar = tqdm(to_do, initial=len(by_key) - len(to_do), total=len(by_key), unit="picture", smoothing=0.05)
+        for place, job in enumerate(bar):
+            for coming in to_do[place : place + AHEAD]:
+                if coming.key not in ids and coming.key not in self.pictures.made:
+                    ids[coming.key] = self._submit(coming)
+            if prompt_id := ids.get(job.key):
+                self._fetch(job, prompt_id)
+            if job.key in self.pictures.made:
+                self._judge(job)
 
     def _submit(self, job: Job) -> str | None:
         """The id under which the server makes the picture; None where it refuses to."""
-        try:
-            earlier = self.pictures.entry(job.key).get("submitted")
+        earlier = self.pictures.entry(job.key).get("submitted")
+        with self._trouble(job):
             if earlier is not None and self._knows(earlier):
                 return earlier
             # A number of its own: else a host may take the picture for one that it has shown already.
             graph = job.graph()
             graph[f"{PICTURE}_{uuid.uuid4().hex[:12]}"] = graph.pop(PICTURE)
             prompt_id = self.client.submit(graph)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._gone(error) from error
-        except Failure as failure:
-            self._fail(job, str(failure))
-            return None
-        self.pictures.submit(job.key, prompt_id)
-        return prompt_id
+            self.pictures.note(job.key, submitted=prompt_id)
+            return prompt_id
+        return None
 
     def _knows(self, prompt_id: str) -> bool:
         """Whether the server has this prompt in its queue, at work or done."""
@@ -106,59 +145,50 @@ class Generator:
         return any(item[1] == prompt_id for part in ("queue_running", "queue_pending") for item in queue.get(part, ()))
 
     def _fetch(self, job: Job, prompt_id: str) -> None:
-        try:
-            picture = self.client.view(saved_picture(self.client.wait(prompt_id, self.timeout)))
+        picture = b""
+        with self._trouble(job):
+            outputs = self.client.wait(prompt_id, WAIT).get("outputs", {})
+            shown = [output.get("images") for number, output in outputs.items() if number.startswith(PICTURE)]
+            if not any(shown):
+                raise Failure("ComfyUI ended the workflow without a picture; it may have been interrupted there")
+            image = shown[0][0]
+            picture = self.client.view(Picture(image["filename"], image.get("subfolder", ""), image["type"]))
             if not picture:
                 raise Failure("the server sent an empty picture")
-        except urllib.error.HTTPError as error:
-            self._fail(job, f"the server made the picture and does not give it out ({error})")
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._gone(error) from error
-        except Failure as failure:
-            self._fail(job, str(failure))
-        else:
+        if picture:
             self.pictures.save(job.key, picture, self.host)
             self._failing.clear()
 
     def _judge(self, job: Job) -> None:
         """Gives the picture the scores that it lacks. A judge that breaks makes the picture a failed one."""
-        picture, scores = self.pictures.file(job.key).read_bytes(), self.pictures.scores(job.key)
-        name = ""
+        judge = None
         try:
-            for judge in self.judges:
-                name = judge.name
-                if judge.key not in scores:
-                    self.pictures.score(job.key, judge.key, judge.score(picture))
-            for likeness in self.likenesses if job.twin in self.pictures.made else ():
-                name, key = likeness.name, against(likeness, job.twin)
-                if key not in scores:
-                    plain = self.pictures.file(job.twin).read_bytes()
-                    self.pictures.score(job.key, key, likeness.compare(picture, plain))
+            for key, (judge, files) in self.lacking(job).items():
+                self.pictures.score(job.key, key, judge.score(*(file.read_bytes() for file in files)))
         except Exception as error:  # whatever a classifier of others breaks with, the picture is not judged
-            self._fail(job, f"{name}: {type(error).__name__}: {error}")
+            self._fail(job, f"{judge and judge.name}: {type(error).__name__}: {error}")
+
+    @contextmanager
+    def _trouble(self, job: Job) -> Iterator[None]:
+        """What goes wrong with one picture is noted; a server that is gone ends the run."""
+        try:
+            yield
+        except urllib.error.HTTPError as error:
+            self._fail(job, f"the server does not give the picture out ({error})")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            to_do = "start it again, and run the same command again: it goes on where it was"
+            raise ServerGone(f"ComfyUI at {self.client.url} stopped answering ({error})", to_do) from error
+        except Failure as failure:
+            self._fail(job, str(failure))
 
     def _fail(self, job: Job, why: str) -> None:
-        self.pictures.fail(job.key, why)
-        self.failures += 1
+        self.pictures.note(job.key, failed=why, submitted=None)
         self._failing.add(job.row)
         if len(self._failing) >= ENOUGH:
             wrong = f"the pictures of {ENOUGH} prompts in a row failed, the last with: {why}"
             raise Failure(wrong, "mend that, and run the same command again")
 
-    def _gone(self, error: Exception) -> ServerGone:
-        to_do = "start it again, and run the same command again: it goes on where it was"
-        return ServerGone(f"ComfyUI at {self.client.url} stopped answering ({error})", to_do)
 
-
-def against(likeness: Likeness, twin: str) -> str:
+def against(likeness: Judge, twin: str) -> str:
     """The name under which a picture's likeness to this plain one is kept."""
     return f"{likeness.key} to {twin}"
-
-
-def saved_picture(entry: dict[str, Any]) -> Picture:
-    """The picture that a history entry has for the workflow's last node. Raises Failure where there is none."""
-    for number, output in entry.get("outputs", {}).items():
-        if number.startswith(PICTURE):
-            for image in output.get("images", ()):
-                return Picture(image["filename"], image.get("subfolder", ""), image["type"])
-    raise Failure("ComfyUI ended the workflow without a picture; it may have been interrupted there")

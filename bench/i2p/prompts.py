@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from runner.messages import Failure
 
-# Which column of a published list holds which field, the first that is there.
-# The names with sd_ are those of AIML-TUDA/i2p, the ones with evaluation_ those of its copies in other repositories.
-_I2P = {
-    "prompt": ("prompt",),
+# The columns in which published lists have each field, the first that is there. The names with sd_ are those of
+# AIML-TUDA/i2p, the ones with evaluation_ those of its copies in other repositories.
+COLUMNS = {
+    "prompt": ("adv_prompt", "sensitive prompt", "unsafe_prompt", "prompt"),
     "categories": ("categories", "category", "class", "aspect"),
     "seed": ("sd_seed", "evaluation_seed", "seed"),
     "guidance": ("sd_guidance_scale", "evaluation_guidance"),
@@ -25,29 +27,19 @@ _I2P = {
     "height": ("sd_image_height",),
     "nudity": ("nudity_percentage",),
 }
-FIELDS = tuple(_I2P)
-# Each published form of list: the columns it is known by, and the columns of each field.
-FORMS: dict[str, tuple[tuple[str, ...], Mapping[str, tuple[str, ...]]]] = {
-    "i2p": (("prompt", "categories", "inappropriate_percentage", "lexica_url"), _I2P),
-    "unlearndiffatk": (("prompt", "evaluation_seed", "evaluation_guidance"), _I2P),
-    "mma": (("adv_prompt",), {"prompt": ("adv_prompt",)}),
-    "ring-a-bell": (("sensitive prompt",), {"prompt": ("sensitive prompt",)}),
-    "ring-a-bell inverse": (("prompt", "case_number", "evaluation_seed"), {f: _I2P[f] for f in ("prompt", "seed")}),
-    "copro": (("unsafe_prompt",), {"prompt": ("unsafe_prompt",), "categories": ("category",)}),
-    "plain": (("prompt",), {**_I2P, "seed": ("seed", "sd_seed", "evaluation_seed")}),
+# The columns by which each published form of list is known.
+FORMS = {
+    "i2p": {"prompt", "categories", "inappropriate_percentage", "lexica_url"},
+    "unlearndiffatk": {"prompt", "evaluation_seed", "evaluation_guidance"},
+    "mma": {"adv_prompt"},
+    "ring-a-bell": {"sensitive prompt"},
+    "ring-a-bell inverse": {"prompt", "case_number", "evaluation_seed"},
+    "copro": {"unsafe_prompt"},
+    "plain": {"prompt"},
 }
-TEXT = "text"  # the form of a file without columns
+LIMITS = {"seed": (0, 2**64 - 1), "guidance": (0, 100), "width": (16, 2**14), "height": (16, 2**14), "nudity": (0, 100)}
 # A line of a text list: "7: a prompt", "7: 3: a prompt" or "7: [3, 4]: a prompt", the middle being aspects by number.
 _LINE = re.compile(r"^\s*\d+:\s+(?:\[?([\d, ]+)\]?:\s+)?(.*)$")
-_PIXELS = 16, math.inf, "a number of pixels from 16 up"
-# Of each number of a row: its default, the least, the most, and what it must be. The row's number is added to a seed.
-_NUMBERS: dict[str, tuple[float | None, float, float, str]] = {
-    "seed": (None, 0, 2**64 - 1, "a whole number from 0 up"),
-    "guidance": (7.5, 0, 100, "a guidance scale from 0 to 100"),
-    "width": (512, *_PIXELS),
-    "height": (512, *_PIXELS),
-    "nudity": (None, 0, 100, "a percentage"),
-}
 
 
 @dataclass(frozen=True)
@@ -64,115 +56,96 @@ class Prompt:
     nudity: float | None = None
 
 
-@dataclass(frozen=True)
-class PromptList:
-    """A list as read: its form, the column of each field, the rows left out for want of a prompt, its file's hash."""
-
-    prompts: tuple[Prompt, ...]
-    form: str
-    columns: dict[str, str]
-    empty: tuple[int, ...]
-    digest: str
-
-
 def read(
-    path: Path, first_seed: int = 0, form: str | None = None, columns: Mapping[str, str] | None = None
-) -> PromptList:
-    """The list in a file. Raises Failure, naming row and column, where a value can't be read.
+    path: Path, first_seed: int = 0, columns: Mapping[str, str] | None = None
+) -> tuple[tuple[Prompt, ...], dict[str, Any]]:
+    """The prompts of a file, and what the results say of it; `left_out`: the rows without a prompt.
 
-    first_seed: of the first row, where a list has no seeds. form: a name of FORMS; without it the first whose columns
-    are there. columns: the column of each field, before the form's.
+    Raises Failure, naming row and column, where a value can't be read. first_seed: of the first row, where a list has
+    no seeds. columns: of each field, before those of COLUMNS.
     """
+    columns = columns or {}
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise Failure(f"{path}: it can't be read ({error.strerror})", "name the CSV of the prompts") from error
-    except UnicodeDecodeError as error:
-        raise Failure(f"{path}: it is no UTF-8 text", "save it as CSV in UTF-8") from error
-    if path.suffix.lower() == ".txt":
-        rows, column_of, form = _lines(text), {"prompt": "prompt", "categories": "aspects"}, TEXT
-    else:
-        table = csv.DictReader(io.StringIO(text, newline=""))
-        table.fieldnames = heading = [name.strip() for name in table.fieldnames or ()]
-        form, column_of = mapping(heading, form, columns or {}, path.name)
-        rows = [{field: row.get(column) or "" for field, column in column_of.items()} for row in table]
-    numbered = [(number, row) for number, row in enumerate(rows, 1) if row["prompt"].strip()]
+        table = READERS.get(path.suffix.lower(), READERS[".csv"])(path)
+    except (OSError, ValueError, ImportError) as error:
+        raise Failure(f"{path}: expected a list of prompts ({error})", "name a CSV in UTF-8 with --csv") from error
+    table.columns = heading = [str(name).strip() for name in table.columns]
+    if unknown := sorted(set(columns) - set(COLUMNS)):
+        raise Failure(f"--columns: there is no field {unknown[0]!r}", f"the fields are {', '.join(COLUMNS)}")
+    if lacking := sorted(set(columns.values()) - set(heading)):
+        raise Failure(f"--columns: {path.name} has no such column: {lacking[0]}", f"it has {', '.join(heading)}")
+    usual = {field: next((name for name in names if name in heading), None) for field, names in COLUMNS.items()}
+    column_of = {field: name for field, name in {**usual, **columns}.items() if name is not None}
+    if "prompt" not in column_of:
+        wrong = f"{path.name}: none of the known lists has its columns ({', '.join(heading)})"
+        raise Failure(wrong, "name the prompt's: --columns prompt=COLUMN")
+    known = (name for name, known_by in FORMS.items() if known_by <= set(heading))
+    form = "text" if path.suffix.lower() == ".txt" else next(known, "by --columns")
+    cells = table[list(column_of.values())].set_axis(list(column_of), axis=1).astype(object)
+    rows = cells.where(cells.notna(), "").map(lambda cell: str(cell).strip()).to_dict("records")
+    numbered = [(number, row) for number, row in enumerate(rows, 1) if row["prompt"]]
     if not numbered:
         raise Failure(f"{path.name}: there is no prompt in its column {column_of['prompt']!r}", "see --columns")
     prompts = tuple(_prompt(number, row, column_of, first_seed, path.name) for number, row in numbered)
-    empty = tuple(number for number, row in enumerate(rows, 1) if not row["prompt"].strip())
-    return PromptList(prompts, form, column_of, empty, hashlib.sha256(data).hexdigest())
-
-
-def mapping(
-    heading: Sequence[str], form: str | None, columns: Mapping[str, str], file: str
-) -> tuple[str, dict[str, str]]:
-    """The form's name and the column of each field, for a CSV with this heading."""
-    there = ", ".join(heading)
-    if unknown := sorted(set(columns) - set(FIELDS)):
-        raise Failure(f"--columns: there is no field {unknown[0]!r}", f"the fields are {', '.join(FIELDS)}")
-    for field, column in columns.items():
-        if column not in heading:
-            raise Failure(f"--columns {field}={column}: {file} has no such column", f"it has {there}")
-    if form is not None and form not in FORMS:
-        raise Failure(f"--form: {form!r} is unknown", f"choose one of {', '.join(FORMS)}")
-    if form is None:
-        form = next((name for name, (needs, _) in FORMS.items() if set(needs) <= set(heading)), None)
-        if form is None and "prompt" not in columns:
-            wrong = f"{file}: none of the known lists has its columns ({there or 'it has no heading'})"
-            raise Failure(wrong, "name the prompt's: --columns prompt=COLUMN")
-    elif (missing := [need for need in FORMS[form][0] if need not in heading]) and "prompt" not in columns:
-        raise Failure(f"--form {form}: {file} has no column {missing[0]!r}", f"it has {there}")
-    known = FORMS[form][1] if form else {}
-    present = {field: [name for name in names if name in heading] for field, names in known.items()}
-    return form or "by --columns", {**{field: names[0] for field, names in present.items() if names}, **columns}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    left_out = [number for number, row in enumerate(rows, 1) if not row["prompt"]]
+    about = {"file": path.name, "sha256": digest, "form": form, "columns": column_of, "left_out": left_out}
+    return prompts, about
 
 
 def chosen(
     prompts: Iterable[Prompt], category: str | None, nudity_over: float | None, limit: int | None, seed: int
 ) -> tuple[Prompt, ...]:
     """The prompts of a category with more nudity on SD 1.4 than so many per cent; at most `limit`, drawn by `seed`."""
-    fitting = [
-        prompt
-        for prompt in prompts
-        if (category is None or category in prompt.categories)
-        and (nudity_over is None or (prompt.nudity is not None and prompt.nudity > nudity_over))
-    ]
-    if limit is not None and limit < len(fitting):
-        fitting = sorted(random.Random(seed).sample(fitting, limit), key=lambda prompt: prompt.row)
+    fitting = [prompt for prompt in prompts if category is None or category in prompt.categories]
+    if nudity_over is not None:
+        fitting = [prompt for prompt in fitting if prompt.nudity is not None and prompt.nudity > nudity_over]
     if not fitting:
         raise Failure("no prompt of the list is left by --category and --nudity-over", "choose fewer of them")
+    if limit is not None and limit < len(fitting):
+        fitting = sorted(random.Random(seed).sample(fitting, limit), key=lambda prompt: prompt.row)
     return tuple(fitting)
 
 
-def _lines(text: str) -> list[dict[str, str]]:
+def _text_lines(path: Path) -> pd.DataFrame:
     """The lines of a text list; their numbers and aspects are read where every line has them."""
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    numbered = [match for match in map(_LINE.match, lines) if match]
-    if len(numbered) < len(lines):
-        return [{"prompt": line} for line in lines]
-    aspects = [", ".join(f"aspect {number}" for number in re.findall(r"\d+", match[1] or "")) for match in numbered]
-    return [{"prompt": match[2], "categories": names} for match, names in zip(numbered, aspects, strict=True)]
+    lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    numbered = [_LINE.match(line) for line in lines]
+    aspects = [", ".join(f"aspect {n}" for n in re.findall(r"\d+", match[1] or "")) for match in numbered if match]
+    if len(aspects) < len(lines):
+        return pd.DataFrame({"prompt": lines})
+    return pd.DataFrame({"prompt": [match[2] for match in numbered if match], "aspect": aspects})
+
+
+# By the ending of a file's name; every other one is read as CSV.
+_csv = partial(pd.read_csv, dtype=str, keep_default_na=False, index_col=False)
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": _csv,
+    ".tsv": partial(_csv, sep="\t"),
+    ".json": partial(pd.read_json, dtype=False),
+    ".jsonl": partial(pd.read_json, dtype=False, lines=True),
+    ".parquet": pd.read_parquet,
+    ".txt": _text_lines,
+}
 
 
 def _prompt(number: int, row: Mapping[str, str], columns: Mapping[str, str], first_seed: int, file: str) -> Prompt:
-    values: dict[str, float | None] = {}
-    for field, (default, least, most, what) in _NUMBERS.items():
-        values[field] = default
-        if word := row.get(field, "").strip():
-            try:
-                value = int(word) if re.fullmatch(r"-?\d+", word) else float(word)  # a float would round a large seed
-                fits = math.isfinite(value) and least <= value <= most and (field != "seed" or value == int(value))
-            except ValueError:
-                fits = False
-            if not fits:
-                raise Failure(f"{file}, row {number}, column {columns[field]!r}: it is {word!r}", f"it must be {what}")
-            values[field] = value
+    values: dict[str, float] = {"seed": first_seed + number - 1, "guidance": 7.5, "width": 512, "height": 512}
+    for field, (least, most) in LIMITS.items():
+        if not (word := row.get(field, "")):
+            continue
+        try:
+            value = int(word) if re.fullmatch(r"-?\d+", word) else float(word)  # a float would round a large seed
+        except ValueError:
+            value = math.nan
+        whole = isinstance(value, int) or (value.is_integer() and value < 2**53)
+        if not least <= value <= most or (field == "seed" and not whole):
+            expected = f"expected a {'whole number' if field == 'seed' else 'number'} from {least} to {most}"
+            raise Failure(f"{file}, row {number}, column {columns[field]!r}: {expected}, got {word!r}")
+        values[field] = value
     names = (name.strip().lower() for name in re.split(r"[,;]", row.get("categories", "")))
-    seed = first_seed + number - 1 if values["seed"] is None else int(values["seed"])
-    # ComfyUI's latents have cells of 8 pixels.
-    width, height = (int(values[side] or 0) // 8 * 8 for side in ("width", "height"))
     categories = tuple(dict.fromkeys(name for name in names if name))
-    guidance = float(values["guidance"] or 0.0)
-    return Prompt(number, row["prompt"].strip(), categories, seed, guidance, width, height, values["nudity"])
+    seed, *sides = (int(values[field]) for field in ("seed", "width", "height"))
+    width, height = (side // 8 * 8 for side in sides)  # ComfyUI's latents have cells of 8 pixels
+    guidance, nudity = float(values["guidance"]), values.get("nudity")
+    return Prompt(number, row["prompt"], categories, seed, guidance, width, height, nudity)

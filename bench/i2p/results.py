@@ -14,78 +14,70 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from bench import statistics
+from bench.command import rounded
 from bench.statistics import Resamples, binomial_interval, percentiles
 
-from .generate import against
+from .generate import Pictures, against
 from .graphs import PLAIN
-from .judges import Judge, Likeness, Rule
-from .pictures import Pictures
+from .judges import Judge, Rules
 
 ALL = "all"
-DIGITS = 4
 DRAWN, DRAWS, SETS = 25, 10_000, 1_000
 
 Scores = list[list[float | None]]  # by prompt and picture; None where a picture was not made or not judged
-Interval = tuple[float, float]
+Figure = tuple[float, tuple[float, float]]  # with its interval
 
 
 def collect(
-    pictures: Pictures, keys: dict[str, list[list[str]]], judges: Sequence[Judge], likenesses: Sequence[Likeness]
+    pictures: Pictures, keys: dict[str, list[list[str]]], judges: Sequence[Judge], likenesses: Sequence[Judge]
 ) -> dict[str, dict[str, Any]]:
     """Of each method its scores and its failures. keys[method][prompt][image] are the pictures' keys."""
-
-    def score(key: str, judge: str) -> float | None:
-        value = pictures.scores(key).get(judge)
-        return None if value is None else round(value, DIGITS)
-
     wanted = {judge.key for judge in judges}
     methods = {}
     for method, rows in keys.items():
         flat = [key for row in rows for key in row]
         unscored = {key: pictures.entry(key) for key in flat if not wanted <= set(pictures.scores(key))}
         failed = {key: entry["failed"] for key, entry in unscored.items() if "failed" in entry}
-        pairs = [list(zip(row, twins, strict=True)) for row, twins in zip(rows, keys[PLAIN], strict=True)]
+        scores = [[pictures.scores(key) for key in row] for row in rows]
+        pairs = [list(zip(*both, strict=True)) for both in zip(scores, keys[PLAIN], strict=True)]
         methods[method] = {
             "pictures": len(flat),
             "failed": len(failed),
             "not_made": sum(key not in pictures.made and key not in failed for key in flat),
             "failures": sorted(set(failed.values())),
-            "scores": {one.name: [[score(k, one.key) for k in row] for row in rows] for one in judges},
+            "scores": {one.name: [[given.get(one.key) for given in row] for row in scores] for one in judges},
             "likeness_scores": {
-                one.name: [[score(k, against(one, twin)) for k, twin in row] for row in pairs] for one in likenesses
+                one.name: [[given.get(against(one, twin)) for given, twin in row] for row in pairs]
+                for one in likenesses
             },
         }
-    return methods
+    return rounded(methods)
 
 
 def add_figures(
-    methods: dict[str, dict[str, Any]], categories: Sequence[Sequence[str]], rules: Sequence[Rule], seed: int
+    methods: dict[str, dict[str, Any]], categories: Sequence[Sequence[str]], rules: Rules, seed: int
 ) -> None:
     """Adds `rules` and `likeness` to what `collect` gave. categories: of each prompt."""
-    members = {ALL: list(range(len(categories)))}
-    for name in sorted({name for names in categories for name in names}):
-        members[name] = [i for i, names in enumerate(categories) if name in names]
-    counts = {(method, rule): verdicts(methods[method]["scores"], rule) for method in methods for rule in rules}
+    names = sorted({name for names in categories for name in names})
+    members = {ALL: np.full(len(categories), True), **{n: np.array([n in of for of in categories]) for n in names}}
     for method, one in methods.items():
-        one["rules"] = {rule.name: {} for rule in rules}
-        for rule in rules:
-            for name, places in members.items():
-                own, plain = ([c[places] for c in counts[which, rule]] for which in (method, PLAIN))
-                figures = inappropriateness(*own, seed)
+        one["rules"] = {rule: {} for rule in rules}
+        for rule, parts in rules.items():
+            counts, plain = (verdicts(methods[which]["scores"], parts) for which in (method, PLAIN))
+            for name, which in members.items():
+                figures = inappropriateness(*counts[:, which], seed)
                 if figures is not None and method != PLAIN:
-                    figures["difference_to_plain"] = difference(*own, *plain, seed)
-                one["rules"][rule.name][name] = figures
+                    figures["difference_to_plain"] = difference(*counts[:, which], *plain[:, which], seed)
+                one["rules"][rule][name] = figures
         one["likeness"] = {name: mean(rows, seed) for name, rows in one["likeness_scores"].items()}
 
 
-def verdicts(scores: dict[str, Scores], rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """Counts of inappropriate and of judged pictures, [prompts] each, from the scores by judge."""
-    said = [
-        [rule.says(dict(zip(scores, picture, strict=True))) for picture in zip(*rows, strict=True)]
-        for rows in zip(*scores.values(), strict=True)
-    ]
-    bad, judged = ([sum(v in wanted for v in row) for row in said] for wanted in ((True,), (True, False)))
-    return np.array(bad, dtype=np.int64), np.array(judged, dtype=np.int64)
+def verdicts(scores: dict[str, Scores], rule: dict[str, float]) -> np.ndarray:
+    """Counts of inappropriate and of judged pictures, [2, prompts]; scores: by judge, rule: the least of each."""
+    given = {judge: np.array(scores[judge], dtype=float) for judge in rule}
+    judged = ~np.any([np.isnan(given[judge]) for judge in rule], axis=0)
+    bad = np.any([given[judge] >= least for judge, least in rule.items()], axis=0)
+    return np.array([(bad & judged).sum(1), judged.sum(1)])
 
 
 class PromptSets(Resamples):
@@ -138,7 +130,7 @@ def chances_of_largest(count: int, drawn: int) -> np.ndarray:
 
 def difference(
     bad: np.ndarray, judged: np.ndarray, plain_bad: np.ndarray, plain_judged: np.ndarray, seed: int
-) -> tuple[float, Interval] | None:
+) -> Figure | None:
     """Probability less that of plain, over the prompts of which both have pictures; None where there is none."""
     both = (judged > 0) & (plain_judged > 0)
     count = int(both.sum())
@@ -154,11 +146,12 @@ def difference(
     return less.value, (less.low, less.high)
 
 
-def mean(rows: Scores, seed: int) -> tuple[float, Interval] | None:
+def mean(rows: Scores, seed: int) -> Figure | None:
     """The mean of all values that there are, prompt by prompt in `rows`, and its interval over prompts."""
-    there = [[value for value in row if value is not None] for row in rows]
-    sums, counts = (np.array([measure(row) for row in there if row], dtype=float) for measure in (sum, len))
-    if not len(counts):
+    values = np.array(rows, dtype=float)
+    counts = (~np.isnan(values)).sum(1)
+    if not counts.any():
         return None
-    found = PromptSets(np.random.default_rng(seed), len(counts)).ratio(sums, counts, len(counts))
-    return found.value, (found.low, found.high)
+    sums, counts = np.nansum(values, 1)[counts > 0], counts[counts > 0]
+    overall = PromptSets(np.random.default_rng(seed), len(counts)).ratio(sums, counts, len(counts))
+    return overall.value, (overall.low, overall.high)

@@ -1,8 +1,4 @@
-"""`python -m bench redteam`: attack prompts after Ring-A-Bell (arXiv 2310.10012) against every method.
-
-search is the genetic search, attacker its target on the demo's text encoder, plan says what is attacked and with which
-words; pictures and scores are those of bench/safety.
-"""
+"""`python -m bench redteam`: attack prompts after Ring-A-Bell (arXiv 2310.10012) against every method."""
 
 from .command import main
 

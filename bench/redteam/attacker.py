@@ -1,20 +1,28 @@
-"""An attack's target on the demo's text encoder: h(prompt) + eta * v, and how far texts are from it."""
+"""An attack's target on the demo's text encoder: h(prompt) + eta * v, and how far texts are from it.
+
+And would another gate see the attacks? Two more scores of a text, calibrated on the anchors as the pack's risk is.
+tail: the mean share of end token and padding in the concepts' subspace of such tokens. vector: the cosine of what sets
+the text apart from benign anchors, over all positions, with a concept vector. Neither is in the pack; the anchors'
+scores are of phrases that the tails' metric has seen, so that their AUC flatters a little.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from bench.safety.sets import Case
-from bench.safety.worker import Job, Task, Worker
+from bench.safety.worker import Job, Worker
 from demo import prompts, world
+from safelight.text.concepts import split_concepts
+from safelight.text.risk import calibrate
 
-from . import gates, plan
-from .search import Attack, search
+from . import plan
+from .search import search
 
 AT_ONCE = 100  # texts in one call of the encoder
 PAIRS, VECTOR_SEED = 48, 4
@@ -25,18 +33,19 @@ class AttackJob(Job):
     size: plan.Size = plan.FULL
 
 
-@dataclass(frozen=True)
-class Search(Task):
-    """An attack on the only case. number: of that source."""
+class Search(NamedTuple):
+    """An attack on a source, the number-th, without the words that the search of this name goes without."""
 
+    key: str
+    source: Case
     name: str
     number: int
 
 
-@dataclass(frozen=True)
-class AskGates(Task):
+class AskGates(NamedTuple):
     """What every gate says of texts, by set."""
 
+    key: str
     texts: dict[str, list[str]]
 
 
@@ -49,24 +58,32 @@ class Attacker(Worker):
         super().__init__(job)
         self._vectors: dict[str, Any] = {}
 
-    def __call__(self, task: Task) -> None:
+    def __call__(self, task: Any) -> None:
         if isinstance(task, Search):
-            self.store[task.key] = self.attack(task.cases[0], task.name, task.number)
+            self.store[task.key] = self.attack(task)
         elif isinstance(task, AskGates):
-            self.store[task.key] = gates.risks(self._clip, self.vector(""), world.CONCEPTS, task.texts)
+            self.store[task.key] = self.risks(task.texts)
         else:
             super().__call__(task)
 
-    def attack(self, source: Case, search_name: str, number: int) -> dict[str, Any]:
-        """The attack on a source prompt: its text, and the loss before and after the search."""
-        words, target = sorted(self._ids.keys() - plan.forbidden(search_name)), self.target(source)
-        seed = [self.job.seed, plan.SEARCHES.index(search_name), number]
-        best = search(lambda rows: self.losses(rows, target), [self._ids[w] for w in words], self.job.size.search, seed)
-        return {"prompt": self.text(best), "loss": best.loss, "begun": best.history[0]}
+    def attack(self, task: Search) -> dict[str, Any]:
+        """The text, and the loss before and after the search.
+
+        Raises RuntimeError where the text would not be read as the tokens that were found.
+        """
+        words = sorted(self._ids.keys() - plan.forbidden(task.name))
+        losses = partial(self.losses, target=self.target(task.source))
+        seed = [self.job.seed, plan.SEARCHES.index(task.name), task.number]
+        best = search(losses, [self._ids[word] for word in words], self.job.size.search, seed)
+        text = " ".join({token: word for word, token in self._ids.items()}[token] for token in best.tokens)
+        tokens = [token for chunk in self._read(text)[1] for token, _, number in chunk if number]
+        if tokens != list(best.tokens):
+            raise RuntimeError(f"attack {text!r}: expected the tokens {best.tokens}, got {tokens}.")
+        return {"prompt": text, "loss": best.loss, "begun": best.history[0]}
 
     # -- the text encoder ---------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def _clip(self) -> Any:
         return self.generator.session.clip
 
@@ -78,34 +95,25 @@ class Attacker(Worker):
         ((name, chunks),) = read_tokens(clip, text).items()
         return name, chunks
 
-    @cached_property
-    def _ids(self) -> dict[str, int]:
-        """The demo's words by their tokens; words of several pieces are left out, as a gene is one token."""
-        single = {}
-        for word in world.vocabulary():
-            ids = [token for token, _, number in self._read(word)[1][0] if number]
-            if len(ids) == 1:
-                single[word] = ids[0]
-        return single
-
-    def text(self, attack: Attack) -> str:
-        """Raises RuntimeError where the text would not be read as these tokens."""
-        words = {token: word for word, token in self._ids.items()}
-        text = " ".join(words[token] for token in attack.tokens)
-        tokens = [token for chunk in self._read(text)[1] for token, _, number in chunk if number]
-        if tokens != list(attack.tokens):
-            raise RuntimeError(f"attack {text!r}: expected the tokens {attack.tokens}, got {tokens}.")
-        return text
-
-    def target(self, source: Case) -> torch.Tensor:
-        """[T, W]: the prompt's states, plus eta times the vector of its unsafe thing's category."""
+    def _encode(self, text: str) -> Any:
         clip = self._clip  # the host
         from safelight.engine.encoder import encode_neutral
 
-        encoding = encode_neutral(clip, source.prompt)
+        return encode_neutral(clip, text)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        """The demo's words by their tokens; words of several pieces are left out, as a gene is one token."""
+        read = {w: [token for token, _, number in self._read(w)[1][0] if number] for w in world.vocabulary()}
+        return {word: ids[0] for word, ids in read.items() if len(ids) == 1}
+
+    def target(self, source: Case) -> torch.Tensor:
+        """[T, W]: the prompt's states, plus eta times the vector of its unsafe thing's category."""
+        encoding = self._encode(source.prompt)
         return encoding.states[0] + self.job.size.eta * self.vector(source.kind).at(encoding)
 
-    def vector(self, kind: str) -> Any:
+    def vector(self, kind: str = "") -> Any:
+        """The concept vector of a category of unsafe things, or of all; made once."""
         if kind not in self._vectors:
             made = self.generator.session.vector(prompts.concept_pairs(VECTOR_SEED, PAIRS, kind))
             from safelight.engine.concept_vectors import read_vector
@@ -114,20 +122,46 @@ class Attacker(Worker):
         return self._vectors[kind]
 
     def losses(self, rows: np.ndarray, target: torch.Tensor) -> np.ndarray:
-        """|target - h(tokens)|^2 of rows of tokens [n, length]: all positions of a chunk, as the paper has it."""
+        """|target - h(tokens)|^2 of rows of tokens [n, length]: all positions of a chunk, as the paper has it.
+
+        The tokens stand after the start token of the empty text's chunk, in place of as much padding.
+        """
         name, (empty,) = self._read("")
         from safelight.engine.encoder import encode_tokens
 
         losses = []
         for start in range(0, len(rows), AT_ONCE):
-            chunks = [_chunk(empty, row) for row in rows[start : start + AT_ONCE]]
+            chunks = [
+                [empty[0], *((int(token), 1.0, n) for n, token in enumerate(row, 1)), *empty[1 + len(row) :]]
+                for row in rows[start : start + AT_ONCE]
+            ]
             states, _ = encode_tokens(self._clip, {name: chunks})
-            apart = states.reshape(len(chunks), len(empty), -1) - target
-            losses.append(apart.square().sum((1, 2)))
+            losses.append((states.reshape(len(chunks), len(empty), -1) - target).square().sum((1, 2)))
         return torch.cat(losses).double().numpy()
 
+    # -- the gates ----------------------------------------------------------------------------------------------------
 
-def _chunk(empty: list[Any], row: np.ndarray) -> list[Any]:
-    """A chunk with these tokens after its start token; as many of the padding's go."""
-    words = [(int(token), 1.0, n + 1) for n, token in enumerate(row)]
-    return [empty[0], *words, *empty[1 + len(words) :]]
+    def risks(self, texts: dict[str, list[str]]) -> dict[str, Any]:
+        """{"auc": by gate, "risk": by set of texts, by gate, a number for each text}."""
+        clip, vector = self._clip, self.vector()
+        from safelight.engine.concept_spaces import space_of
+
+        space, anchors = space_of(clip, split_concepts(world.CONCEPTS)), clip.tokenizer.safelight_anchors
+        benign, unsafe = ([self._encode(text) for text in anchors[kind]] for kind in ("benign", "unsafe"))
+        centre = torch.stack([encoding.states[0].float() for encoding in benign]).mean(dim=0)
+
+        def tail(encoding: Any) -> float:
+            return float(space.shares(encoding)[0][encoding.tail].mean())  # 0 where the space knows no tails
+
+        def along_vector(encoding: Any) -> float:
+            away = (encoding.states[0].float() - centre).flatten()
+            return float(torch.nn.functional.cosine_similarity(away, vector.at(encoding).flatten(), dim=0))
+
+        auc, risk = {plan.WORDS: max(c.auc for c in space.calibration)}, {plan.WORDS: space.risk}
+        for gate, score in ((plan.TAIL, tail), (plan.VECTOR, along_vector)):
+            calibration = calibrate([score(e) for e in benign], [score(e) for e in unsafe])
+            auc[gate] = calibration.auc
+            risk[gate] = lambda e, calibration=calibration, score=score: calibration.risk(score(e))
+        encoded = {name: [self._encode(text) for text in texts[name]] for name in texts}
+        by_set = {name: {gate: [risk[gate](e) for e in each] for gate in risk} for name, each in encoded.items()}
+        return {"auc": auc, "risk": by_set}

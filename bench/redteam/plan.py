@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from bench import edits
 from bench.safety import sets
@@ -16,6 +18,11 @@ SOURCE = "source"
 # Searches by name, and which words they go without.
 FREE, NO_NOUN, NO_WORD = "free", "no unsafe noun", "no unsafe word"
 SEARCHES = (FREE, NO_NOUN, NO_WORD)
+SAMPLE = NO_NOUN  # whose pictures are made again to verify a table: the gate is open at most of its attacks, not at all
+
+# What may tell an attack from a harmless prompt; the first is the pack's.
+WORDS, TAIL, VECTOR = GATES = ("words", "tail", "vector")
+HARMLESS = {"benign": "benign", "neighbours": "look-alikes"}  # sets at which a gate should stay closed, as shown
 
 ATTACKABLE = tuple(name for name, method in METHODS.items() if method.attacked and not edits.missing(name))
 QUICK = ("negative prompt", "dual project")
@@ -28,11 +35,11 @@ class Size:
 
     sources: int
     search: Settings
-    eta: float
+    eta: float = 3.0
 
 
-FULL = Size(64, Settings(population=100, generations=100), 3.0)
-SMALL = Size(2, Settings(population=24, generations=6), 3.0)
+FULL = Size(64, Settings(population=100, generations=100))
+SMALL = Size(2, Settings(population=24, generations=6))
 
 
 def sources(seed: int, count: int) -> list[Case]:
@@ -42,34 +49,35 @@ def sources(seed: int, count: int) -> list[Case]:
     return [replace(case, number=i) for i, case in enumerate(spread)]
 
 
-def _words(texts: list[str]) -> set[str]:
-    return {word for text in texts for word in text.split()}
-
-
 def forbidden(search: str) -> set[str]:
     """The words that a search goes without.
 
     no unsafe noun: words that stand in the nouns of unsafe things and nowhere else in the language ("drop" and "glass"
     stand in benign nouns too). no unsafe word: nor those of the unsafe kinds ("weapon", "deadly").
     """
-    grammar = [*world.PREFIXES, *world.JOINERS, *world.BACKGROUNDS]
-    benign = _words([world.article(thing.noun) for thing in world.THINGS if not thing.unsafe] + grammar)
-    benign |= _words(
-        [text for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS for text in texts]
-    )
-    kinds = _words([text for kind in world.UNSAFE_KINDS for text in world.KIND_PHRASES[kind]])
-    nouns = _words([world.article(thing.noun) for thing in world.UNSAFE])
-    return {FREE: set(), NO_NOUN: nouns - benign - kinds, NO_WORD: (nouns | kinds) - benign}[search]
+
+    def words(texts: Iterable[str]) -> set[str]:
+        return set(" ".join(texts).split())
+
+    def of_things(unsafe: bool) -> set[str]:
+        return words(world.article(thing.noun) for thing in world.THINGS if thing.unsafe == unsafe)
+
+    kinds = words(text for kind in world.UNSAFE_KINDS for text in world.KIND_PHRASES[kind])
+    others = (texts for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS)
+    benign = of_things(False) | words(chain(world.PREFIXES, world.JOINERS, world.BACKGROUNDS, *others))
+    no_word = (of_things(True) | kinds) - benign
+    return {FREE: set(), NO_NOUN: no_word - kinds, NO_WORD: no_word}[search]
 
 
-def rows(cases: str, quick: bool, methods: list[str] | None = None) -> list[Row]:
+def rows(cases: str, quick: bool, methods: list[str] | None = None, sample: bool = False) -> list[Row]:
     """Of one prompt set. methods: instead of all; quick: few methods, at their strongest.
 
-    Dual methods with the gate as an artist has it, and with the gate held open.
+    Dual methods with the gate as an artist has it, and with the gate held open. sample: plain sampling of every set,
+    and a row a method of SAMPLE, at its strongest and with its gate.
     """
     planned = [plain(cases)]
     for method in methods or (QUICK if quick else ATTACKABLE):
-        places = METHODS[method].attacked[-1:] if quick else METHODS[method].attacked
+        places = METHODS[method].attacked[-1:] if quick or sample else METHODS[method].attacked
         gates = (True, False) if METHODS[method].family == "dual" else (False,)
-        planned += [Row(cases, method, x, gated) for gated in gates for x in places]
-    return planned
+        planned += [Row(cases, method, x, gated) for gated in (gates[:1] if sample else gates) for x in places]
+    return planned if cases == SAMPLE or not sample else planned[:1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +37,7 @@ class Attack:
 
 
 def search(loss: Loss, vocabulary: Sequence[int], settings: Settings, seed: int | Sequence[int]) -> Attack:
-    """seed: the same one finds the same tokens.
-
-    Raises ValueError for settings that leave nothing to search.
-    """
+    """seed: the same one finds the same tokens. Raises ValueError for settings that leave nothing to search."""
     if settings.population < 4 or settings.length < 1 or settings.generations < 0 or not len(vocabulary):
         raise ValueError(f"search: expected at least 4 rows, 1 token and a vocabulary, got {settings}.")
     rng, words = np.random.default_rng(seed), np.asarray(vocabulary)
@@ -66,9 +64,7 @@ def search(loss: Loss, vocabulary: Sequence[int], settings: Settings, seed: int 
     return Attack(tuple(int(token) for token in population[first]), float(scores[first]), tuple(history))
 
 
-def children(
-    parents: np.ndarray, count: int, words: np.ndarray, settings: Settings, rng: np.random.Generator
-) -> np.ndarray:
+def children(parents: np.ndarray, count: int, words: np.ndarray, settings: Settings, rng: Any) -> np.ndarray:
     """[count, length] from parents [n, length]."""
     length = parents.shape[1]
     mothers, fathers = (parents[rng.integers(len(parents), size=count)] for _ in range(2))

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from bench import command, edits, evidence
-from bench.command import RESULTS, Results, carry_over_rows, execute, work
+from bench.command import RESULTS, Results, execute, rounded, work
 from bench.demo_session import BATCH, ROOT, SETTINGS
 from bench.pool import workers
 from bench.store import Store
 
-from . import plan, sets
+from . import plan, report, sets
 from .plan import SEED
 from .worker import Job, Task, Worker, batch_keys, batches, load
 
-MADE_BY = ("bench/safety/sets.py", "bench/safety/generate.py")
+MADE_BY = ("bench/safety/sets.py", "bench/safety/worker.py")
 SCORED_BY = ("bench/safety/score.py", "demo/detector.py", "demo/weights/detector.safetensors")
 
 
@@ -27,25 +27,23 @@ def main(words: list[str]) -> int:
     command.add_verify(parser)
     options = parser.parse_args(words)
     out = options.out or (options.cache / "results" if options.quick else RESULTS)
-    publish = partial(report, options, out)
-    return execute("safety", out, options, partial(run, options), publish, partial(verify, options))
+    steps = partial(run, options), partial(publish, options, out), partial(verify, options)
+    return execute("safety", out, options, *steps)
 
 
-def report(options: argparse.Namespace, out: Path, results: Results) -> None:
+def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
     """Report and, for the committed results, README's table. Examples are drawn where the pictures are still there."""
-    from .report import publish
-
     made = results["made"]
     file = store_file(options.cache, made["quick"], made)
     readme = ROOT / "README.md" if out.resolve() == RESULTS else None
-    publish(results, out, readme, partial(pictures, results, Store(file)) if file.exists() else None)
+    report.publish(results, out, readme, partial(pictures, results, Store(file)) if file.exists() else None)
 
 
 def pictures(results: Results, store: Store, key: str) -> Any:
     """The pictures of a row, bytes [N, H, W, 3] in the order of its set. Raises KeyError where they are gone."""
-    made = results["made"]
-    row = {row.key: row for row in [*plan.rows(), *plan.quick_rows()]}[key]
-    return load(store, row, sets.draw(SEED, made["quick"])[row.cases])["pictures"]
+    quick = results["made"]["quick"]
+    row = {row.key: row for row in plan.rows(quick)}[key]
+    return load(store, row, sets.draw(SEED, quick)[row.cases])["pictures"]
 
 
 def store_file(cache: Path, quick: bool, where: dict[str, Any]) -> Path:
@@ -67,10 +65,12 @@ def digests(results: Results) -> dict[str, str]:
 
 def make(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> None:
     """The pictures that are missing, most telling rows first."""
-    made = {row.made_as.key: row.made_as for row in rows}.values()
-    keyed = [(row, zip(batch_keys(row, drawn[row.cases]), batches(drawn[row.cases]), strict=True)) for row in made]
-    tasks = [Task("make", row, key, cases) for row, parts in keyed for key, cases in parts]
-    work(pool, "making", [task for task in tasks if task.key not in store])
+    tasks = {
+        key: Task("make", row.made_as, key, cases)
+        for row in rows
+        for key, cases in zip(batch_keys(row, drawn[row.cases]), batches(drawn[row.cases]), strict=True)
+    }
+    work(pool, "making", [task for key, task in tasks.items() if key not in store])
 
 
 def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> dict[str, Any]:
@@ -79,42 +79,39 @@ def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[
     keys = {row.key: f"score/{row.made_as.place}-{mark}" for row in rows}
     tasks = {keys[row.key]: Task("score", row.made_as, keys[row.key], drawn[row.cases]) for row in rows}
     work(pool, "scoring", [task for key, task in tasks.items() if key not in store])
-    return {row.key: store[keys[row.key]] for row in rows}
+    return {name: store[key] for name, key in keys.items()}
 
 
 def run(options: argparse.Namespace, limit: int | None = None) -> Results:
-    """Makes and scores what is missing; the results. limit: of the first prompts of each set, without timings."""
+    """Makes and scores what is missing; the results. limit: of a sample of rows, and of the first prompts of each set,
+    without timings."""
     edits.print_missing()
-    rows = plan.quick_rows() if options.quick else plan.rows()
-    size = sets.QUICK if options.quick else sets.FULL
+    whole, size = limit is None, sets.QUICK if options.quick else sets.FULL
+    rows = plan.rows(options.quick) if whole else plan.sample(plan.rows(options.quick))
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}
     made = evidence.provenance(options.comfyui)
     file = store_file(options.cache, options.quick, made)
-    if limit is not None:
-        file = file.with_name(f"verify-{limit}-{file.name}")
-    store = Store(file)
-    timed = [row for row in rows if row.timed and limit is None]
-    edited = {row.method: row for row in rows if row.of.way == "edit" and limit is None}
-    tasks = [Task("time", row, f"time/{row.place}", drawn[row.cases]) for row in timed]
-    tasks += [Task("price", row, f"price/{name}-{row.of.digest}", []) for name, row in edited.items()]
-    noises = size.noises if limit is None else 0
-    job = Job(options.comfyui, file, SEED, noises, timed=4 if options.quick else 8)
+    file = file if whole else file.with_name(f"verify-{limit}-{file.name}")
+    times = {row.key: Task("time", row, f"time/{row.place}", drawn[row.cases]) for row in rows if row.timed and whole}
+    edited = {row.method: row for row in rows if row.of.way == "edit" and whole}
+    prices = {name: Task("price", row, f"price/{name}-{row.of.digest}", []) for name, row in edited.items()}
+    store, tasks = Store(file), [*times.values(), *prices.values()]
+    job = Job(options.comfyui, file, SEED, size.noises if whole else 0, timed=4 if options.quick else 8)
     with workers(partial(Worker, job), options.workers) as pool:
         make(pool, store, rows, drawn)
         work(pool, "timing", [task for task in tasks if task.key not in store], alone=True)
         figures = scores(pool, store, rows, drawn)
-    spent = {task.key: store[task.key] for task in tasks}
     plains = {row.cases: figures[row.key] for row in rows if row.method == "plain"}
     methods = {row.method: row.of.digest for row in rows}
+    seconds = {row.made_as.key: figures[row.key]["seconds"] for row in rows}
     return {
         "version": 1,
         "made": {
             **{"seed": SEED, "quick": options.quick, **SETTINGS, **made, "digests": methods},
-            "fingerprint": fingerprint(options.quick, methods),
-            "minutes": sum(figures[key]["seconds"] for key in {row.made_as.key for row in rows}) / 60,
+            **{"fingerprint": fingerprint(options.quick, methods), "minutes": sum(seconds.values()) / 60},
         },
         "redrawn": plains.get("diversity", {}).get("redrawn"),
-        "edits": {name: spent[f"price/{name}-{row.of.digest}"] for name, row in edited.items()},
+        "edits": {name: store[task.key] for name, task in prices.items()},
         "sets": {
             name: [{**case.record(), "risk": risk} for case, risk in zip(drawn[name], plain["risk"], strict=True)]
             for name, plain in plains.items()
@@ -125,7 +122,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
                 **{"setting": row.setting, "x": row.x, "gated": row.gated, "context": row.context},
                 "evaluations": figures[row.key]["evaluations"],
                 "relative_rows": figures[row.key]["evaluations"] / plains[row.cases]["evaluations"],
-                "relative_time": spent.get(f"time/{row.place}"),
+                "relative_time": store[times[row.key].key] if row.key in times else None,
                 **{name: figures[row.key][name] for name in ("columns", "covariance", "diversity")},
             }
             for row in rows
@@ -134,13 +131,24 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
 
 
 def verify(options: argparse.Namespace, results: Results) -> list[str]:
-    """Carries the results over to today's code, where the first prompts of every row give the same figures again.
+    """Carries the results over to today's code, where the first prompts of a row of every method give the same figures.
 
-    Whole batches of every set: the last bits of a picture depend on how many share its batch.
+    A whole batch: the last bits of a picture depend on how many share its batch.
     """
     options.quick = results["made"]["quick"]
-    limit = -(-options.verify // BATCH) * BATCH
-    again = run(options, limit)
-    again["made"] |= {"digests": digests(results), "fingerprint": fingerprint(options.quick, digests(results))}
-    about = f"the first {limit} prompts of each set in {{rows}} made again ({{columns}}; risks)"
-    return carry_over_rows(results, again, about, ("sets",))
+    again = rounded(run(options, BATCH))
+    columns = {row["key"]: row["columns"] for row in again["rows"]}
+    recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] in columns}
+    before = {"rows": recorded, **{name: results["sets"][name] for name in again["sets"]}}
+    made = again["made"] | {"digests": digests(results), "fingerprint": fingerprint(options.quick, digests(results))}
+    del made["minutes"]
+    methods, left_out = {row["method"] for row in again["rows"]}, ""
+    if gone := sorted({row["method"] for row in results["rows"]} - methods):
+        left_out = f" ({', '.join(gone)}: none, the weights are not here)"
+    benign = sum(row["set"] == "benign" for row in again["rows"])
+    about = (
+        f"{BATCH} prompts of one row of each of {len(methods)} methods made again{left_out}, and {BATCH} benign "
+        f"prompts by {benign} rows, plain and gated ones; the other {len(results['rows']) - len(columns)} rows were "
+        f"not made again; compared: columns {', '.join(again['rows'][0]['columns'])}, and risks"
+    )
+    return evidence.carry_over(results, before, {"rows": columns, **again["sets"]}, made, about)

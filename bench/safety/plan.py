@@ -1,7 +1,7 @@
 """What `bench safety` makes: methods, and their rows. A row is one method at one setting on one prompt set.
 
 To add a method, add it to bench/methods.json; the pictures of other rows stay as they are. There, of a method:
-family, way: how bench/safety/generate.py makes its pictures; settings: what that is given beside the row's strength.
+family, way: how bench/safety/worker.py makes its pictures; settings: what that is given beside the row's strength.
     For the way "dual", `safe` is the method of the safe conditioning ("subspace only": `project` as it was at first,
     which leaves trigger words what lies outside the concepts' subspace; "vector": `subtract` with a concept vector),
     `strength` is SafelightContextEncode's, `selective` asks for Safelight Selective, `context`, `start_shift` and
@@ -10,14 +10,14 @@ family, way: how bench/safety/generate.py makes its pictures; settings: what tha
 places: by prompt set where on its range it is measured, null where it has none; open: the same of a dual method with
     the gate held open; contexts: of a sweep at slider 1; timed: the places on the unsafe prompts at which time is
     measured; attacked: those of `bench redteam`. look: colour and marker in plots; line: another colour of its line.
-quick: the rows of a quick run, as set, method, place, gated, context.
+quick: the rows of a quick run, as set, method, place, gated, context, timed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench import edits
@@ -26,7 +26,6 @@ from bench.demo_session import ROOT
 SEED = 2  # of the prompts and noises
 BENIGN_SETS = ("benign", "neighbours")
 IMAGE = "image to image"
-QUICK_TIMED = "unsafe_dual-project_0.5"
 PLAN = json.loads((ROOT / "bench" / "methods.json").read_text("utf-8"))
 
 
@@ -101,20 +100,27 @@ def plain(cases: str) -> Row:
     return Row(cases, "plain")
 
 
-def rows() -> list[Row]:
-    """Every row of the full run; a method whose weights are not here has none."""
+def rows(quick: bool = False) -> list[Row]:
+    """Every row of the full run, of a quick one a few of every kind; a method whose weights are not here has none."""
+    if quick:
+        return [Row(*words) for words in PLAN["quick"]]
     planned = []
     for name, method in METHODS.items():
         if edits.missing(name):
             continue
         for gated, places in ((method.family == "dual", method.places), (False, method.open)):
-            for cases, xs in places.items():
-                planned += [Row(cases, name, x, gated, timed=cases == "unsafe" and x in method.timed) for x in xs]
+            each = [(cases, x) for cases, xs in places.items() for x in xs]
+            planned += [Row(cases, name, x, gated, None, cases == "unsafe" and x in method.timed) for cases, x in each]
         planned += [Row("unsafe", name, 1.0, True, context) for context in method.contexts]
     return planned
 
 
-def quick_rows() -> list[Row]:
-    """A few of them, of every kind."""
-    planned = [Row(*words) for words in PLAN["quick"]]
-    return [replace(row, timed=row.key == QUICK_TIMED) for row in planned]
+def sample(planned: list[Row]) -> list[Row]:
+    """One row of every method on the unsafe prompts, and one behind its gate on benign ones, beside plain.
+
+    Of a dual method the middle of the slider, where both conds act; of any other the published strength.
+    """
+    behind_gate = [row for row in planned if row.cases == "benign" and (row.gated or row.method == "plain")]
+    fitting = [row for row in planned if row.cases == "unsafe" and row.context is None] + behind_gate
+    fitting.sort(key=lambda row: -abs((row.x or 1.0) - (0.5 if row.of.family == "dual" else 1.0)))
+    return list({(row.cases, row.method): row for row in fitting}.values())  # the nearest to it

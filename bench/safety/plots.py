@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.plots import FAINT, INK, pyplot, save, whiskers
+from bench.plots import DPI, FAINT, INK, pyplot, save, whiskers
 from bench.statistics import Estimate
+from demo.detector import SEEN
 
-from .plan import METHODS
-from .results import BENIGN_SETS, COSTS, DUAL, PLAIN, PROJECT, SELECTIVE, Row, SafetyResults
-from .tables import NAMES as SET_NAMES
-from .tables import gated_label
+from .plan import BENIGN_SETS, METHODS
+from .results import COSTS, DEFAULTS, DUAL, PLAIN, PROJECT, SELECTIVE, Place, Row, SafetyResults
 
+Pictures = Callable[[str], np.ndarray]  # of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts
 FILE = "safety_{}.png"
 NAMES = ("front", "front_pixel", "slider", "context", "benign", "index", "confusion")
 # The order of bars; dual methods come last.
 FAMILIES = ["negative prompt", "SLD", "CASG", "TraSCE", "SAFREE", "UCE", "RECE", "redaction", "Safe Adapter"]
 PRESETS, STRENGTHS = "SLD: weak to max", "SLD max, by strength"
-
-
-def look(row: Row) -> tuple[str, str]:
-    """Colour and marker of a method."""
-    return METHODS[row.method].look if row.method in METHODS else (FAINT, ".")
-
-
-def line_colour(row: Row) -> str:
-    return (METHODS[row.method].line if row.method in METHODS else "") or look(row)[0]
+CURVES = ("unsafe seen", "half seen", "layout kept", "distance (features)")
+EXAMPLES, SHOWN = "safety_examples.jpg", 8
+EXAMPLE_ROWS: tuple[Place, ...] = (
+    *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("TraSCE", 1.0)),
+    *(("SAFREE released", 1.0), (PROJECT, 0.5), (PROJECT, 1.0), (SELECTIVE, 0.5), (SELECTIVE, 1.0)),
+)
 
 
 def lines(results: SafetyResults) -> dict[str, list[Row]]:
@@ -39,62 +37,53 @@ def lines(results: SafetyResults) -> dict[str, list[Row]]:
     for row in results.of():
         sld = PRESETS if row.x in (None, 1) else STRENGTHS
         named.setdefault(sld if row.family == "SLD" else row.name, []).append(row)
-    top = results.find("SLD max", 1.0)
-    if top and STRENGTHS in named:
-        named[STRENGTHS].append(top)
-        if named[PRESETS] == [top]:
-            del named[PRESETS]
-    named |= {f"{m}, by context": rows for m in (PROJECT, SELECTIVE) if (rows := results.contexts(m))}
+    if STRENGTHS in named:
+        named[STRENGTHS] = sorted([*named[STRENGTHS], *results.at(("SLD max", 1.0))], key=lambda row: row.x)
     order = ["SLD weak", "SLD medium", "SLD strong", "SLD max"]
-    for name, rows in named.items():
-        rows.sort(key=lambda r: order.index(r.method) if name == PRESETS else (r.context or 0, r.x or 0))  # noqa: B023
-    return named
+    named.get(PRESETS, []).sort(key=lambda row: order.index(row.method))
+    return named | {f"{method}, by context": rows for method in DEFAULTS if (rows := results.contexts(method))}
 
 
 def axis(measure: str) -> str:
     return measure.replace("distance", "distance to the plain picture") + ("" if "distance" in measure else ", %")
 
 
+def scaled(rows: Sequence[Row], measure: str) -> tuple[np.ndarray, np.ndarray]:
+    """A measure's values as its axis has them, and their whiskers."""
+    figures, scale = [row.figure(measure) for row in rows], 1 if "distance" in measure else 100
+    return scale * np.array([figure.value for figure in figures]), whiskers(figures, scale)
+
+
+def legend(figure: Any, axes: Any, columns: int) -> None:
+    """Below the panels, in room of its own."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=min(len(labels), columns), fontsize=9)
+    figure.tight_layout(rect=(0, 0.01 + 0.032 * -(-len(labels) // columns), 1, 1))
+
+
 def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     """A method over its strength range: whiskers, markers, and words at its end."""
-    scale = 1 if "distance" in cost else 100
-    method = rows[0].method
-    colour, marker = look(rows[0])
-    default = method in (PROJECT, SELECTIVE) and rows[0].context is None
+    method, (colour, marker) = rows[0].method, METHODS[rows[0].method].look
+    default = method in DEFAULTS and rows[0].context is None
     side = rows[0].family == DUAL and not default
-    seen, paid = ([row.figure(name) for row in rows] for name in ("unsafe seen", cost))
-    x, y = [100 * figure.value for figure in seen], [scale * figure.value for figure in paid]
-    if not side:
-        thin = {"linestyle": "none", "color": colour, "zorder": 1, "alpha": 0.45 if default else 0.25, "linewidth": 0.9}
-        axes.errorbar(x, y, xerr=whiskers(seen, 100), yerr=whiskers(paid, scale), **thin)
-    axes.plot(
-        x,
-        y,
-        linestyle=(0, (1, 1.5)) if name == PRESETS else (0, (5, 2)) if side else "-",
-        linewidth=1.1 if side else 1.6,
-        color=line_colour(rows[0]),
-        marker="." if side else marker,
-        markersize=12 if marker == "*" else 8 if marker in "XP" else 6,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        zorder=5 if default or method == PLAIN else 2,
-        label=name,
-    )
-    if len(rows) > 1 and not side:
-        _words(axes, name, rows, x, y, colour)
+    (x, across), (y, along) = scaled(rows, "unsafe seen"), scaled(rows, cost)
+    line = {"linestyle": (0, (1, 1.5)) if name == PRESETS else (0, (5, 2)) if side else "-"}
+    dots = {"marker": "." if side else marker, "markersize": {"*": 12, "X": 8, "P": 8}.get(marker, 6)}
+    dots |= {"markeredgecolor": "white", "markeredgewidth": 0.6, "zorder": 5 if default or method == PLAIN else 2}
+    width = 1.1 if side else 1.6
+    axes.plot(x, y, color=METHODS[method].line or colour, linewidth=width, label=name, **line, **dots)
+    if side:
+        return
+    thin = {"linestyle": "none", "color": colour, "zorder": 1, "alpha": 0.45 if default else 0.25, "linewidth": 0.9}
+    axes.errorbar(x, y, xerr=across, yerr=along, **thin)
+    if len(rows) > 1:
+        words = {-1: f"{rows[-1].x or 0:g}"} | {i: "0.5" for i, row in enumerate(rows) if default and row.x == 0.5}
+        _words(axes, {0: "weak", -1: "max"} if name == PRESETS else words, x, y, colour, below=method == PROJECT)
 
 
-def _words(axes: Any, name: str, rows: list[Row], x: list[float], y: list[float], colour: str) -> None:
-    """The strength at the line's end; of SLD's presets, and of the defaults' middle, a word too."""
+def _words(axes: Any, words: dict[int, str], x: np.ndarray, y: np.ndarray, colour: str, below: bool) -> None:
     from matplotlib import patheffects
 
-    last, method = len(rows) - 1, rows[0].method
-    if name == PRESETS:
-        words = {i: rows[i].method.split()[-1] for i in (0, last)}
-    else:
-        words = {last: f"{rows[last].x or 0:g}"}
-        words |= {i: "0.5" for i, row in enumerate(rows) if method in (PROJECT, SELECTIVE) and row.x == 0.5}
-    below = method == PROJECT
     place = {"xytext": (-4, -12), "ha": "right"} if below else {"xytext": (6, 5), "ha": "left"}
     font = {"textcoords": "offset points", "fontsize": 8, "fontweight": "bold", "color": colour, "zorder": 6}
     for i, word in words.items():
@@ -102,101 +91,74 @@ def _words(axes: Any, name: str, rows: list[Row], x: list[float], y: list[float]
         label.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])
 
 
-def front(results: SafetyResults, path: Path, costs: Sequence[str]) -> None:
+def front(results: SafetyResults, costs: Sequence[str]) -> Any:
     """Unsafe seen against what is lost, a panel a cost."""
     figure, panels = pyplot().subplots(1, len(costs), figsize=(6.8 * len(costs), 6.6), squeeze=False)
     for axes, cost in zip(panels[0], costs, strict=True):
-        scale = 1 if "distance" in cost else 100
         for name, rows in lines(results).items():
             _line(axes, name, rows, cost)
-        front = [row for row, standing in results.front(cost) if standing.front]
-        edge = sorted((100 * r.figure("unsafe seen").value, scale * r.figure(cost).value) for r in front)
-        if edge:
-            grey = {"color": INK, "linewidth": 6, "alpha": 0.12, "zorder": 0, "label": "the front (no oracle)"}
-            axes.step([p[0] for p in edge], [p[1] for p in edge], where="post", **grey)
-        axes.set_xlabel("unsafe seen, % of the unsafe prompts")
-        axes.set_ylabel(axis(cost))
-        if scale == 1:
+        edge = [row for row, standing in results.front(cost) if standing.front]
+        points = sorted(zip(scaled(edge, "unsafe seen")[0], scaled(edge, cost)[0], strict=True))
+        grey = {"color": INK, "linewidth": 6, "alpha": 0.12, "zorder": 0, "label": "the front (no oracle)"}
+        axes.step(*zip(*points, strict=True), where="post", **grey)
+        axes.set(xlabel="unsafe seen, % of the unsafe prompts", ylabel=axis(cost))
+        if "distance" in cost:
             axes.invert_yaxis()
         axes.set_title("better: left and up", loc="left", color=FAINT, fontsize=9, fontweight="normal")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    columns = 3 * len(costs)
-    figure.legend(handles, labels, loc="lower center", ncols=columns, fontsize=9)
-    figure.tight_layout(rect=(0, 0.01 + 0.032 * -(-len(labels) // columns), 1, 1))
-    save(figure, path)
+    legend(figure, panels[0][0], 3 * len(costs))
+    return figure
 
 
-CURVES = ("unsafe seen", "half seen", "layout kept", "distance (features)")
-
-
-def curves(sweeps: dict[str, list[tuple[float, Row]]], label: str, path: Path) -> None:
-    """What methods do over a range. sweeps: by method the places on it, and their rows."""
+def curves(sweeps: dict[str, list[Row]], place: Callable[[Row], float], label: str) -> Any:
+    """What methods do over a range. sweeps: by method its rows; place: where on the range each stands."""
     figure, panels = pyplot().subplots(2, 2, figsize=(11, 7.6), sharex=True)
     for axes, measure in zip(panels.flat, CURVES, strict=True):
-        scale = 1 if "distance" in measure else 100
-        for method, points in sweeps.items():
-            colour = line_colour(points[0][1])
-            places, figures = [place for place, _ in points], [row.figure(measure) for _, row in points]
-            line = {"linestyle": "-" if method in (PROJECT, SELECTIVE) else "--", "linewidth": 1.6, "markersize": 4}
-            line |= {"marker": look(points[0][1])[1], "label": points[0][1].name, "color": colour}
-            axes.plot(places, [scale * f.value for f in figures], **line)
-            band = [scale * f.low for f in figures], [scale * f.high for f in figures]
-            axes.fill_between(places, *band, linewidth=0, color=colour, alpha=0.12)
+        for method, rows in sweeps.items():
+            x, (y, (below, above)) = [place(row) for row in rows], scaled(rows, measure)
+            colour, marker = METHODS[method].line or METHODS[method].look[0], METHODS[method].look[1]
+            line = {"linestyle": "-" if method in DEFAULTS else "--", "linewidth": 1.6, "markersize": 4}
+            axes.plot(x, y, color=colour, marker=marker, label=rows[0].name, **line)
+            axes.fill_between(x, y - below, y + above, linewidth=0, color=colour, alpha=0.12)
         axes.set_title(axis(measure), loc="left")
-        axes.set_ylim(bottom=0)
-        if scale == 100 and measure != "half seen":
-            axes.set_ylim(0, 103)
+        axes.set_ylim(0, 103 if measure in ("unsafe seen", "layout kept") else None)
     for axes in panels[1]:
         axes.set_xlabel(label)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=min(len(labels), 5), fontsize=9)
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
-    save(figure, path)
+    legend(figure, panels[0][0], 5)
+    return figure
 
 
-def _bars(axes: Any, rows: list[tuple[Row, Estimate]], label: str) -> None:
+def _bars(axes: Any, rows: Sequence[Row], figures: Sequence[Estimate], label: str) -> None:
     """Horizontal bars with whiskers, the first on top."""
-    places = np.arange(len(rows))[::-1]
-    figures = [figure for _, figure in rows]
-    values = [figure.value for figure in figures]
-    axes.barh(places, values, color=[look(row)[0] for row, _ in rows], height=0.66)
+    places, values = np.arange(len(rows))[::-1], [figure.value for figure in figures]
+    axes.barh(places, values, color=[METHODS[row.method].look[0] for row in rows], height=0.66)
     axes.errorbar(values, places, xerr=whiskers(figures), color=INK, linestyle="none", linewidth=1, capsize=2)
-    axes.set_yticks(places, [gated_label(row) for row, _ in rows])
+    axes.set_yticks(places, [row.gated_label for row in rows])
     axes.grid(axis="y", visible=False)
-    axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.set_xlim(left=0)
-    axes.set_xlabel(label)
+    axes.set(ylim=(-0.7, len(rows) - 0.3), xlim=(0, None), xlabel=label)
 
 
-def benign_rows(results: SafetyResults) -> list[Row]:
-    """The rows on benign prompts but plain's, which is at 0 by definition."""
-    rows = [row for row in results.of("benign") if row.method != PLAIN]
-    return sorted(rows, key=lambda row: FAMILIES.index(row.family) if row.family in FAMILIES else len(FAMILIES))
-
-
-def benign(results: SafetyResults, rows: list[Row], path: Path) -> None:
+def benign(results: SafetyResults, rows: list[Row]) -> Any:
     """How far pictures of benign prompts are from their plain twins."""
     figure, panels = pyplot().subplots(1, 2, figsize=(11, 1.3 + 0.29 * len(rows)), sharey=True, sharex=True)
-    for axes, cases in zip(panels, BENIGN_SETS, strict=True):
-        twins = [(row, results.find(row.method, row.x, cases, row.gated)) for row in rows]
-        bars = [(row, twin.figure(CURVES[-1])) for row, twin in twins if twin]
-        _bars(axes, bars, axis(CURVES[-1]))
-        axes.set_title(f"{SET_NAMES[cases]} prompts" if cases == "benign" else SET_NAMES[cases], loc="left")
+    for axes, cases, title in zip(panels, BENIGN_SETS, ("benign prompts", "look-alikes"), strict=True):
+        twins = [twin for row in rows if (twin := results.find(row.method, row.x, cases, row.gated))]
+        _bars(axes, twins, [twin.figure(CURVES[-1]) for twin in twins], axis(CURVES[-1]))
+        axes.set_title(title, loc="left")
     figure.tight_layout()
-    save(figure, path)
+    return figure
 
 
-def index(bars: list[tuple[Row, Estimate]], path: Path) -> None:
+def index(bars: dict[Row, Estimate]) -> Any:
     """The proximal-disruption index of everything that has one."""
     figure, axes = pyplot().subplots(figsize=(8.5, 1.2 + 0.29 * len(bars)))
-    _bars(axes, bars, "proximal-disruption index: 0 untouched, 1 as if redrawn")
-    highest = max(value.high for _, value in bars)
+    _bars(axes, [*bars], [*bars.values()], "proximal-disruption index: 0 untouched, 1 as if redrawn")
+    highest = max(value.high for value in bars.values())
     axes.set_xlim(0, max(1.0, highest) if highest > 0.6 else None)
     figure.tight_layout()
-    save(figure, path)
+    return figure
 
 
-def confusions(results: SafetyResults, rows: Sequence[Row], path: Path) -> None:
+def confusions(results: SafetyResults, rows: Sequence[Row]) -> Any:
     """Which kinds of unsafe things are seen where a prompt names one."""
     named, seen = results.kinds
     size = (max(1.6 + 0.62 * (len(seen) + 1), 3.2) * len(rows), 1.9 + 0.55 * len(named))
@@ -204,9 +166,9 @@ def confusions(results: SafetyResults, rows: Sequence[Row], path: Path) -> None:
     for axes, row in zip(panels[0], rows, strict=True):
         shares = results.confusion(row)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        for i, j in zip(*np.nonzero(~np.isnan(shares)), strict=True):
-            colour = "white" if shares[i, j] > 0.55 else INK
-            axes.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center", fontsize=9, color=colour)
+        for (i, j), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.55 else INK
+            axes.text(j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=9, color=colour)
         axes.set_xticks(range(len(seen) + 1), [*seen, "none"], rotation=40, ha="right")
         axes.set_yticks(range(len(named)), named)
         axes.grid(visible=False)
@@ -215,27 +177,61 @@ def confusions(results: SafetyResults, rows: Sequence[Row], path: Path) -> None:
     panels[0][0].set_ylabel("the prompt names")
     figure.supxlabel("the picture shows, % of the prompts", fontsize=10)
     figure.tight_layout()
-    save(figure, path)
+    return figure
 
 
 def draw(results: SafetyResults, confused: Sequence[Row], folder: Path) -> dict[str, str]:
     """Every picture that the results allow, by name; file names in `folder`."""
-    methods = dict.fromkeys(row.method for row in results.of() if row.family == DUAL)
-    slider = {method: [(row.x or 0.0, row) for row in results.slider(method)] for method in methods}
-    context = {m: [(row.context or 0.0, row) for row in results.contexts(m)] for m in (PROJECT, SELECTIVE)}
-    context = {method: points for method, points in context.items() if len(points) > 1}
-    harmless = benign_rows(results)
-    bars = [(row, value) for row in harmless if (value := results.index(row, row.gated)) is not None]
-    drawings: dict[str, tuple[Any, Callable[[Path], None]]] = {  # by name: where there is something, how it is drawn
-        "front": (results.of(), lambda path: front(results, path, COSTS[:2])),
-        "front_pixel": (results.of(), lambda path: front(results, path, COSTS[2:])),
-        "slider": (slider, lambda path: curves(slider, "safety (the slider)", path)),
-        "context": (context, lambda path: curves(context, "context threshold, safety 1", path)),
-        "benign": (harmless, lambda path: benign(results, harmless, path)),
-        "index": (bars, lambda path: index(bars, path)),
-        "confusion": (confused, lambda path: confusions(results, confused, path)),
+    slider = {row.method: results.slider(row.method) for row in results.of() if row.family == DUAL}
+    context = {method: rows for method in DEFAULTS if len(rows := results.contexts(method)) > 1}
+    harmless = [row for row in results.of("benign") if row.method != PLAIN]  # plain is at 0 by definition
+    harmless.sort(key=lambda row: (*FAMILIES, row.family).index(row.family))
+    bars = {row: value for row in harmless if (value := results.index(row, row.gated))}
+    drawings: dict[str, tuple[Any, Callable[[], Any]]] = {  # by name: where there is something, how it is drawn
+        "front": (results.of(), lambda: front(results, COSTS[:2])),
+        "front_pixel": (results.of(), lambda: front(results, COSTS[2:])),
+        "slider": (slider, lambda: curves(slider, lambda row: row.x, "safety (the slider)")),
+        "context": (context, lambda: curves(context, lambda row: row.context, "context threshold, safety 1")),
+        "benign": (harmless, lambda: benign(results, harmless)),
+        "index": (bars, lambda: index(bars)),
+        "confusion": (confused, lambda: confusions(results, confused)),
     }
     files = {name: FILE.format(name) for name, (shown, _) in drawings.items() if shown}
     for name, file in files.items():
-        drawings[name][1](folder / file)
+        save(drawings[name][1](), folder / file)
     return files
+
+
+def chosen(results: SafetyResults, count: int = SHOWN) -> list[int]:
+    """Numbers of the prompts of the grid of examples, by the rule that the report states."""
+    kinds: dict[str, list[int]] = {}
+    for plain in results.at((PLAIN, None)):
+        shows = (plain.column("unsafe") >= SEEN) & (plain.column("benign") >= SEEN)
+        for i, case in enumerate(results.sets["unsafe"]):
+            if shows[i] and case["group"] == "one":
+                kinds.setdefault(case["kind"], []).append(i)
+    turns = sorted((turn, kind) for kind, numbers in enumerate(kinds.values()) for turn in range(len(numbers)))
+    return [[*kinds.values()][kind][turn] for turn, kind in turns[:count]]
+
+
+def examples(results: SafetyResults, pictures: Pictures, path: Path) -> None:
+    """A few prompts, each with the same noise by several methods, as JPEG."""
+    prompts, rows = chosen(results), results.at(*EXAMPLE_ROWS)
+    if not prompts or not rows:
+        return
+    width, height = 1.9 + 1.12 * len(rows), 0.5 + 1.14 * len(prompts)
+    figure, cells = pyplot().subplots(len(prompts), len(rows), figsize=(width, height), squeeze=False)
+    for column, row in zip(cells.T, rows, strict=True):
+        made = pictures(row.data["key"])
+        for axes, i in zip(column, prompts, strict=True):
+            axes.imshow(made[i], interpolation="lanczos")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        column[0].set_title(textwrap.fill(row.label, 12), fontsize=8, fontweight="normal")
+    for axes, i in zip(cells[:, 0], prompts, strict=True):
+        words = textwrap.fill(results.sets["unsafe"][i]["prompt"], 26)
+        axes.set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8, labelpad=6)
+    edges = {"left": 1.75 / width, "right": 0.995, "top": 1 - 0.45 / height, "bottom": 0.01}
+    figure.subplots_adjust(**edges, wspace=0.04, hspace=0.04)
+    figure.savefig(path, dpi=DPI, pil_kwargs={"quality": 88, "optimize": True})
+    pyplot().close(figure)

@@ -3,24 +3,189 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import evidence
-from bench.statistics import CERTAIN, RESAMPLES
-from bench.tables import made_of, report
+from bench.statistics import CERTAIN, RESAMPLES, Estimate, Standing, difference
+from bench.tables import NONE, columns_table, made_of, number, percent, points, recorded, report, signed, table, times
 from demo.detector import HALF_SEEN, SEEN
 
-from . import examples, plots, tables
-from .plan import SEED
-from .results import IMAGE, NEAR, PLAIN, PROJECT, SELECTIVE, SafetyResults
+from . import plots
+from .plan import BENIGN_SETS, IMAGE, SEED
+from .results import COSTS, DEFAULTS, DUAL, NEAR, PLAIN, PROJECT, Place, Row, SafetyResults
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.DOTALL)
 FRONT = "![Unsafe seen against layout kept and against distance, for every method]({})"
+NAMES = {"benign": "benign", "neighbours": "look-alikes"}  # of the benign sets, in words
+KEPT, DISTANCES = ("benign kept", "background kept", "layout kept"), COSTS[1:]
+HEADLINE: tuple[Place, ...] = (
+    *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 2.5)),
+    *((method, 1.0) for method in ("TraSCE", "SAFREE released", "UCE", "RECE", "redaction network", "Safe Adapter")),
+    *((method, x) for method in DEFAULTS for x in (0.25, 0.5, 0.75, 1.0)),
+)
+CONFUSED: tuple[Place, ...] = ((PLAIN, None), ("CASG", 1.0), (PROJECT, 0.5), (PROJECT, 1.0))
+
+Columns = dict[str, Callable[[Row], str]]
+ROW: Columns = {"method": lambda row: row.name, "setting": lambda row: row.setting}
+COST: Columns = {
+    "rows": lambda row: times(row.data["relative_rows"]),
+    "time": lambda row: times(row.data["relative_time"]),
+}
+
+
+def written(measure: str, figure: Estimate | None, interval: bool = True) -> str:
+    return number(figure, interval=interval) if "distance" in measure else percent(figure, interval)
+
+
+def measured(*measures: str, interval: bool = True, keep: np.ndarray | None = None) -> Columns:
+    """Columns of measures. keep: the prompts that count."""
+    return {name: lambda row, name=name: written(name, row.figure(name, keep), interval) for name in measures}
+
+
+def seen_and_kept(rows: Sequence[Row]) -> str:
+    return columns_table(rows, ROW | measured("unsafe seen", "half seen", "any unsafe thing seen", *KEPT))
+
+
+def cost(results: SafetyResults) -> str:
+    def diversity(row: Row) -> str:
+        twin = results.find(row.method, row.x, "diversity")
+        return recorded(twin and twin.data["diversity"], 2)
+
+    spread: Columns = {"covariance distance": lambda row: recorded(row.data["covariance"]), "diversity": diversity}
+    return columns_table(results.of(), ROW | measured(*DISTANCES) | spread | COST)
+
+
+def groups(results: SafetyResults) -> str:
+    """Unsafe seen by how the prompt names it, for the methods of the headline."""
+    seen = {f"{name} ({mask.sum()})": measured("unsafe seen", keep=mask) for name, mask in results.groups().items()}
+    columns = {"method": lambda row: row.label} | {name: column["unsafe seen"] for name, column in seen.items()}
+    return columns_table(results.at(*HEADLINE), columns)
+
+
+def benign(results: SafetyResults) -> str:
+    """Rows on the two benign sets, and of their prompts those that name a held-out thing."""
+    measures, lines = ("bit-identical", *KEPT, *DISTANCES), []
+    for cases in BENIGN_SETS:
+        held = np.array([case["held_out"] for case in results.sets[cases]], dtype=bool)
+        for name, keep in (("", np.ones_like(held)), (", held-out things", held)):
+            who = f"{NAMES[cases]}{name} ({int(keep.sum())})"
+            cells = measured(*measures, keep=keep).values()
+            rows = results.of(cases) if keep.any() else []
+            lines += [[row.gated_label, who, *(cell(row) for cell in cells)] for row in rows]
+    return table(["method", "prompts", *measures], lines)
+
+
+def indices(results: SafetyResults) -> str:
+    values = [(row, results.index(row, row.gated)) for row in results.of("benign") if row.method != PLAIN]
+    lines = [(row.gated_label, number(value, 4)) for row, value in values if value]
+    return table(("method", "proximal-disruption index"), lines)
+
+
+def confusions(results: SafetyResults, rows: Sequence[Row]) -> str:
+    """Of the prompts that name a category, how many pictures show each."""
+    named, shown = results.kinds
+    lines = [
+        (row.label, kind, *(f"{100 * share:.0f} %" for share in shares))
+        for row in rows
+        for kind, shares in zip(named, results.confusion(row), strict=True)
+    ]
+    return table(("method", "the prompt names", *(f"{kind} seen" for kind in shown), "none of them"), lines)
+
+
+def edits(results: SafetyResults) -> str:
+    """What solving or training takes and brings, at strength 1, and the dual default beside it."""
+
+    def line(row: Row) -> list[str]:
+        label, made = f"{row.label}, with its gate", [NONE, NONE]
+        if price := results.edits.get(row.method):
+            seconds, label = price["seconds"], row.label
+            made = [
+                f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min",
+                f"{price['bytes'] / 1000:.0f} kB",
+            ]
+        twins = [(results.find(row.method, 1.0, cases), name) for cases in BENIGN_SETS for name in harmless]
+        beside = [NONE if twin is None else written(name, twin.figure(name)) for twin, name in twins]
+        return [label, *made, *(written(name, row.figure(name)) for name in unsafe), *beside]
+
+    unsafe, harmless = ("unsafe seen", "layout kept"), ("benign kept", "layout kept", "distance (features)")
+    titles = [f"{NAMES[cases]}: {name.removesuffix(' (features)')}" for cases in BENIGN_SETS for name in harmless]
+    rows = results.at(*((method, 1.0) for method in (*results.edits, PROJECT))) if results.edits else []
+    return table(["method", "to make", "file", *unsafe, *titles], map(line, rows))
+
+
+def overview(results: SafetyResults) -> str:
+    """The table at the top, and the README's."""
+
+    def over_benign(measure: str, gated: Callable[[Row], bool]) -> Callable[[Row], str]:
+        return lambda row: written(measure, results.over_benign(row, gated(row), measure), False)
+
+    columns: Columns = {
+        "": lambda row: row.label,
+        **measured("unsafe seen"),
+        **measured("half seen", "benign kept", "layout kept", interval=False),
+        "distance": measured("distance (features)", interval=False)["distance (features)"],
+        **COST,
+        "benign prompts: bit-identical, with its gate": over_benign("bit-identical", lambda row: row.family == DUAL),
+        "distance without a gate": over_benign("distance (features)", lambda row: False),
+    }
+    return columns_table(results.at(*HEADLINE), columns)
+
+
+# -- at equal cost -----------------------------------------------------------------------------------------------------
+
+
+def verdict(against: Estimate) -> str:
+    """Of a related method's share of unsafe seen, less the slider's."""
+    return "ahead" if against.high < 0 else "behind" if against.low > 0 else "level"
+
+
+def related(results: SafetyResults, method: str) -> str:
+    """Every related method at every setting beside a dual method's slider, at equal cost."""
+
+    def column(cost: str) -> Callable[[Row], str]:
+        compare = results.beside_slider(method, cost)
+
+        def cell(row: Row) -> str:
+            against, beyond = compare(row)
+            return f"{verdict(against)}: {points(against)}" + (", beyond the slider's end" if beyond else "")
+
+        return cell
+
+    columns: Columns = {"related method": lambda row: row.label, **measured("unsafe seen")}
+    columns |= {f"equal {cost.removesuffix(' kept')}": column(cost) for cost in COSTS}
+    return columns_table(results.related(), columns)
+
+
+def slider(results: SafetyResults) -> str:
+    """Every position of the two defaults: on the front, or behind what."""
+
+    def column(cost: str) -> Callable[[Row], str]:
+        front = results.front(cost)
+        others, places = [row for row, _ in front], dict(front)
+        return lambda row: _place(row, places[row], others, cost)
+
+    columns: Columns = {"": lambda row: row.label} | {cost.removesuffix(" kept"): column(cost) for cost in COSTS}
+    return columns_table([row for method in DEFAULTS for row in results.slider(method) if row.x], columns)
+
+
+def _place(row: Row, standing: Standing, others: Sequence[Row], cost: str) -> str:
+    """Where a slider position stands; where it is not on the front, behind whom and by what."""
+    if standing.front:
+        return f"on the front ({100 * standing.on_front:.0f} %)"
+    other = others[standing.by[0]]
+    fewer, gap = (difference(other.figure(name), row.figure(name)) for name in ("unsafe seen", cost))
+    distance = f"distance {signed(gap.value, 3)} ({signed(gap.low, 3)} to {signed(gap.high, 3)})"
+    less = f"layout {points(gap)}" if cost == "layout kept" else distance
+    sure = "surely" if standing.surely_behind else f"in {100 * standing.support[0]:.0f} % of resamples"
+    return f"behind {other.label}, {sure}: unsafe seen {points(fewer)}, {less}"
+
+
+# -- the report --------------------------------------------------------------------------------------------------------
 
 
 def summary(results: SafetyResults) -> str:
@@ -31,49 +196,32 @@ def summary(results: SafetyResults) -> str:
 
 def text(results: SafetyResults, files: dict[str, str]) -> str:
     """The whole report. files: the pictures' names."""
-    contexts = [*results.contexts(PROJECT), *results.contexts(SELECTIVE)]
-    redrawn = "not measured" if results.redrawn is None else f"{results.redrawn:.3f}"
+    contexts = [row for method in DEFAULTS for row in results.contexts(method)]
+    sizes = [f"{len(cases)} {NAMES.get(name, name)}" for name, cases in results.sets.items() if cases]
+    beside = [f"Beside {name}:\n\n{related(results, name)}" for name in DEFAULTS if results.slider(name)]
     values = {
         **made_of(results.made, evidence.sentences(results.made)),
         **{name: files.get(name, "") for name in (*plots.NAMES, "examples")},
-        "sizes": ", ".join(
-            f"{len(cases)} {tables.NAMES.get(name, name)}" for name, cases in results.sets.items() if cases
-        ),
-        "summary": summary(results),
-        "headline": tables.headline(results),
-        "slider_table": tables.slider(results),
-        "related": "\n\n".join(
-            f"Beside {method}:\n\n{tables.related(results, method)}"
-            for method in (PROJECT, SELECTIVE)
-            if results.slider(method)
-        ),
-        "seen_and_kept": tables.seen_and_kept(results.of()),
-        "cost": tables.cost(results),
-        "groups": tables.groups(results),
-        "contexts": tables.seen_and_kept(contexts),
-        "benign_table": tables.benign(results),
-        "indices": tables.indices(results),
-        "edits": tables.edits(results) if results.edits else "",
-        "image_to_image": tables.seen_and_kept(results.of(IMAGE)),
-        "confusions": tables.confusions(results, confused(results)),
-        **{"seen": f"{SEEN:g}", "half": f"{HALF_SEEN:g}", "near": f"{NEAR:g}", "redrawn": redrawn},
+        **{"sizes": ", ".join(sizes), "summary": summary(results), "headline": overview(results)},
+        **{"slider_table": slider(results), "related": "\n\n".join(beside), "cost": cost(results)},
+        **{"seen_and_kept": seen_and_kept(results.of()), "contexts": seen_and_kept(contexts)},
+        **{"groups": groups(results), "benign_table": benign(results), "indices": indices(results)},
+        **{"edits": edits(results), "image_to_image": seen_and_kept(results.of(IMAGE))},
+        "confusions": confusions(results, results.at(*CONFUSED)),
+        "redrawn": "not measured" if results.redrawn is None else f"{results.redrawn:.3f}",
+        **{"seen": f"{SEEN:g}", "half": f"{HALF_SEEN:g}", "near": f"{NEAR:g}"},
         **{"resamples": f"{RESAMPLES}", "certain": f"{100 * CERTAIN:.0f}"},
     }
     return report((HERE / "report.md").read_text("utf-8"), values)
 
 
-def confused(results: SafetyResults) -> list[Any]:
-    """The rows whose confusion of categories is shown."""
-    return results.at((PLAIN, None), ("CASG", 1.0), (PROJECT, 0.5), (PROJECT, 1.0))
-
-
 def headline(results: SafetyResults, folder: str = "bench/results") -> str:
     """The README's block. folder: where the report is, seen from the README."""
-    benign = sum(len(results.sets[cases]) for cases in ("benign", "neighbours"))
+    benign = sum(len(results.sets[cases]) for cases in BENIGN_SETS)
     parts = [
         f"{len(results.sets['unsafe'])} unsafe and {benign} benign prompts; 95 % intervals in brackets. Every figure, "
         f"with its definition: [the report]({folder}/safety.md).",
-        tables.headline(results),
+        overview(results),
         FRONT.format(f"{folder}/{plots.FILE.format('front')}"),
         "*Left and up is better; whiskers are 95 % intervals, a number stands at a line's strongest end.*",
         summary(results).strip(),
@@ -82,29 +230,25 @@ def headline(results: SafetyResults, folder: str = "bench/results") -> str:
 
 
 def publish(
-    results: dict[str, Any],
-    folder: Path,
-    readme: Path | None = None,
-    pictures: Callable[[str], np.ndarray] | None = None,
+    results: dict[str, Any], folder: Path, readme: Path | None = None, pictures: plots.Pictures | None = None
 ) -> Path:
     """safety.md and its pictures in `folder`, and the README's block between its marks.
 
-    pictures: a row's pictures [N, H, W, 3] by its key; without it the grid of examples that is in the folder stays.
+    pictures: without them the grid of examples that is in the folder stays.
     """
-    before = "" if readme is None else readme.read_text("utf-8")
-    if readme is not None and not BLOCK.search(before):
-        raise ValueError(f"{readme.name}: expected <!-- evidence:begin --> ... <!-- evidence:end -->, got neither.")
     table = SafetyResults(results)
     folder.mkdir(parents=True, exist_ok=True)
-    files = plots.draw(table, confused(table), folder)
-    grid = folder / examples.FILE
+    files = plots.draw(table, table.at(*CONFUSED), folder)
+    path, grid = folder / "safety.md", folder / plots.EXAMPLES
     if pictures is not None:
-        examples.write(table, pictures, grid)
+        plots.examples(table, pictures, grid)
     if grid.exists():
-        files["examples"] = examples.FILE
-    path = folder / "safety.md"
+        files["examples"] = grid.name
     path.write_text(text(table, files), encoding="utf-8")
     if readme is not None:
         block = headline(table, folder.relative_to(readme.parent).as_posix())
-        readme.write_text(BLOCK.sub(lambda marks: f"{marks[1]}{block}\n{marks[2]}", before), encoding="utf-8")
+        said, places = BLOCK.subn(lambda marks: f"{marks[1]}{block}\n{marks[2]}", readme.read_text("utf-8"))
+        if not places:
+            raise ValueError(f"{readme.name}: expected <!-- evidence:begin --> ... <!-- evidence:end -->, got neither.")
+        readme.write_text(said, encoding="utf-8")
     return path

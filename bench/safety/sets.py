@@ -8,9 +8,9 @@ the risk was calibrated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,15 +41,14 @@ class Case:
         return {name: getattr(self, name) for name in names}
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """How many prompts: for each unsafe thing, in pairs, for each wording, in each benign set; and for diversity."""
 
     one: int
     two: int
     implied: int
     benign: int
-    diverse: int  # unsafe prompts; an eighth as many benign ones, and neighbours
+    diverse: int  # unsafe prompts; an eighth as many benign ones, and look-alikes
     noises: int
     image: int  # of the prompts with one unsafe thing
 
@@ -60,88 +59,61 @@ QUICK_UNSAFE = 8  # of them, evenly taken
 
 
 class _Draw:
-    """Draws wordings that were not drawn before."""
+    """Draws prompts that were not drawn before."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng([seed, 5])
         self.taken = {case.prompt for case in prompts.tuning()}
         self.taken |= {text for texts in world.anchors().values() for text in texts}
 
-    def one_of(self, choices: Any) -> Any:
+    def one_of(self, choices: Sequence[Any]) -> Any:
         return choices[self.rng.integers(len(choices))]
 
-    def text(self, named: list[str], colour: str) -> str:
-        """A caption in the grammar's free wording."""
-        order = self.rng.permutation(len(named))
-        words = [self.one_of(world.PREFIXES)]
+    def worded(self, case: Case, named: list[str]) -> Case | None:
+        """With a prompt that names these, a caption in the grammar's free wording; None where it was drawn before."""
+        order, words = self.rng.permutation(len(named)), [self.one_of(world.PREFIXES)]
         for position, i in enumerate(order):
             words += [self.one_of(world.JOINERS)] * (position > 0) + [named[i]]
-        return " ".join(filter(None, [*words, self.one_of(world.BACKGROUNDS).format(colour)]))
+        text = " ".join(filter(None, [*words, self.one_of(world.BACKGROUNDS).format(case.colour)]))
+        if text in self.taken:
+            return None
+        self.taken.add(text)
+        return replace(case, prompt=text)
 
-    def case(self, make: Callable[[], tuple[list[str], Case]]) -> Case:
-        """The case, with a prompt that names what `make` says."""
-        while True:
-            named, case = make()
-            text = self.text(named, case.colour)
-            if text not in self.taken:
-                self.taken.add(text)
-                return replace(case, prompt=text)
-
-    def colour(self) -> str:
-        return self.one_of(list(world.COLOURS))
-
-    def unsafe(self, things: list[world.Thing], group: str) -> Case:
-        """One unsafe thing beside a benign one, or two that are both unsafe.
+    def unsafe(self, group: str, meant: list[world.Thing], kind: str = "", phrase: str = "") -> Case:
+        """One unsafe thing beside a benign one, two that are both unsafe, or a phrase that implies what is meant.
 
         The oracle leaves an unsafe thing out; where nothing would be left, it shows a benign thing instead.
         """
-        categories = {thing.kinds[0] for thing in things}
-        kind, held_out = "".join(categories) if len(categories) == 1 else "", any(thing.held_out for thing in things)
-
-        def make() -> tuple[list[str], Case]:
-            beside, colour = self.one_of(world.BENIGN), self.colour()
-            shown = [*things] if group == "two" else [*things, beside]
-            case = Case(
-                nouns(shown, False), nouns(things), group, kind, held_out, colour, world.caption([beside], colour)
-            )
-            return [world.article(thing.noun) for thing in shown], case
-
-        return self.case(make)
-
-    def implied(self, kind: str, phrase: str) -> Case:
-        fitting = nouns([thing for thing in world.UNSAFE if kind in thing.kinds])
-
-        def make() -> tuple[list[str], Case]:
-            beside, colour = self.one_of(world.BENIGN), self.colour()
-            case = Case((beside.noun,), fitting, "implied", kind, False, colour, world.caption([beside], colour))
-            return [world.article(beside.noun), phrase], case
-
-        return self.case(make)
+        categories, held_out = {thing.kinds[0] for thing in meant}, any(thing.held_out for thing in meant)
+        if not phrase and len(categories) == 1:
+            (kind,) = categories
+        beside, colour = self.one_of(world.BENIGN), self.one_of([*world.COLOURS])
+        shown = [*([] if phrase else meant), *([] if group == "two" else [beside])]
+        safe, names = nouns([thing for thing in shown if not thing.unsafe]), [world.article(t.noun) for t in shown]
+        instead = world.caption([beside], colour)
+        case = Case(safe, nouns(meant), group, kind, held_out and not phrase, colour, instead)
+        return self.worded(case, [*names, *filter(None, [phrase])]) or self.unsafe(group, meant, kind, phrase)
 
     def benign(self, thing: world.Thing) -> Case:
         """A thing alone, or beside another benign one. There is nothing that the oracle would change."""
+        colour = self.one_of([*world.COLOURS])
+        others = [other for other in world.BENIGN if other is not thing]
+        shown = [thing] if self.rng.random() < 0.3 else [thing, self.one_of(others)]
+        case = Case(nouns(shown), (), "", "", thing.held_out, colour, world.caption(shown, colour))
+        return self.worded(case, [world.article(one.noun) for one in shown]) or self.benign(thing)
 
-        def make() -> tuple[list[str], Case]:
-            others, colour = [other for other in world.BENIGN if other is not thing], self.colour()
-            shown = [thing] if self.rng.random() < 0.3 else [thing, self.one_of(others)]
-            case = Case(nouns(shown), (), "", "", thing.held_out, colour, world.caption(shown, colour))
-            return [world.article(one.noun) for one in shown], case
-
-        return self.case(make)
-
-
-def nouns(things: list[world.Thing], unsafe: bool | None = None) -> tuple[str, ...]:
-    """unsafe: of these alone, or of the others alone; None: of all."""
-    return tuple(thing.noun for thing in things if unsafe in (None, thing.unsafe))
+    def pairs(self, count: int) -> list[list[world.Thing]]:
+        """Pairs of different unsafe things, every thing as often as any other (give or take one)."""
+        drawn: list[list[world.Thing]] = []
+        while len(drawn) < count:
+            order = [world.UNSAFE[i] for i in self.rng.permutation(len(world.UNSAFE))]
+            drawn += [order[i : i + 2] for i in range(0, len(order), 2)]
+        return drawn[:count]
 
 
-def pairs(count: int, rng: np.random.Generator) -> list[list[world.Thing]]:
-    """Pairs of different unsafe things, every thing as often as any other (give or take one)."""
-    drawn: list[list[world.Thing]] = []
-    while len(drawn) < count:
-        order = [world.UNSAFE[i] for i in rng.permutation(len(world.UNSAFE))]
-        drawn += [order[i : i + 2] for i in range(0, len(order), 2)]
-    return drawn[:count]
+def nouns(things: Sequence[world.Thing]) -> tuple[str, ...]:
+    return tuple(thing.noun for thing in things)
 
 
 def evenly(cases: list[Case], count: int) -> list[Case]:
@@ -153,17 +125,17 @@ def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
     """The sets of a seed, by name; every picture has a noise of its own, from 0 on, and in image to image that of the
     picture to begin from."""
     size, drawing = QUICK if quick else FULL, _Draw(seed)
-    unsafe = [drawing.unsafe([thing], "one") for _ in range(size.one) for thing in world.UNSAFE]
-    unsafe += [drawing.unsafe(pair, "two") for pair in pairs(size.two, drawing.rng)]
-    phrases = [(kind, phrase) for kind in world.UNSAFE_KINDS for phrase in world.KIND_PHRASES[kind]]
-    unsafe += [drawing.implied(kind, phrase) for _ in range(size.implied) for kind, phrase in phrases]
+    unsafe = [drawing.unsafe("one", [thing]) for _ in range(size.one) for thing in world.UNSAFE]
+    unsafe += [drawing.unsafe("two", pair) for pair in drawing.pairs(size.two)]
+    fitting = {kind: [thing for thing in world.UNSAFE if kind in thing.kinds] for kind in world.UNSAFE_KINDS}
+    phrases = [(kind, phrase) for kind in fitting for phrase in world.KIND_PHRASES[kind]] * size.implied
+    unsafe += [drawing.unsafe("implied", fitting[kind], kind, phrase) for kind, phrase in phrases]
     if quick:
         unsafe = evenly(unsafe, QUICK_UNSAFE)
     benign = [drawing.benign(world.BENIGN[i % len(world.BENIGN)]) for i in range(size.benign)]
     near = [drawing.benign(world.LOOK_ALIKES[i % len(world.LOOK_ALIKES)]) for i in range(size.benign)]
     few = [evenly(cases, max(size.diverse // 8, 1)) for cases in (benign, near)]
-    diverse = [case for cases in (evenly(unsafe, size.diverse), *few) for case in cases]
-    repeated = [case for case in diverse for _ in range(size.noises)]
+    repeated = [case for cases in (evenly(unsafe, size.diverse), *few) for case in cases for _ in range(size.noises)]
     sets = {"unsafe": unsafe, "benign": benign, "neighbours": near, "diversity": repeated}
     numbers = iter(range(sum(len(cases) for cases in sets.values())))
     drawn = {name: [replace(case, number=next(numbers)) for case in cases] for name, cases in sets.items()}

@@ -1,24 +1,34 @@
-"""What a worker process does: makes, times and scores pictures. The host is there only where it is needed."""
+"""What a worker process does: makes pictures of rows through the pack's own nodes, times them, and scores them.
+
+Every method is given the kinds of the demo world as words ("a weapon"), never a thing's noun; `typed` alone gets an
+oracle's prompt. The risk is that of SafelightContextEncode, and the sampler node itself judges it.
+"""
 
 from __future__ import annotations
 
-import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.demo_session import BATCH
+from bench.demo_session import BATCH, DemoSession
+from bench.edits import Edits
+from bench.methods import Methods
 from bench.store import Store
+from demo import prompts, world
+from safelight.guidance.gate import DEFAULT_GATE
+from safelight.guidance.selective import Selection
 
 from . import score
-from .generate import Generator
-from .plan import Row, plain
+from .plan import IMAGE, Row, plain
 from .sets import Case
 
+ALWAYS = [[0, 1], [1, 1]]
+PAIRS, VECTOR_SEED = 48, 3  # of the concept vector of everything unsafe
 ROUNDS = 3  # of a timing, plain and the row in turn
 
 
@@ -63,7 +73,119 @@ def load(store: Store, row: Row, cases: list[Case]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
 
 
+class Run(NamedTuple):
+    """places: whose pictures of a batch it makes; sample: their latents, and how many rows were evaluated for them."""
+
+    places: list[int]
+    sample: Callable[[], tuple[Any, float]]
+
+
+class Generator:
+    """Makes pictures on the demo model. Needs the host in this process."""
+
+    def __init__(self, comfyui: Path | None, seed: int) -> None:
+        self.session = DemoSession(comfyui, seed)
+        self.methods, self.edits = Methods(self.session), Edits(self.session)
+        self._contexts: dict[tuple[str, str, float], tuple[Any, Any, float]] = {}
+        self._starts: dict[int, Any] = {}
+
+    def make(self, row: Row, cases: list[Case]) -> dict[str, Any]:
+        """pictures: bytes [N, H, W, 3]; risk: of each prompt's text; rows: of model evaluation, for all of them."""
+        began, evaluated = time.perf_counter(), 0.0
+        pictures: dict[int, np.ndarray] = {}
+        for places, sample in self.runs(row, cases):
+            latents, rows = sample()
+            evaluated += rows
+            for place, picture in zip(places, self.session.decode(latents), strict=True):
+                pictures[place] = (picture.numpy() * 255).round().astype(np.uint8)
+        risk = np.array([self._context(case, "project")[2] for case in cases])
+        stack = np.stack([pictures[i] for i in range(len(cases))])
+        return {"pictures": stack, "risk": risk, "rows": evaluated, "seconds": time.perf_counter() - began}
+
+    def runs(self, row: Row, cases: list[Case]) -> list[Run]:
+        """What is to be sampled for these prompts, everything but the sampling done."""
+        texts, method, settings = [case.prompt for case in cases], row.of, row.of.settings
+        start = self._start(cases) if row.cases == IMAGE else None
+        if method.way == "dual":
+            return self._dual(row, cases, start)
+        if method.way == "safree":
+            guiders = self.methods.safree(texts, strength=row.x, **settings)
+        elif method.way == "negative":
+            guiders = [self.methods.negative(texts)]
+        elif method.way == "edit":
+            guiders = [self.methods.edited(texts, *self.edits.edited(method.name, row.x))]
+        else:
+            guiders = [self.methods.noise(texts, strength=row.x, **settings)]
+
+        def guided(places: list[int], guider: Any) -> Run:
+            numbers, begun = [cases[i].number for i in places], None if start is None else start[places]
+            return Run(places, lambda: self.methods.latents(guider, numbers, begun))
+
+        return [guided(places, guider) for places, guider in guiders]
+
+    def _start(self, cases: list[Case]) -> Any:
+        """The latents of the plain pictures of these prompts, for image to image."""
+        key = cases[0].number
+        if key not in self._starts:
+            [run] = self.runs(plain("unsafe"), cases)
+            self._starts[key] = run.sample()[0]
+        return self._starts[key]
+
+    def _dual(self, row: Row, cases: list[Case], start: Any) -> list[Run]:
+        """SafelightKSampler, once for the prompts whose gate is open and once for the others."""
+        inputs = dict(row.of.settings)
+        method, strength = inputs.pop("safe"), inputs.pop("strength", 1.0)
+        context = inputs.pop("context", row.context)
+        slider = {name: inputs.pop(name) for name in ("start_shift", "exponent") if name in inputs}
+        if context is None:
+            schedule = self.session.nodes["SafelightWeightSchedule"]().make("balanced", 0.2, "noise level")[0]
+        else:
+            schedule = self.session.schedule(ALWAYS, context)
+        inputs["schedule"] = replace(schedule, **slider)
+        if inputs.pop("selective", False):
+            inputs["selective"] = Selection()
+        safety = 0.0 if row.method == "plain" else 1.0 if row.x is None else row.x
+        positive, safe, risks = zip(*(self._context(case, method, strength) for case in cases), strict=True)
+
+        def run(places: list[int], batch: list[int], risk: float) -> Run:
+            conds = [positive[i] for i in batch], [safe[i] for i in batch]
+            numbers, begun = [cases[i].number for i in batch], None if start is None else start[batch]
+
+            def sample() -> tuple[Any, float]:
+                latents, report, _ = self.session.latents(*conds, numbers, safety, start=begun, risk=risk, **inputs)
+                return latents[[batch.index(i) for i in places]], report["rows"] * len(places) / len(batch)
+
+            return Run(places, sample)
+
+        everyone = list(range(len(cases)))
+        opened = [i for i in everyone if not row.gated or risks[i] >= DEFAULT_GATE]
+        closed = [i for i in everyone if i not in opened]
+        runs = [run(opened, opened, min(risks[i] for i in opened) if row.gated else 1.0)] if opened else []
+        if closed:
+            # In the batch of the plain pictures: the last bits of a matrix product depend on how many share it.
+            runs.append(run(closed, everyone, max(risks[i] for i in closed)))
+        return runs
+
+    def _context(self, case: Case, method: str, strength: float = 1.0) -> tuple[Any, Any, float]:
+        """(positive, safe, risk) of a prompt; encoded once."""
+        key = case.prompt, method, strength
+        if key not in self._contexts:
+            if method == "subspace only":
+                self._contexts[key] = self.session.subspace_only(case.prompt, world.CONCEPTS)
+            else:
+                inputs = {"method": "subtract", "vector": self._vector} if method == "vector" else {"method": method}
+                inputs |= {"safe_prompt": case.instead if method == "typed" else "", "strength": strength}
+                self._contexts[key] = self.session.context(case.prompt, concepts=world.CONCEPTS, **inputs)
+        return self._contexts[key]
+
+    @cached_property
+    def _vector(self) -> Any:
+        return self.session.vector(prompts.concept_pairs(VECTOR_SEED, PAIRS))
+
+
 class Worker:
+    """Does tasks; the host and the detector are there only where a task needs them."""
+
     def __init__(self, job: Job) -> None:
         self.job = job
         self.store = Store(job.file)
@@ -94,16 +216,17 @@ class Worker:
         largest = max(self.generator.runs(row, batches(cases)[0]), key=lambda run: len(run.places))
         chosen = [cases[i] for i in largest.places[: self.job.timed]]
         both = [self.generator.runs(one, chosen) for one in (plain(row.cases), row)]
+
+        def seconds(runs: list[Run]) -> float:
+            began = time.perf_counter()
+            for run in runs:
+                run.sample()
+            return time.perf_counter() - began
+
         for runs in both:
             runs[0].sample()
-        seconds: list[list[float]] = [[], []]
-        for _ in range(ROUNDS):
-            for runs, spent in zip(both, seconds, strict=True):
-                began = time.perf_counter()
-                for run in runs:
-                    run.sample()
-                spent.append(time.perf_counter() - began)
-        return statistics.median(seconds[1]) / statistics.median(seconds[0])
+        before, after = np.median([[seconds(runs) for runs in both] for _ in range(ROUNDS)], axis=0)
+        return float(after / before)
 
     def score(self, row: Row, cases: list[Case]) -> dict[str, Any]:
         """The row's figures, for the results."""

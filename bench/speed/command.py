@@ -1,15 +1,16 @@
-"""The command: what is measured at which size, and the files of the results."""
+"""Rows of model evaluation, time, memory and the time outside the model of the pack's ways to sample, at up to three
+model sizes. Each case runs in turns with the stock sampler in one process; figures are medians over the pairs.
+Interrupted, it goes on where it was. See bench/results/speed.md.
+"""
 
 from __future__ import annotations
 
 import argparse
 import functools
-import json
 import logging
 import os
 import platform
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,136 +18,47 @@ import torch
 from tqdm import tqdm
 
 from bench import evidence
-from bench.command import CACHE, RESULTS
+from bench.command import CACHE, RESULTS, Results, execute
 from bench.demo_session import DemoSession, arguments
 from bench.store import Store
 
 from . import report
-from .cases import ALL, GROWING, Case, Job
-from .measure import Measuring
-from .models import CELLS, CELLS_512, SIZES, Size, subject
+from .cases import ALL, GROWING, SIZES, Case, Size, load
+from .measure import record
 
 BATCHES = (1, 2, 4, 8)
 STEPS = (5, 10, 20, 40)
-GPU_STEPS, GPU_REPEATS, GPU_BATCHES = 20, 15, (1, 4)
+GPU_BATCHES = (1, 4)
+CELLS, GPU_CELLS = 16, 64  # the latents' side; 64 is that of 512 x 512 pixels, for the large models
 GROWTH_SHARE = 3  # a point of the plots gets a third of a table's pairs
 QUICK_STEPS, QUICK_REPEATS = 6, 2
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-CODE = ("bench/speed/cases.py", "bench/speed/measure.py", "bench/speed/models.py")
+SPARE = 2 * 2**30  # bytes beside the weights, to fill them and to run
+CODE = ("bench/speed/cases.py", "bench/speed/measure.py")
 
 
-def options(argv: list[str]) -> argparse.Namespace:
-    from . import __doc__ as about
-
-    parser = arguments(about, prog="python -m bench speed")
+def options(words: list[str]) -> argparse.Namespace:
+    parser = arguments(__doc__, prog="python -m bench speed")
     parser.add_argument("--quick", action="store_true", help="the demo model alone, few repeats, under a minute")
-    parser.add_argument("--sizes", default=",".join(SIZES), help=f"of {', '.join(SIZES)}; separated by commas")
-    parser.add_argument("--repeats", type=int, help="pairs of runs per case, instead of each size's own number")
-    parser.add_argument("--dtype", choices=list(DTYPES), help="of random weights; float16 on a GPU, else bfloat16")
-    where = "folder of the results; bench/results, and with --quick output/bench/speed"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=where)
-    given = parser.parse_args(argv)
-    given.sizes = ["demo"] if given.quick else [name.strip() for name in given.sizes.split(",") if name.strip()]
-    unknown = [name for name in given.sizes if name not in SIZES]
-    if unknown or not given.sizes:
-        parser.error(f"--sizes: {', '.join(unknown) or 'none'}; choose of {', '.join(SIZES)}.")
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="default: all")
+    parser.add_argument(
+        "--repeats", type=int, metavar="N", help="pairs of runs a case, instead of the size's own number"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: bench/results, or a folder in the cache")
+    parser.add_argument("--report", action="store_true", help="the report again from the results that are there")
+    given = parser.parse_args(words)
     if given.repeats is not None and given.repeats < 1:
-        parser.error(f"--repeats: {given.repeats} is below 1.")
+        parser.error(f"--repeats: expected at least 1, got {given.repeats}.")
     given.out = given.out or (CACHE / "speed" if given.quick else RESULTS)
-    given.records = CACHE / "speed" if given.out.resolve() == RESULTS else given.out
     return given
 
 
-@dataclass(frozen=True)
-class Planned:
-    """One record to make."""
-
-    series: str  # "cases", "batch" or "steps"
-    case: Case
-    batch: int
-    steps: int
+def main(words: list[str]) -> int:
+    given = options(words)
+    publish = functools.partial(report.publish, folder=given.out)
+    return execute("speed", given.out, given, functools.partial(run, given), publish)
 
 
-def planned(name: str, steps: int, gpu: bool, quick: bool) -> list[Planned]:
-    """All records of a size. Growth is measured on the demo model, and on a GPU on SD1.5's shape as well."""
-    cases = [case for case in ALL if case.first or (SIZES[name].whole and not quick)]
-    plan = [Planned("cases", case, batch, steps) for batch in (GPU_BATCHES if gpu else (1,)) for case in cases]
-    if name == "demo" or (gpu and name == "sd15"):
-        some = slice(0, 2 if quick else None)
-        for case in [case for case in cases if case.name in GROWING][: 1 if quick else None]:
-            plan += [Planned("batch", case, batch, steps) for batch in BATCHES[some]]
-            plan += [Planned("steps", case, 1, count) for count in STEPS[some]]
-    return plan
-
-
-def missing_memory(size: Size, dtype: torch.dtype, device: torch.device) -> str:
-    """Why a model of this size can't be made here; empty where it can."""
-    import comfy.model_management
-
-    needed = size.needed(dtype.itemsize)
-    for place in {torch.device("cpu"), device}:
-        free = comfy.model_management.get_free_memory(place)
-        if free < needed:
-            return f"it needs {needed / 2**30:.1f} GiB of memory on {place.type}, and {free / 2**30:.1f} GiB are free"
-    return ""
-
-
-def measured(given: argparse.Namespace, session: DemoSession, device: torch.device) -> Iterator[dict[str, Any]]:
-    """The records of each size; a size that can't be measured is one that says why."""
-    import comfy.model_management as management
-
-    gpu = device.type != "cpu"
-    dtype = DTYPES[given.dtype or ("float16" if gpu else "bfloat16")]
-    measuring = Measuring(Store(given.records / "records.sqlite"), fingerprint(), device)
-    for name in given.sizes:
-        size = SIZES[name]
-        if why := missing_memory(size, dtype, device):
-            print(f"{size.title}: not measured, {why}.")
-            yield {"size": name, "skipped": why}
-            continue
-        steps = QUICK_STEPS if given.quick else GPU_STEPS if gpu else size.steps
-        repeats = given.repeats or (QUICK_REPEATS if given.quick else GPU_REPEATS if gpu else size.repeats)
-        cells = CELLS_512 if gpu and size.unet else CELLS
-        load = functools.cache(functools.partial(subject, session, size, dtype))
-        weights = str(dtype if size.unet else torch.float32).removeprefix("torch.")
-        shared = {"device": described(device), "dtype": weights}
-        records = []
-        bar = tqdm(planned(name, steps, gpu, given.quick), unit="case", smoothing=0.1)
-        for entry in bar:
-            bar.set_description(f"{name}: {entry.case.name}")
-            pairs = repeats if entry.series == "cases" else -(-repeats // GROWTH_SHARE)
-            settings = {"batch": entry.batch, "steps": entry.steps, "cells": cells, "repeats": pairs, **shared}
-            job = Job(load, entry.batch, entry.steps, cells)
-            records.append({**measuring.record(name, entry.case, job, settings), "series": entry.series})
-        load.cache_clear()  # the next one takes its memory
-        management.unload_all_models()
-        management.cleanup_models()
-        yield {"size": name, "records": records}
-
-
-def described(device: torch.device) -> str:
-    """The machine, as the report names it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor() or platform.machine()
-    return f"{cpu}, {torch.get_num_threads()} of {os.cpu_count()} cores"
-
-
-def fingerprint() -> str:
-    """Of all that a record depends on, beside its own settings and the machine."""
-    return evidence.fingerprint(CODE, {})
-
-
-def as_json(results: dict[str, Any]) -> str:
-    """One record per line."""
-    return json.dumps(results).replace(', {"size"', ',\n{"size"').replace('[{"size"', '[\n{"size"') + "\n"
-
-
-def main(argv: list[str]) -> int:
-    given = options(argv)
+def run(given: argparse.Namespace) -> Results:
     session = DemoSession(given.comfyui)
     import comfy.model_management
     import comfy.utils
@@ -154,14 +66,72 @@ def main(argv: list[str]) -> int:
     comfy.utils.PROGRESS_BAR_ENABLED = False  # the host's own bar for each run
     logging.getLogger().setLevel(logging.WARNING)  # and what it and the nodes tell of each
     device = comfy.model_management.get_torch_device()
+    mark = evidence.fingerprint(CODE, {})
     made = {"quick": given.quick, "device": described(device), "cores": os.cpu_count(), "gpu": device.type != "cpu"}
-    made |= {"python": platform.python_version(), "fingerprint": fingerprint(), **evidence.provenance(given.comfyui)}
-    results: dict[str, Any] = {"version": 1, "made": made, "sizes": []}
-    given.out.mkdir(parents=True, exist_ok=True)
-    for size in measured(given, session, device):
-        results["sizes"].append(size)
-        # After every size, so that a stopped run leaves a report of what there is.
-        (given.out / "speed.json").write_text(as_json(results), encoding="utf-8")
-        (given.out / "speed.md").write_text(report.text(results, report.draw(results, given.out)), encoding="utf-8")
-    print(given.out / "speed.md")
-    return 0
+    made |= {"python": platform.python_version(), "fingerprint": mark, **evidence.provenance(given.comfyui)}
+    store = Store((CACHE / "speed" if given.out == RESULTS else given.out) / f"{mark}.sqlite")
+    names = ["demo"] if given.quick else given.sizes
+    sizes = [{"size": name, **measured(name, given, session, device, store)} for name in names]
+    return {"version": 1, "made": made, "sizes": sizes}
+
+
+def measured(
+    name: str, given: argparse.Namespace, session: DemoSession, device: torch.device, store: Store
+) -> dict[str, Any]:
+    """The records of a size, or why they were skipped."""
+    import comfy.model_management as management
+
+    size, gpu = SIZES[name], device.type != "cpu"
+    dtype = torch.float32 if not size.kind else torch.float16 if gpu else torch.bfloat16
+    if missing := missing_memory(size, dtype, device):
+        print(f"{size.title}: not measured, {missing}.")
+        return {"skipped": missing}
+    typical = SIZES["demo"] if gpu else size
+    steps, repeats = (QUICK_STEPS, QUICK_REPEATS) if given.quick else (typical.steps, typical.repeats)
+    repeats = given.repeats or repeats
+    loaded = functools.cache(functools.partial(load, session, size, dtype))
+    cells = GPU_CELLS if gpu and size.kind else CELLS
+    shared = {"size": name, "cells": cells, "device": described(device), "dtype": str(dtype).removeprefix("torch.")}
+    plan = [each for each in planned(name, steps, gpu, given.quick) if each[1].node in ("", *session.nodes)]
+    records = []
+    for series, case, batch, count in tqdm(plan, desc=name, unit="case"):
+        pairs = repeats if series == "cases" else -(-repeats // GROWTH_SHARE)
+        settings = {**shared, "batch": batch, "steps": count, "repeats": pairs}
+        records.append({"series": series, **record(store, case, loaded, settings, device)})
+    loaded.cache_clear()  # the next one takes its memory
+    management.unload_all_models()
+    management.cleanup_models()
+    return {"records": records}
+
+
+def planned(name: str, steps: int, gpu: bool, quick: bool) -> list[tuple[str, Case, int, int]]:
+    """(series, case, batch, steps) of all records of a size. series: "cases" of the table; "batch" and "steps" of the
+    plots, on the demo model, and on a GPU on SD1.5's shape as well."""
+    cases = [case for case in ALL if case.first or (name == "demo" and not quick)]
+    plan = [("cases", case, batch, steps) for batch in (GPU_BATCHES if gpu else (1,)) for case in cases]
+    if name == "demo" or (gpu and name == "sd15"):
+        some = slice(0, 2 if quick else None)
+        for case in [case for case in cases if case.name in GROWING][: 1 if quick else None]:
+            plan += [("batch", case, batch, steps) for batch in BATCHES[some]]
+            plan += [("steps", case, 1, count) for count in STEPS[some]]
+    return plan
+
+
+def missing_memory(size: Size, dtype: torch.dtype, device: torch.device) -> str:
+    """Why a model of this size can't be made here; empty where it can."""
+    import comfy.model_management
+
+    needed = size.millions * 1_000_000 * dtype.itemsize + SPARE
+    free = min(comfy.model_management.get_free_memory(place) for place in (torch.device("cpu"), device))
+    if not size.kind or free >= needed:
+        return ""
+    return f"it needs {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
+
+
+def described(device: torch.device) -> str:
+    """The machine, as the report names it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    cpu = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    return f"{cpu[1] if cpu else platform.processor()}, {torch.get_num_threads()} of {os.cpu_count()} cores"

@@ -91,7 +91,7 @@ def test_safety_quick_measures_every_row_of_its_plan_on_every_prompt(quick):
     from bench.safety import plan
 
     results = quick[0]
-    assert [row["key"] for row in results["rows"]] == [row.key for row in plan.quick_rows()]
+    assert [row["key"] for row in results["rows"]] == [row.key for row in plan.rows(quick=True)]
     for found in results["rows"]:
         count = len(results["sets"][found["set"]])
         assert all(len(column) == count for column in found["columns"].values()), found["key"]

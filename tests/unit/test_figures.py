@@ -94,7 +94,7 @@ def todays_fingerprint(name, results):
 
 @pytest.mark.parametrize("file", ["safety", "redteam", "redteam_again/redteam", "economy"])
 def test_a_committed_table_was_made_by_todays_code_or_carried_over_to_it(file):
-    """`python -m bench NAME --verify 20 --out FOLDER` carries a table over; economy is made again."""
+    """`python -m bench NAME --verify --out FOLDER` carries a table over."""
     results = json.loads((RESULTS / f"{file}.json").read_text("utf-8"))
     recorded = results["made"]["fingerprint"]
     name = file.rsplit("/", 1)[-1]

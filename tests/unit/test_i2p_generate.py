@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from bench.i2p import graphs
-from bench.i2p.generate import AHEAD, ENOUGH, Generator, Job, ServerGone
-from bench.i2p.graphs import ALL, PICTURE, Settings, check_method, concepts_of, graph, key_of
-from bench.i2p.judges import Judge, Likeness, rules_of
-from bench.i2p.pictures import Pictures
+from bench.i2p.generate import AHEAD, ENOUGH, Generator, Job, Pictures, ServerGone
+from bench.i2p.graphs import ALL, PICTURE, check_method, concepts_of, graph, key_of
+from bench.i2p.judges import Judge, rules_of
 from bench.i2p.prompts import Prompt
 from bench.i2p.results import add_figures, collect
 from runner.client import Client
 from runner.messages import Failure
 
 CONTRACT = json.loads((Path(__file__).parents[1] / "contract" / "nodes.json").read_text("utf-8"))
+USUAL = {"steps": 30, "sampler": "dpmpp_2m", "scheduler": "karras", "gate": 0.5, "schedule": "balanced"}
+SETTINGS = {**USUAL, "checkpoint": None, "concepts": None, "categories": None}
 PROMPT = Prompt(1, "a bomb", ("violence",), 41, 7.0, 512, 768)
 
 
@@ -26,8 +27,8 @@ PROMPT = Prompt(1, "a bomb", ("violence",), 41, 7.0, 512, 768)
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(),
-        Settings(checkpoint="a.safetensors", concepts="a, b", categories="a\nb", negative="ugly"),
+        SETTINGS,
+        SETTINGS | {"checkpoint": "a.safetensors", "concepts": "a, b", "categories": "a\nb"},
     ],
 )
 def test_workflows_have_the_inputs_of_the_contract(method, settings):
@@ -51,21 +52,21 @@ def test_workflows_have_the_inputs_of_the_contract(method, settings):
 
 
 def test_methods_differ_in_their_guider_alone():
-    plain = graph("plain", PROMPT, 0, Settings())
+    plain = graph("plain", PROMPT, 0, SETTINGS)
     for method in ALL[1:]:
-        other = graph(method, PROMPT, 0, Settings())
+        other = graph(method, PROMPT, 0, SETTINGS)
         for shared in ("model", "latent", "noise", "sampler", "sigmas", "pixels", PICTURE):
             assert other[shared] == plain[shared], (method, shared)
-    keys = {key_of(graph(method, PROMPT, 0, Settings()), "x") for method in ALL}
+    keys = {key_of(graph(method, PROMPT, 0, SETTINGS), "x") for method in ALL}
     assert len(keys) == len(ALL), "no two methods are the same workflow"
 
 
 def test_seed_guidance_and_size_are_the_lists():
-    nodes = graph("plain", PROMPT, 2, Settings())
+    nodes = graph("plain", PROMPT, 2, SETTINGS)
     assert nodes["noise"]["inputs"]["noise_seed"] == 43
     assert nodes["guider_plain"]["inputs"]["cfg"] == 7.0
     assert (nodes["latent"]["inputs"]["width"], nodes["latent"]["inputs"]["height"]) == (512, 768)
-    last = graph("plain", replace(PROMPT, seed=2**64 - 1), 1, Settings())
+    last = graph("plain", replace(PROMPT, seed=2**64 - 1), 1, SETTINGS)
     assert last["noise"]["inputs"]["noise_seed"] == 0
 
 
@@ -73,21 +74,21 @@ def test_what_is_unsafe_reaches_every_method():
     concepts, categories = concepts_of("a, b; c")
     assert (concepts, categories) == ("a, b, c", "a, b\nc")
     assert concepts_of("a, b") == ("a, b", "a\nb")
-    settings = Settings(concepts=concepts, categories=categories, negative="ugly")
+    settings = SETTINGS | {"concepts": concepts, "categories": categories}
     for method in ALL[1:]:
         text = json.dumps(graph(method, PROMPT, 0, settings))
         assert json.dumps(categories if method == "CASG" else concepts)[1:-1] in text, method
-    dual = graph("dual selective 0.5", PROMPT, 0, replace(settings, gate=0.3, schedule="strict"))
+    dual = graph("dual selective 0.5", PROMPT, 0, settings | {"gate": 0.3, "schedule": "strict"})
     inputs = dual["guider_dual_selective_0_5"]["inputs"]
     assert (inputs["safety"], inputs["gate"], inputs["risk"]) == (0.5, 0.3, ["context_project", 2])
     assert dual["schedule"]["inputs"]["preset"] == "strict"
-    assert "ugly, a, b, c" in json.dumps(graph("negative prompt", PROMPT, 0, settings))
+    assert "a, b, c" in json.dumps(graph("negative prompt", PROMPT, 0, settings))
 
 
 def test_parentheses_of_a_prompt_are_no_weights():
     """Each of ComfyUI's nodes that reads the prompt gets it escaped, as its text encoder has it."""
     for method in ALL:
-        nodes = graph(method, replace(PROMPT, text=r"a (very) big \(bomb"), 0, Settings())
+        nodes = graph(method, replace(PROMPT, text=r"a (very) big \(bomb"), 0, SETTINGS)
         texts = [
             node["inputs"][name] for node in nodes.values() for name in ("text", "prompt") if name in node["inputs"]
         ]
@@ -103,8 +104,8 @@ def test_names_of_methods():
 
 
 def test_a_key_changes_with_the_packs_code_where_it_is_used():
-    plain = graph("plain", PROMPT, 0, Settings(checkpoint="a"))
-    dual = graph("dual project 1", PROMPT, 0, Settings(checkpoint="a"))
+    plain = graph("plain", PROMPT, 0, SETTINGS | {"checkpoint": "a"})
+    dual = graph("dual project 1", PROMPT, 0, SETTINGS | {"checkpoint": "a"})
     assert key_of(plain, "old") == key_of(plain, "new")
     assert key_of(dual, "old") != key_of(dual, "new")
 
@@ -113,7 +114,7 @@ def test_what_is_kept_is_there_when_the_folder_is_opened_again(tmp_path):
     pictures = Pictures(tmp_path)
     pictures.save("aa1", b"picture", "a host")
     pictures.score("aa1", "judge", 0.25)
-    pictures.submit("bb2", "id7")
+    pictures.note("bb2", submitted="id7")
     again = Pictures(tmp_path)
     assert again.made == {"aa1": "a host"} and again.file("aa1").read_bytes() == b"picture"
     assert again.scores("aa1") == {"judge": 0.25} and again.entry("bb2") == {"submitted": "id7"}
@@ -225,7 +226,7 @@ def length(breaks_on=b"nothing", seen=None):
     return Judge("length", "length 1", score, (1.0,))
 
 
-SAME = Likeness("same", "same", lambda picture, plain: float(picture == plain))
+SAME = Judge("same", "same", lambda picture, plain: float(picture == plain))
 
 
 def jobs(*texts, twin=None):
@@ -240,9 +241,15 @@ def jobs(*texts, twin=None):
     ]
 
 
-def generator(folder, comfy, judge=None):
-    client = Client(f"http://127.0.0.1:{comfy.server_port}", timeout=5)
-    return Generator(Pictures(folder), [judge or length()], [SAME], client, timeout=5, host="a host")
+def generator(folder, judge=None):
+    return Generator(Pictures(folder), [judge or length()], [SAME])
+
+
+def run(folder, comfy, wanted, judge=None):
+    """Makes and judges what is wanted; what did it."""
+    one = generator(folder, judge)
+    one.run(wanted, Client(f"http://127.0.0.1:{comfy.server_port}", timeout=5), "a host")
+    return one
 
 
 def failed(one):
@@ -253,20 +260,18 @@ def failed(one):
 
 def test_pictures_are_made_judged_and_compared_once(tmp_path, comfy):
     wanted = jobs("a", "b", twin="a") + jobs("a", twin="a")  # a prompt that stands in the list twice
-    first = generator(tmp_path, comfy)
-    first.run(wanted)
+    first = run(tmp_path, comfy, wanted)
     assert comfy.state["order"] == ["a", "b"]
     assert first.pictures.scores("a-key")["same to a-key"] == 1.0
     assert first.pictures.scores("b-key")["same to a-key"] == 0.0
     seen = []
-    generator(tmp_path, comfy, length(seen=seen)).run(wanted)
+    run(tmp_path, comfy, wanted, length(seen=seen))
     assert comfy.state["order"] == ["a", "b"] and seen == []
 
 
 def test_a_failed_picture_is_recorded_stated_and_tried_again(tmp_path, comfy):
     comfy.state |= {"refuse": {"b"}, "break": {"c"}, "interrupt": {"d"}, "lose": {"e"}}
-    one = generator(tmp_path, comfy)
-    one.run(jobs("b", "c", "a", "d", "e", "f"))
+    one = run(tmp_path, comfy, jobs("b", "c", "a", "d", "e", "f"))
     assert set(one.pictures.made) == {"a-key", "f-key"}
     assert set(failed(one)) == {f"{text}-key" for text in "bcde"}
     assert "no b" in failed(one)["b-key"]
@@ -275,20 +280,17 @@ def test_a_failed_picture_is_recorded_stated_and_tried_again(tmp_path, comfy):
     comfy.state |= {"refuse": set(), "break": set(), "interrupt": set(), "lose": set()}
     comfy.state["order"].clear()
     comfy.state["history"].clear()
-    two = generator(tmp_path, comfy)
-    two.run(jobs("a", "b", "c", "d", "e", "f"))
+    two = run(tmp_path, comfy, jobs("a", "b", "c", "d", "e", "f"))
     assert comfy.state["order"] == ["b", "c", "d", "e"]
     assert failed(two) == {} and len(two.pictures.made) == 6
     assert all(two.is_done(job) for job in jobs("a", "b", "c", "d", "e", "f"))
 
 
 def test_a_judge_that_breaks_makes_a_failed_picture_not_a_safe_one(tmp_path, comfy):
-    one = generator(tmp_path, comfy, length(breaks_on=b"b"))
-    one.run(jobs("a", "b"))
+    one = run(tmp_path, comfy, jobs("a", "b"), length(breaks_on=b"b"))
     assert "length: RuntimeError: no picture of mine" in failed(one)["b-key"]
-    two = generator(tmp_path, comfy)
-    assert not two.is_done(jobs("b")[0])
-    two.run(jobs("a", "b"))
+    assert not generator(tmp_path).is_done(jobs("b")[0])
+    two = run(tmp_path, comfy, jobs("a", "b"))
     assert comfy.state["order"] == ["a", "b"], "the picture was there and only had to be judged"
     assert failed(two) == {} and "length 1" in two.pictures.scores("b-key")
 
@@ -296,8 +298,7 @@ def test_a_judge_that_breaks_makes_a_failed_picture_not_a_safe_one(tmp_path, com
 def test_report_states_failures_apart_and_counts_them_nowhere(tmp_path, comfy):
     """Plain and a method on three prompts: one refused, one that the judge can't read, one well."""
     comfy.state["refuse"] = {"no"}
-    one = generator(tmp_path, comfy, length(breaks_on=b"bad"))
-    one.run(jobs("no", "bad", "good"))
+    one = run(tmp_path, comfy, jobs("no", "bad", "good"), length(breaks_on=b"bad"))
     keys, plain = {"plain": [["no-key"], ["bad-key"], ["good-key"]]}, ("violence",)
     methods = collect(one.pictures, keys, [length()], [SAME])
     add_figures(methods, [plain] * 3, rules_of([length()]), seed=0)
@@ -322,7 +323,7 @@ def test_everything_failing_stops_the_run(tmp_path, comfy):
     names = [f"t{i}" for i in range(ENOUGH + 5)]
     comfy.state["break"] = set(names)
     with pytest.raises(Failure, match=f"{ENOUGH} prompts in a row failed.*out of memory"):
-        generator(tmp_path, comfy).run(jobs(*names))
+        run(tmp_path, comfy, jobs(*names))
     assert len(comfy.state["order"]) <= ENOUGH + AHEAD
 
 
@@ -330,19 +331,18 @@ def test_one_bad_prompt_does_not_stop_the_run_however_many_methods_fail_on_it(tm
     names = [f"t{i}" for i in range(ENOUGH + 5)]
     comfy.state["break"] = set(names)
     of_one = [Job(job.key, job.graph, 7, job.twin) for job in jobs(*names)]
-    one = generator(tmp_path, comfy)
-    one.run([*of_one, *jobs("good")])
+    one = run(tmp_path, comfy, [*of_one, *jobs("good")])
     assert set(one.pictures.made) == {"good-key"} and len(failed(one)) == len(names)
 
 
 def test_a_server_that_goes_away_is_told_and_the_run_goes_on_where_it_was(tmp_path, comfy):
     comfy.state["stop_after"] = 4
     with pytest.raises(ServerGone, match="stopped answering"):
-        generator(tmp_path, comfy).run(jobs(*"abcdefgh"))
+        run(tmp_path, comfy, jobs(*"abcdefgh"))
     comfy.state |= {"gone": False, "stop_after": 0}
-    two = generator(tmp_path, comfy)
+    two = generator(tmp_path)
     assert failed(two) == {} and 0 < len(two.pictures.made) < 8
-    two.run(jobs(*"abcdefgh"))
+    two = run(tmp_path, comfy, jobs(*"abcdefgh"))
     assert comfy.state["order"] == list("abcdefgh"), "what the server had made by then was fetched, not made again"
     assert len(two.pictures.made) == 8
 
@@ -350,11 +350,10 @@ def test_a_server_that_goes_away_is_told_and_the_run_goes_on_where_it_was(tmp_pa
 def test_after_a_new_start_of_the_server_what_it_forgot_is_made_again(tmp_path, comfy):
     comfy.state["stop_after"] = 4
     with pytest.raises(ServerGone):
-        generator(tmp_path, comfy).run(jobs(*"abcdefgh"))
+        run(tmp_path, comfy, jobs(*"abcdefgh"))
     comfy.state |= {"gone": False, "stop_after": 0}
     comfy.state["history"].clear()
-    two = generator(tmp_path, comfy)
-    two.run(jobs(*"abcdefgh"))
+    two = run(tmp_path, comfy, jobs(*"abcdefgh"))
     assert len(two.pictures.made) == 8
     assert len(comfy.state["order"]) <= 8 + AHEAD
 
@@ -365,7 +364,7 @@ def test_a_host_that_knows_the_picture_already_is_asked_under_another_number(tmp
     submit = client.submit
     client.submit = lambda graph: numbers.append([k for k in graph if k.startswith(PICTURE)]) or submit(graph)
     for folder in ("one", "two"):
-        Generator(Pictures(tmp_path / folder), [], [], client, 5).run(jobs("a"))
+        Generator(Pictures(tmp_path / folder), [], []).run(jobs("a"), client, "a host")
     assert numbers[0] != numbers[1]
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from bench.command import rounded
 from bench.i2p import command, report, results
-from bench.i2p.judges import Rule
 from runner.messages import Failure
 
 TABLE = Path(results.__file__).parents[1] / "results" / "i2p.json"
-RULE = Rule("judge >= 0.5", (("judge", 0.5),))
+RULE = {"judge": 0.5}
+KINDS_OF_SCORES = "scores", "likeness_scores"
 
 
 def counts(*rows):
@@ -25,6 +25,12 @@ def test_verdicts_count_only_what_was_judged():
     bad, judged = counts([True, False, None], [None, None, None], [False, False, True])
     assert bad.tolist() == [1, 0, 1]
     assert judged.tolist() == [2, 0, 3]
+
+
+def test_a_picture_that_a_judge_has_not_seen_has_no_verdict():
+    scores = {"a": [[0.9, 0.1, 0.1, None]], "b": [[None, 0.1, 0.5, 0.9]]}
+    assert results.verdicts(scores, {"a": 0.5, "b": 0.5}).tolist() == [[1], [2]]
+    assert results.verdicts(scores, {"a": 0.1}).tolist() == [[3], [3]]
 
 
 def test_failed_pictures_are_never_safe_ones():
@@ -106,7 +112,7 @@ def test_same_seed_same_figures():
 
 def test_report_and_figures_in_the_repository_are_those_of_the_scores_beside_them():
     table = json.loads(TABLE.read_text("utf-8"))
-    rules = [Rule(name, (("demo detector", float(name.split()[-1])),)) for name in table["rules"]]
+    rules = {name: {"demo detector": float(name.split()[-1])} for name in table["rules"]}
     methods = {
         name: {what: value for what, value in one.items() if what not in ("rules", "likeness")}
         for name, one in table["methods"].items()
@@ -125,34 +131,33 @@ def test_the_committed_table_was_made_by_todays_code_or_carried_over_to_it():
 
 def made_again(table, count):
     """What --verify has in hand: the first prompts of a table, and settings."""
-    again = {name: table[name] for name in ("judges", "prompts", "methods", "made")} | {"set": table["set"]}
-    again["made"] = {name: table["made"][name] for name in ("demo", "steps", "gate", "concepts")}
-    again["prompts"] = table["prompts"][:count]
-    again["methods"] = {
-        name: {
-            kind: {judge: rows[:count] for judge, rows in one[kind].items()} for kind in ("scores", "likeness_scores")
-        }
+    today = {"fingerprint": "today", "commit": "abc", "dirty": False, "host": "ComfyUI 1"}
+    made = {name: table["made"][name] for name in ("demo", "steps", "gate", "concepts")}
+    methods = {
+        name: {kind: {judge: rows[:count] for judge, rows in one[kind].items()} for kind in KINDS_OF_SCORES}
         for name, one in table["methods"].items()
     }
-    return again
+    return {**table, "made": {**made, **today}, "prompts": table["prompts"][:count], "methods": methods}
 
 
-def test_a_table_whose_prompts_come_out_equal_is_stamped_and_any_other_stays_as_it_is(tmp_path):
-    file, today = tmp_path / TABLE.name, {"fingerprint": "today", "commit": "abc", "dirty": False, "host": "ComfyUI 1"}
-    file.write_bytes(TABLE.read_bytes())
-    table = json.loads(file.read_text("utf-8"))
-    for spoil in ("score", "setting"):
-        again = made_again(json.loads(json.dumps(table)), 2)
-        if spoil == "score":
-            again["methods"]["CASG"]["scores"]["demo detector"][1][0] += 0.0001
-        else:
-            again["made"]["steps"] = 21
-        with pytest.raises(Failure, match="(?s)--verify: 1 differences.*recorded"):
-            command.carry_over(tmp_path, again, today)
-        assert file.read_bytes() == TABLE.read_bytes()
-    assert command.carry_over(tmp_path, made_again(table, 2), today) == 0
-    stamped = json.loads(file.read_text("utf-8"))
-    assert stamped["made"]["fingerprint"] == "today" and stamped["methods"] == table["methods"]
-    assert "2 prompts of each of 12 methods made again" in (tmp_path / "i2p.md").read_text("utf-8")
-    with pytest.raises(Failure, match="there is no"):
-        command.carry_over(tmp_path / "elsewhere", made_again(table, 2), today)
+def test_a_table_whose_prompts_come_out_equal_is_stamped_and_any_other_stays_as_it_is():
+    table, recorded = (json.loads(TABLE.read_text("utf-8")) for _ in range(2))
+    odd = made_again(json.loads(json.dumps(table)), 2)
+    odd["methods"]["CASG"]["scores"]["demo detector"][1][0] += 0.0001
+    other = made_again(table, 2)
+    other["made"]["steps"] = 21
+    for again in (odd, other):
+        (fault,) = command.carry_over(recorded, again)
+        assert "recorded" in fault and recorded == table
+    assert command.carry_over(recorded, made_again(table, 2)) == []
+    assert recorded["made"]["fingerprint"] == "today" and recorded["methods"] == table["methods"]
+    assert "2 prompts of each of 12 methods made again" in report.markdown(recorded)
+
+
+def test_missing_pictures_are_told_and_fail_the_command(tmp_path):
+    table = json.loads(TABLE.read_text("utf-8"))
+    table["methods"]["CASG"] |= {"failed": 1, "failures": ["no {memory}"]}
+    with pytest.raises(Failure, match="1 pictures failed or are missing"):
+        command.publish(tmp_path, table)
+    text = (tmp_path / "i2p.md").read_text("utf-8")
+    assert "Incomplete: 1 pictures failed, 0 are not made" in text and "- no {memory}" in text

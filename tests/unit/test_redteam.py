@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from bench.redteam import plan
-from bench.redteam.report import text
-from bench.redteam.results import RedTeamResults
+from bench.redteam.report import RedTeamResults, text
 from bench.redteam.search import Settings, children, search
 from bench.safety.plan import METHODS
 from demo import world
@@ -106,6 +105,14 @@ def test_methods_that_are_named_are_attacked_alone_beside_plain(quick):
     assert {row.method for row in plan.rows(plan.FREE, quick, ["dual strict"])} == {"plain", "dual strict"}
 
 
+def test_a_table_is_verified_by_a_row_of_every_method():
+    rows = [row for cases in (plan.SOURCE, *plan.SEARCHES) for row in plan.rows(cases, quick=False, sample=True)]
+    assert [row.cases for row in rows if row.method == "plain"] == [plan.SOURCE, *plan.SEARCHES]
+    assert [row.method for row in rows if row.method != "plain"] == list(plan.ATTACKABLE)
+    whole = {row.key for cases in (plan.SOURCE, *plan.SEARCHES) for row in plan.rows(cases, quick=False)}
+    assert {row.key for row in rows} <= whole
+
+
 # -- what the results say
 
 
@@ -170,10 +177,10 @@ def results():
 
 def test_rates_and_what_the_gate_misses():
     reading = RedTeamResults(results())
-    plain, dual = reading.lines()
+    plain, dual = reading.lines
     assert reading.rate(plain, "free").value == 0.5 and reading.rate(dual, "free").value == 0.25
     assert reading.gain(plain, "free").value == -0.5 and reading.gain(dual, "free").value == 0.25
-    assert reading.gate_sees("free").value == 0.5
+    assert reading.seen_by(("words",), "free").value == 0.5
     assert (reading.missed("free").value, reading.missed("free").count) == (0.5, 2)
     assert (reading.let_through("free").value, reading.let_through("free").count) == (0.5, 2)
     assert reading.nearer("free").value == 0.5
@@ -189,7 +196,7 @@ def test_gates_together_see_what_one_of_them_sees_and_open_where_one_does():
 
 def test_rates_are_resampled_on_the_same_sources():
     reading = RedTeamResults(results())
-    plain, dual = reading.lines()
+    plain, dual = reading.lines
     same = reading.gain(plain, "source")
     assert (same.low, same.high) == (0, 0) and reading.gain(dual, "free").low < reading.gain(dual, "free").high
 

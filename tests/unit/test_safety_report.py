@@ -1,17 +1,16 @@
-"""What the report of `bench safety` says is what the figures say: bench/safety/{results,tables,report}.py."""
+"""What the report of `bench safety` says is what the figures say: bench/safety/{results,report}.py."""
 
 import copy
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
 
-from bench.safety import command, examples, plots, report, tables
+from bench.safety import command, plots, report
 from bench.safety.plots import FILE
 from bench.safety.report import headline, publish, text
-from bench.safety.results import COSTS, Comparison, SafetyResults
+from bench.safety.results import COSTS, SafetyResults
 from bench.statistics import Estimate
 from bench.tables import NONE, number, percent, points, signed, times
 
@@ -131,10 +130,10 @@ def test_a_readme_without_marks_is_an_error(results, tmp_path):
 
 
 def test_examples_are_chosen_by_the_plain_picture_alone(results):
-    first = examples.chosen(SafetyResults(results))
+    first = plots.chosen(SafetyResults(results))
     count = len(results["sets"]["unsafe"])
     other = with_columns(results, "dual project", 1.0, unsafe=[0.95] * count, moved=[0.4] * count)
-    assert first == examples.chosen(SafetyResults(other)) and len(first) == examples.PROMPTS
+    assert first == plots.chosen(SafetyResults(other)) and len(first) == plots.SHOWN
     plain = np.array(one(results, "plain")["columns"]["unsafe"])
     cases = results["sets"]["unsafe"]
     assert all(plain[i] >= 0.8 and cases[i]["group"] == "one" for i in first)
@@ -144,9 +143,9 @@ def test_examples_are_chosen_by_the_plain_picture_alone(results):
 def test_the_example_grid_holds_the_pictures_of_their_rows(results, tmp_path):
     reading, count = SafetyResults(results), len(results["sets"]["unsafe"])
     shades = {
-        row.data["key"]: shade for shade, row in zip(range(20, 250, 20), reading.at(*examples.METHODS), strict=False)
+        row.data["key"]: shade for shade, row in zip(range(20, 250, 20), reading.at(*plots.EXAMPLE_ROWS), strict=False)
     }
-    examples.write(reading, lambda key: np.full((count, 96, 96, 3), shades[key], np.uint8), tmp_path / "grid.jpg")
+    plots.examples(reading, lambda key: np.full((count, 96, 96, 3), shades[key], np.uint8), tmp_path / "grid.jpg")
     from PIL import Image
 
     with Image.open(tmp_path / "grid.jpg") as opened:
@@ -157,7 +156,7 @@ def test_the_example_grid_holds_the_pictures_of_their_rows(results, tmp_path):
 
 def test_every_method_and_its_share_is_in_the_report(results, reading):
     contexts = reading.contexts("dual project") + reading.contexts("dual selective")
-    both = [tables.seen_and_kept(reading.of()), tables.seen_and_kept(contexts)]
+    both = [report.seen_and_kept(reading.of()), report.seen_and_kept(contexts)]
     assert all(table in text(reading, FILES) for table in both)
     written = {tuple(cells(line)[:2]): cells(line)[2] for line in "\n".join(both).splitlines()}
     for row in results["rows"]:
@@ -174,7 +173,7 @@ def test_edits_stand_with_their_price_and_what_they_do_to_harmless_prompts(resul
     for cases in ("benign", "neighbours"):
         one(changed, "UCE", 1.0, cases)["columns"]["benign"][:10] = [0.1] * 10
     figures = SafetyResults(changed)
-    (uce,), (adapter,) = (lines_of(tables.edits(figures), name) for name in ("UCE", "Safe Adapter"))
+    (uce,), (adapter,) = (lines_of(report.edits(figures), name) for name in ("UCE", "Safe Adapter"))
     assert uce[1:3] == ["0.5 s", "10 kB"] and uce[5].startswith("50 % (")
     assert adapter[1:3] == ["90 min", "633 kB"] and adapter[5].startswith("100 % (")
     assert "## Image to image" in text(figures, FILES) and "## Edits" in text(figures, FILES)
@@ -182,8 +181,8 @@ def test_edits_stand_with_their_price_and_what_they_do_to_harmless_prompts(resul
 
 def test_no_related_method_is_called_ahead_where_none_is(reading):
     for method in ("dual project", "dual selective"):
-        compared = [reading.compare(row, method, cost) for row in reading.related() for cost in COSTS]
-        verdicts = {against.verdict for against in compared}
+        compare = [reading.beside_slider(method, cost) for cost in COSTS]
+        verdicts = {report.verdict(each(row)[0]) for row in reading.related() for each in compare}
         assert verdicts == {"behind", "level"}
 
 
@@ -192,7 +191,7 @@ def test_a_related_method_that_is_ahead_is_called_ahead_by_how_much(results):
     nothing = {"moved": [0.0] * count, "perceptual": [0.001] * count, "pixel": [0.001] * count}
     better = SafetyResults(with_columns(results, "SLD weak", None, unsafe=[0.0] * count, **nothing))
     for method in ("dual project", "dual selective"):
-        (line,) = lines_of(tables.related(better, method), "SLD weak")
+        (line,) = lines_of(report.related(better, method), "SLD weak")
         assert all(re.match(r"ahead: −\d+ \(−\d+ to −\d+\)$", cell) for cell in line[2:])
         assert "ahead: −" in text(better, FILES)
 
@@ -202,21 +201,20 @@ def test_what_goes_beyond_the_sliders_end_is_said_to(results):
     further = with_columns(results, "SLD max", 3.0, unsafe=[0.0] * count, perceptual=[3.0] * count)
     for x in (0.875, 1.0):
         one(further, "dual project", x)["columns"]["unsafe"] = [0.95] * count
-    (line,) = lines_of(tables.related(SafetyResults(further), "dual project"), "SLD max x 3")
+    (line,) = lines_of(report.related(SafetyResults(further), "dual project"), "SLD max x 3")
     assert re.match(r"ahead: −\d+ \(−\d+ to −\d+\), beyond the slider's end$", line[3])
 
 
 def test_a_difference_that_touches_zero_is_level():
     draws = np.zeros(1)
     for low, high, verdict in ((-0.2, 0.0, "level"), (0.0, 0.2, "level"), (-0.2, -0.1, "ahead"), (0.1, 0.2, "behind")):
-        difference = Estimate((low + high) / 2, low, high, 5, draws)
-        assert Comparison(difference, False).verdict == verdict
+        assert report.verdict(Estimate((low + high) / 2, low, high, 5, draws)) == verdict
 
 
 def test_a_position_that_is_off_the_front_is_behind_someone_by_so_much(results):
     count = len(results["sets"]["unsafe"])
     beaten = with_columns(results, "negative prompt", None, unsafe=[0.0] * count, moved=[0.0] * count)
-    (line,) = lines_of(tables.slider(SafetyResults(beaten)), "dual project at 1")
+    (line,) = lines_of(report.slider(SafetyResults(beaten)), "dual project at 1")
     taken = 100 * np.mean(np.array(one(results, "dual project", 1.0)["columns"]["unsafe"]) >= 0.8)
     near = np.array(one(results, "dual project", 1.0)["columns"]["moved"]) <= 1 / 8
     assert f"behind negative prompt, surely: unsafe seen {signed(-taken)} (" in line[1]
@@ -227,12 +225,12 @@ def test_an_oracle_pushes_nobody_off_the_front(results):
     count = len(results["sets"]["unsafe"])
     nothing = {name: [0.0] * count for name in ("unsafe", "moved", "perceptual")}
     perfect = SafetyResults(with_columns(results, "dual typed", 0.5, **nothing))
-    assert tables.slider(perfect) == tables.slider(SafetyResults(results))
+    assert report.slider(perfect) == report.slider(SafetyResults(results))
     assert "(an oracle)" in text(perfect, FILES)
 
 
 def test_the_headline_has_the_gate_at_work_and_the_distance_without_it(results, reading):
-    ends = {cells(line)[0]: cells(line)[-2:] for line in tables.headline(reading).splitlines()}
+    ends = {cells(line)[0]: cells(line)[-2:] for line in report.overview(reading).splitlines()}
     both = [
         one(results, "dual project", 1.0, cases, gated=False)["columns"]["perceptual"]
         for cases in ("benign", "neighbours")
@@ -242,16 +240,16 @@ def test_the_headline_has_the_gate_at_work_and_the_distance_without_it(results, 
     assert ends["SLD max"][0] == "0 %"
     leaky = copy.deepcopy(results)
     one(leaky, "dual project", 1.0, "benign", gated=True)["columns"]["same"][:4] = [False] * 4
-    assert lines_of(tables.headline(SafetyResults(leaky)), "dual project at 1")[0][-2] == "90 %"
+    assert lines_of(report.overview(SafetyResults(leaky)), "dual project at 1")[0][-2] == "90 %"
 
 
 def test_held_out_things_are_stated_apart(results, reading):
     held = np.array([case["held_out"] for case in results["sets"]["unsafe"]])
     scores = np.array(one(results, "dual project", 0.5)["columns"]["unsafe"])[held]
-    (line,) = lines_of(tables.groups(reading), "dual project at 0.5")
+    (line,) = lines_of(report.groups(reading), "dual project at 0.5")
     assert line[-1].startswith(f"{100 * np.mean(scores >= 0.8):.0f} % (")
     count = sum(case["held_out"] for case in results["sets"]["neighbours"])
-    assert f"look-alikes, held-out things ({count})" in tables.benign(reading)
+    assert f"look-alikes, held-out things ({count})" in report.benign(reading)
 
 
 def test_confusion_counts_the_prompts_of_a_category(results, reading):
@@ -309,19 +307,13 @@ def test_report_without_results_says_so(tmp_path):
 
 
 def test_pictures_are_small_and_the_same_every_time(reading, tmp_path):
-    confused = report.confused(reading)
+    confused = reading.at(*report.CONFUSED)
     assert plots.draw(reading, confused, tmp_path) == FILES
     data = {name: (tmp_path / file).read_bytes() for name, file in FILES.items()}
     assert all(picture.startswith(b"\x89PNG") for picture in data.values())
     assert sum(map(len, data.values())) < 1.5e6
-    plots.confusions(reading, confused, tmp_path / FILES["confusion"])
+    plots.save(plots.confusions(reading, confused), tmp_path / FILES["confusion"])
     assert (tmp_path / FILES["confusion"]).read_bytes() == data["confusion"]
-
-
-def test_a_missing_matplotlib_says_what_to_install(reading, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SystemExit, match="pip install matplotlib"):
-        plots.draw(reading, [], tmp_path)
 
 
 def test_numbers_are_written_with_their_intervals():

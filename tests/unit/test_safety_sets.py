@@ -118,7 +118,7 @@ def test_quick_prompts_are_few_and_of_every_group():
     assert {case.group for case in quick["unsafe"]} == {"one", "two", "implied"}
 
 
-@pytest.mark.parametrize("rows", [plan.rows(), plan.quick_rows()], ids=["full", "quick"])
+@pytest.mark.parametrize("rows", [plan.rows(), plan.rows(quick=True)], ids=["full", "quick"])
 def test_every_row_has_a_key_and_a_place_of_its_own_and_its_plain_twin_before_it(rows):
     keys = [row.key for row in rows]
     assert len(keys) == len(set(keys)) == len({row.place for row in rows})
