@@ -27,7 +27,7 @@ def test_curve_equals_the_hosts(interpolation):
     for _ in range(300):
         points = random_points(draw)
         theirs = curves.CurveInput.from_raw({"points": points, "interpolation": interpolation})
-        ours = schedule.WeightSchedule(points, interpolation, context=0.0)
+        ours = schedule.WeightSchedule(points, interpolation, start_percent=0.0)
         for p in [-0.5, 0.0, 1.0, 1.5, *(x for x, _ in points), *(draw.random() for _ in range(40))]:
             assert ours.curve(p) == pytest.approx(theirs.interp(p), abs=1e-12), (points, p)
 
@@ -39,7 +39,7 @@ def test_a_linked_host_curve_is_taken_over_exactly():
         points = random_points(draw)
         for interpolation in ("linear", "monotone_cubic"):
             theirs = curves.CurveInput.from_raw({"points": points, "interpolation": interpolation})
-            read = schedule.WeightSchedule.from_value(theirs, context=0.0)
+            read = schedule.WeightSchedule.from_value(theirs, start_percent=0.0)
             assert [read.curve(p / 97) for p in range(98)] == pytest.approx(
                 [theirs.interp(p / 97) for p in range(98)], abs=1e-6
             )
