@@ -6,6 +6,7 @@ import host
 import pytest
 import torch
 from host import SAMPLERS, call, count_rows, stock
+from test_hosts_features import entries
 from test_selective import choose
 from tiny_models import conditioning, latent, sd3_model
 
@@ -45,6 +46,21 @@ def test_where_one_prompt_alone_is_evaluated_nothing_changes(pack, eps, prompts,
         pack.ksampler(eps, *prompts, latent(batch=2), economy=mode, **settings) for mode in ("off", economy)
     )
     assert torch.equal(thrifty, usual)
+
+
+def test_at_cfg_1_the_negatives_entries_are_none_of_its_business(pack, eps, prompts):
+    """A negative of two halves of the run is left out as one is; with it, the directions are others from there on."""
+    positive, safe, negative = prompts
+    halves = entries(negative, *({"start_percent": a, "end_percent": b} for a, b in ((0.0, 0.5), (0.5, 1.0))))
+    settings = {"steps": 20, "economy": "free", "schedule": pack.schedule()}
+    rows = {}
+    for cfg in (1.0, 5.0):
+        for name, given in (("whole", negative), ("halves", halves)):
+            with count_rows(eps) as seen:
+                pack.ksampler(eps, positive, safe, given, latent(), cfg=cfg, **settings)
+            rows[cfg, name] = seen.rows
+    assert rows[1.0, "halves"] == rows[1.0, "whole"]
+    assert sum(rows[5.0, "halves"]) > sum(rows[5.0, "whole"])
 
 
 @pytest.mark.parametrize("economy", ALLOWED)

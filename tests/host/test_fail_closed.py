@@ -177,6 +177,15 @@ def test_safe_conditioning_that_is_never_active(pack, eps, prompts):
             pytest.fail(f"{name} gave a picture")
 
 
+def test_a_safe_prompt_that_begins_where_the_run_ends_is_refused_before_the_first_call(pack, eps, prompts):
+    """At the last noise level, 0, the model is not called any more."""
+    late = [[prompts[1][0][0], {**prompts[1][0][1], "start_percent": 1.0, "end_percent": 1.0}]]
+    for name, sample in routes(pack).items():
+        with count_rows(eps) as seen, pytest.raises(ValueError, match="^safe: "):
+            sample(eps, prompts[0], late, prompts[2], latent(), schedule=pack.schedule())
+        assert seen.calls == 0, name
+
+
 @pytest.mark.parametrize(
     "mask",
     [torch.zeros(1, 64, 64), torch.full((1, 64, 64), math.nan), torch.zeros(0, 64, 64), "left"],

@@ -79,6 +79,25 @@ def test_full_weight_hands_no_written_prompt_to_the_host(pack, eps, prompts, mon
     assert [sum(counts.values()) for counts in prepared] == [2, 2]
 
 
+def test_before_the_context_a_masked_prompt_asks_for_no_safe_one(pack, eps, prompts, monkeypatch):
+    """As with full weight the other way round; but there the safe prompt has to reach everywhere."""
+    positive, safe, negative = prompts
+    masked = [[positive[0][0], {**positive[0][1], "mask": torch.ones(1, 64, 64), "mask_strength": 0.5}]]
+    prepared = []
+    process_conds = comfy.samplers.process_conds
+
+    def spy(model, noise, conds, *args, **kwargs):
+        prepared.append(len(conds))
+        return process_conds(model, noise, conds, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.samplers, "process_conds", spy)
+    stage = {"end_at_step": 6, "return_with_leftover_noise": "enable"}
+    plain = stock_advanced(eps, masked, negative, latent(), **stage)
+    schedule = pack.schedule(context=0.6)
+    ours = pack.advanced(eps, masked, safe, negative, latent(), safety=1.0, schedule=schedule, **stage)
+    assert torch.equal(ours, plain) and prepared == [2, 2]
+
+
 def test_closed_gate_hands_no_safe_prompt_to_the_host(pack, eps, prompts, monkeypatch):
     positive, safe, negative = prompts
     prepared = []

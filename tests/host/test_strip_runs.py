@@ -17,9 +17,6 @@ from tiny_models import latent, unet_model
 
 from safelight.engine import host as safelight_host
 from safelight.engine import shared_noise, strip_run
-from safelight.guidance.frames import FramesBlend
-from safelight.guidance.schedule import WeightSchedule
-from safelight.guidance.settings import GuidanceSettings
 from safelight.views import contact_sheet
 
 USUAL = {"steps": 20, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
@@ -106,23 +103,6 @@ def test_the_same_again(pack, eps, prompts):
     assert torch.equal(first, second)
     other, *_ = pack.strip(eps, *prompts, latent(), sampler_name="dpmpp_2m_sde", seed=8)
     assert apart(other, first) > 0.1
-
-
-# --- weights and masks of the frames ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("masks", [None, (0.4,), (0.4, 0.8)], ids=["no mask", "one", "one for each picture"])
-def test_a_frames_pictures_have_its_weight_and_each_its_own_mask(masks):
-    """Three frames of two pictures each: frame by frame, as the batch of a strip is."""
-    mask = None if masks is None else torch.tensor(masks)[:, None, None].expand(-1, 8, 8)
-    schedule = WeightSchedule(((0.0, 1.0), (1.0, 1.0)))
-    blend = FramesBlend(GuidanceSettings(1.0, schedule, mask=mask))
-    blend.weights, blend.pictures = (0.2, 0.8, 0.4), 2
-    first, second = (1.0, 1.0) if masks is None else (masks[0], masks[-1])
-    cells = blend.fitted_mask(torch.zeros(6, 4, 8, 8)).expand(6, 1, 8, 8)
-    expected = [share * own for share in (0.25, 1.0, 0.5) for own in (first, second)]
-    assert [float(picture.unique()) for picture in cells] == pytest.approx(expected)
-    assert 0.8 * cells[2, 0, 0, 0] == pytest.approx(0.8 * first), "the step's weight is the largest"
 
 
 # --- pictures ----------------------------------------------------------------------------------------------------
@@ -242,6 +222,15 @@ def test_memory_that_runs_out_costs_calls_and_nothing_else(pack, prompts, small,
     assert len(notes) == len(groups)
     assert all(f": {frames} at most" in note for frames, note in zip(groups, notes, strict=True)), notes
     assert notes[-1] in caplog.text
+
+
+def test_where_memory_runs_out_half_of_the_frames_are_tried_next(pack, prompts, small):
+    """Five frames of three rows do not fit in nine: three do, at the first try."""
+    model, rows = small(9)
+    levels = "0.1, 0.3, 0.5, 0.7, 0.9"
+    _, report, *_ = pack.strip(model, *prompts, latent(), levels=levels, steps=2, schedule=pack.schedule())
+    assert rows == [-15, 9, 6, 9, 6]
+    assert any(": 3 at most" in note for note in report["notes"])
 
 
 def test_memory_that_is_not_enough_for_one_frame_is_the_hosts_error(pack, prompts, small):
