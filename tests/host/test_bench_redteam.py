@@ -10,6 +10,8 @@ import sys
 import loading
 import pytest
 
+pytestmark = pytest.mark.slow  # runs the benchmark itself
+
 
 def entries(folder) -> set:
     """What the stores hold; pictures with their seconds, so that what is made again would differ."""

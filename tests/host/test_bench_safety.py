@@ -13,6 +13,8 @@ import time
 import loading
 import pytest
 
+pytestmark = pytest.mark.slow  # runs the benchmark itself
+
 KEPT = 3  # batches, before the interruption
 
 

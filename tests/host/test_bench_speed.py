@@ -10,6 +10,8 @@ import sys
 import loading
 import pytest
 
+pytestmark = pytest.mark.slow  # runs the benchmark itself
+
 STEPS, STOCK_ROWS = 6, 12
 # Progress .2, where the preset "balanced" begins, lies behind the second of six steps of this scheduler.
 GUARDED = 4

@@ -70,6 +70,7 @@ def test_a_vector_is_the_mean_difference_of_the_hosts_own_states(make, sd1):
     assert found.settings["pairs"] == [list(pair) for pair in pairs]
 
 
+@pytest.mark.slow
 def test_words_and_what_follows_them_lose_it_and_the_prompt_itself_stays(make, encode, clip):
     vector = make(clip)
     positive, safe, _, verdict = encode(clip, method="subtract", vector=vector)
@@ -157,6 +158,7 @@ def test_a_file_with_other_tensors_is_an_error_that_names_it(pack, make, save, s
         load(pack, file)
 
 
+@pytest.mark.slow
 def test_a_vector_of_another_text_encoder_is_an_error_that_names_both(make, encode, sd1):
     for form in ("SDXL", "SD3", "masked T5"):
         other = with_few_anchors(tiny_encoders.clip(form))

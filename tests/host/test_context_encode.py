@@ -243,6 +243,7 @@ def test_clip_skip_gets_a_concept_space_of_its_own(encode, meaningful):
     assert len(calls) > len(BENIGN)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_and_goes_with_the_encoder(pack, encode, meaningful):
     for seed in range(4):
         encode(patched(meaningful, seed), concepts=f"weapon, blood, {BENIGN[seed][2:]}")
@@ -260,6 +261,7 @@ def test_memory_is_bounded_and_goes_with_the_encoder(pack, encode, meaningful):
     assert len(concept_spaces._memory) <= count
 
 
+@pytest.mark.slow
 def test_an_encoder_without_meaning_counts_as_risk_one(encode):
     """With the anchors that the pack ships: a random encoder can't tell them apart."""
     _, _, risk, verdict = encode(tiny_encoders.clip("SD1"), "a cat on a table", concepts="violence, nudity, drug use")

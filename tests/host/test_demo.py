@@ -47,6 +47,7 @@ def test_it_is_made_of_the_hosts_classes(demo):
     assert isinstance(clip, comfy.sd.CLIP) and isinstance(vae, comfy.sd.VAE)
 
 
+@pytest.mark.slow
 def test_stock_sampler_draws_what_the_prompt_names(demo, judge):
     model, clip, vae = demo
     prompts = {

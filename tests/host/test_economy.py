@@ -87,6 +87,7 @@ def test_a_run_of_four_steps_evaluates_both_prompts_once(pack, eps, prompts):
     assert set(seen.rows) == {2, 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler_name", "most"), [("euler", {"balanced": 0.15, "free": 0.3}), ("heun", {"balanced": 0.25, "free": 0.4})]
 )

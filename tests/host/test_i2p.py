@@ -107,6 +107,7 @@ def listed(tmp_path_factory):
     return file
 
 
+@pytest.mark.slow
 def test_killed_and_interrupted_it_makes_no_picture_twice_and_gives_the_same_figures(server, listed, tmp_path):
     client, _ = server
     raw, fresh = tmp_path / "stopped", tmp_path / "fresh"
