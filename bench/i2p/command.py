@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> Results:
     columns = ", ".join(f"{field} from {column!r}" for field, column in about["columns"].items())
     say(f"{len(chosen)} of {len(listed)} prompts of {about['file']} (form {about['form']}: {columns})")
     if about["left_out"]:
-        say(f"  left out, for want of a prompt: rows {', '.join(map(str, about['left_out']))}")
+        say(f"  left out, because they have no prompt: rows {', '.join(map(str, about['left_out']))}")
 
     code = {"fingerprint": fingerprint(), **evidence.commit()}  # of now: files may change meanwhile
     keys, jobs = _jobs(methods, chosen, range(options.images), settings)

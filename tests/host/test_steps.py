@@ -61,8 +61,8 @@ def test_a_stage_is_drawn_as_the_part_of_the_run_that_it_does(leftover):
 
 def test_a_sampler_that_skips_the_last_step_is_guarded_one_step_earlier():
     for sampler_name, counted in (("euler", 6), ("dpm_adaptive", 5)):
-        found = http_routes.steps_of(6, sampler_name, "normal")
-        assert found["guarded"] == {axis: starts[:counted] for axis, starts in found["progress"].items()}
+        answer = http_routes.steps_of(6, sampler_name, "normal")
+        assert answer["guarded"] == {axis: starts[:counted] for axis, starts in answer["progress"].items()}
 
 
 @pytest.mark.parametrize("count", range(1, 9))

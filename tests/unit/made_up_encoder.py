@@ -52,21 +52,21 @@ SPECIAL = ("<start>", "<end>")
 
 
 def vector(word: str, width: int) -> torch.Tensor:
-    """A word's own vector: unsafe nouns and concepts share a direction."""
-    own = torch.randn(width, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
+    """The vector of a word; unsafe nouns and concepts share a direction."""
+    meaning = torch.randn(width, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
     if word in UNSAFE_NOUNS or word in CONCEPTS:
         direction = UNSAFE_NOUNS.get(word, CONCEPTS.index(word) if word in CONCEPTS else 0)
-        own = 0.3 * own + 12 * torch.eye(width)[direction]
-    return own
+        meaning = 0.3 * meaning + 12 * torch.eye(width)[direction]
+    return meaning
 
 
 def states_of(tokens: list[str], width: int) -> torch.Tensor:
     """Causal: every state also holds a little of the words before it; the tail is what they add up to."""
     rows, heard = [], torch.zeros(width)
     for place, word in enumerate(tokens):
-        own = torch.zeros(width) if word in SPECIAL else vector(word, width)
-        rows.append(own + 0.1 * heard + 0.05 * vector(f"place {place}", width) + vector("offset", width))
-        heard = heard + own
+        meaning = torch.zeros(width) if word in SPECIAL else vector(word, width)
+        rows.append(meaning + 0.1 * heard + 0.05 * vector(f"place {place}", width) + vector("offset", width))
+        heard = heard + meaning
     return torch.stack(rows)
 
 
