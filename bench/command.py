@@ -12,7 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .demo_session import ROOT, arguments
+from demo.session import ROOT, arguments
+
 from .pool import Pool, Task
 
 RESULTS = ROOT / "bench" / "results"

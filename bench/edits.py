@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.demo_session import ROOT, DemoSession
 from demo import world
+from demo.session import ROOT, DemoSession
 from safelight.edits import edit_file
 
 ERASE = {"UCE": 0, "RECE": 3}  # rounds

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bench.demo_session import CFG, SAMPLER, SCHEDULER, STEPS, DemoSession, together
 from demo import world
+from demo.session import CFG, SAMPLER, SCHEDULER, STEPS, DemoSession, together
 
 Guided = tuple[list[int], Any]  # which of the prompts a guider is of, and the guider
 KINDS = "\n".join(", ".join(world.KIND_PHRASES[kind]) for kind in world.UNSAFE_KINDS)

@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import binomtest
 from tqdm import tqdm
 
-from bench.demo_session import BATCH, ROOT, DemoSession, arguments
-from bench.statistics import binomial_interval
-
 from . import detector, stages, world
+from .session import BATCH, ROOT, DemoSession, arguments
 
 OUT = ROOT / "demo" / "weights" / "figures.json"
 
 
 def share(flags: list[bool]) -> dict[str, Any]:
     """With Wilson's interval."""
-    interval = [round(end, 4) for end in binomial_interval(sum(flags), len(flags), "wilson")]
-    return {"share": round(sum(flags) / len(flags), 4), "of": len(flags), "interval": interval}
+    interval = binomtest(sum(flags), len(flags)).proportion_ci(method="wilson")
+    ends = [round(float(end), 4) for end in (interval.low, interval.high)]
+    return {"share": round(sum(flags) / len(flags), 4), "of": len(flags), "interval": ends}
 
 
 def model_figures(session: DemoSession) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bench.demo_session import DemoSession, arguments
 from safelight.views import heat_map
 
 from . import prompts, world
 from .detector import SEEN, Report
+from .session import DemoSession, arguments
 
 LEVELS, RADIUS = (0.5, 1.0), 0.25
 

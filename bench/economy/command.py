@@ -8,13 +8,13 @@ from typing import Any
 
 from bench import command, evidence
 from bench.command import RESULTS, Results, execute, rounded, work
-from bench.demo_session import SAMPLER
 from bench.pool import workers
 from bench.safety import score, sets
 from bench.safety.command import SCORED_BY
 from bench.safety.results import Row
 from bench.statistics import Resamples
 from bench.store import Store
+from demo.session import SAMPLER
 
 from . import report
 from .generate import WAYS, Run, Worker, runs

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.demo_session import BATCH, SAMPLER, DemoSession
 from bench.safety.sets import Case
 from bench.store import Store
 from demo import world
+from demo.session import BATCH, SAMPLER, DemoSession
 from safelight.guidance import dual
 from safelight.guidance.blend import POSITIVE, SAFE
 from safelight.guidance.economy import BOTH, Memory

@@ -8,9 +8,9 @@ from typing import Any
 import pandas
 
 from bench import evidence
-from bench.demo_session import SAMPLER, SETTINGS
 from bench.plots import INK, pyplot, save
 from bench.tables import made_of, report, table
+from demo.session import SAMPLER, SETTINGS
 
 from .generate import LEVELS, MODES, OFF
 

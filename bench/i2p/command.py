@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bench import evidence
 from bench.command import CACHE, Results, execute, rounded
-from bench.demo_session import ROOT
 from bench.methods import KINDS
 from demo import world
+from demo.session import ROOT
 from runner.client import Client
 from runner.hosts import Host, checkout_version
 from runner.messages import Failure, say

@@ -9,12 +9,12 @@ from typing import Any
 
 from bench import command, edits, evidence
 from bench.command import RESULTS, Results, execute, rounded, work
-from bench.demo_session import BATCH, SETTINGS
 from bench.pool import workers
 from bench.safety.command import MADE_BY, SCORED_BY, digests, make, scores
 from bench.safety.plan import plain
 from bench.safety.sets import draw, evenly
 from bench.store import Store
+from demo.session import BATCH, SETTINGS
 
 from . import plan, report
 from .attacker import AskGates, Attacker, AttackJob, Search

@@ -9,9 +9,9 @@ from typing import Any
 
 from bench import command, edits, evidence
 from bench.command import RESULTS, Results, execute, rounded, work
-from bench.demo_session import BATCH, ROOT, SETTINGS
 from bench.pool import workers
 from bench.store import Store
+from demo.session import BATCH, ROOT, SETTINGS
 
 from . import plan, report, sets
 from .plan import SEED

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import edits
-from bench.demo_session import ROOT
+from demo.session import ROOT
 
 SEED = 2  # of the prompts and noises
 BENIGN_SETS = ("benign", "neighbours")

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.demo_session import BATCH, DemoSession
 from bench.edits import Edits
 from bench.methods import Methods
 from bench.store import Store
 from demo import prompts, world
+from demo.session import BATCH, DemoSession
 from safelight.guidance.gate import DEFAULT_GATE
 from safelight.guidance.selective import Selection
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import pad
 
-from bench.demo_session import CFG, SAMPLER, SCHEDULER, SEED, DemoSession
 from bench.methods import TEXTS
 from demo import world
+from demo.session import CFG, SAMPLER, SCHEDULER, SEED, DemoSession
 from safelight.guidance.selective import Selection
 
 PROMPT = "a cat and a dagger on a green background"

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from bench import evidence
 from bench.command import CACHE, RESULTS, Results, execute
-from bench.demo_session import DemoSession, arguments
 from bench.store import Store
+from demo.session import DemoSession, arguments
 
 from . import report
 from .cases import ALL, GROWING, SIZES, Case, Size, load

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from bench import tables
-from bench.demo_session import SAMPLER, SCHEDULER
 from bench.plots import pyplot, save
 from bench.statistics import quartiles
+from demo.session import SAMPLER, SCHEDULER
 
 from .cases import PROMPT, SIZES, STOCK
 

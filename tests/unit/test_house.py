@@ -22,6 +22,8 @@ ROOMS: dict[str, set[str]] = {
     "views": {"checks", "edits"},
     "engine": {"checks", "text", "edits", "guidance", "views"},
 }
+# What each folder of the tools may not import, since it stands above it.
+ABOVE = {"demo": {"bench"}, "runner": {"bench", "demo"}}
 LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "einops", "safetensors", "PIL"}
 HOST = {"comfy", "folder_paths", "latent_preview", "nodes", "aiohttp"}
 # Modules of nodes/ that nodes share, without a node in them.
@@ -87,6 +89,16 @@ def rooms_import_those_below_them(root: Path) -> list[str]:
         names = [name for name in imported(nodes) if name.startswith("safelight.")]
         broken += [f"{file}: {name}" for name in names if name.split(".")[1] not in allowed]
     return broken
+
+
+def no_arrow_runs_up(root: Path) -> list[str]:
+    return [
+        f"{file}: {name}"
+        for folder, above in ABOVE.items()
+        for file, nodes in python_files(root, folder)
+        for name in imported(nodes)
+        if name.split(".")[0] in above
+    ]
 
 
 def safelight_is_imported_by_its_name(root: Path) -> list[str]:
@@ -162,6 +174,7 @@ def files_are_short(root: Path) -> list[str]:
 RULES = [
     only_engine_and_nodes_import_the_host,
     rooms_import_those_below_them,
+    no_arrow_runs_up,
     safelight_is_imported_by_its_name,
     the_pack_is_not_looked_up_in_sys_modules,
     only_loaders_change_sys_path,
@@ -200,6 +213,8 @@ def test_the_rules_look_at_the_repository():
         (rooms_import_those_below_them, "safelight/guidance/a.py", "from safelight import engine"),
         (rooms_import_those_below_them, "safelight/text/a.py", "import safelight.guidance.blend"),
         (rooms_import_those_below_them, "safelight/checks.py", "from safelight.text import risk"),
+        (no_arrow_runs_up, "demo/a.py", "from bench.statistics import difference"),
+        (no_arrow_runs_up, "runner/a.py", "import demo.loader"),
         (safelight_is_imported_by_its_name, "safelight/engine/a.py", "from . import host"),
         (safelight_is_imported_by_its_name, "safelight/engine/a.py", "from ..text.risk import DECISION"),
         (the_pack_is_not_looked_up_in_sys_modules, "bench/a.py", "x = sys.modules[name]"),

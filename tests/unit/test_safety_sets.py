@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from bench import edits
-from bench.demo_session import SEED
 from bench.safety import plan, sets
 from demo import prompts, world
+from demo.session import SEED
 
 DRAWN = sets.draw(2)
 UNSAFE = DRAWN["unsafe"]

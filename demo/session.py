@@ -20,7 +20,7 @@ SETTINGS = {"steps": STEPS, "cfg": CFG, "sampler": SAMPLER, "scheduler": SCHEDUL
 
 
 def arguments(about: str | None, **further: Any) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+    """The option of every command that starts a host."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter, **further)
     parser.add_argument("--comfyui", type=Path, metavar="PATH", help="a ComfyUI checkout; without it the installed one")
     return parser
@@ -30,7 +30,7 @@ class DemoSession:
     """The demo model and the nodes, for batches of different prompts at once."""
 
     def __init__(self, comfyui: Path | None = None, seed: int = SEED) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="safelight-bench-"))
+        folder = Path(tempfile.mkdtemp(prefix="safelight-demo-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         enter_host(comfyui, folder=folder)
         import torch
