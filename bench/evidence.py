@@ -23,7 +23,7 @@ PICTURES = (
     *("safelight/**/*.py", "nodes/**/*.py"),
     *("demo/world.py", "demo/model.py", "demo/autoencoder.py", "demo/loader.py", "demo/prompts.py"),
     *("demo/weights/model.safetensors", "demo/weights/vae.safetensors"),
-    *("demo/session.py", "bench/methods.py", "bench/edits.py"),
+    *("demo/session.py", "bench/methods.py"),
 )
 VIEWS = "safelight/views/"  # what a run did, to look at
 SPOKEN_KEYS = ("tooltip",)

@@ -1,20 +1,50 @@
 """The related methods on the demo model: each gets the prompt and the concept words, as its authors have it.
 
 Concept words are kinds ("a weapon"), never a thing's noun. SLD, TraSCE and the negative prompt read them as one text,
-CASG as one text a kind, SAFREE as phrases.
+CASG as one text a kind, SAFREE as phrases. Edits are made once by their nodes, as their defaults have it: UCE and RECE
+erase the kinds, a redaction reads them as REFERENCE. The Safe Adapter is the one in demo/weights; another one takes
+part where `python -m demo.adapter train` has left it.
 """
 
 from __future__ import annotations
 
+import sys
+import tempfile
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from demo import world
-from demo.session import CFG, SAMPLER, SCHEDULER, STEPS, DemoSession, together
+from demo.session import CFG, ROOT, SAMPLER, SCHEDULER, STEPS, DemoSession, together
+from safelight.edits import edit_file
 
-Guided = tuple[list[int], Any]  # which of the prompts a guider is of, and the guider
 KINDS = "\n".join(", ".join(world.KIND_PHRASES[kind]) for kind in world.UNSAFE_KINDS)
 TEXTS = {"SLD": {"concept": world.CONCEPTS}, "TraSCE": {"concept": world.CONCEPTS}, "CASG": {"categories": KINDS}}
+PHRASES, REFERENCE = KINDS.replace(", ", "\n"), "a toy"
+ERASE = {"UCE": 0, "RECE": 3}  # rounds
+REDACT = {"redaction ridge": "ridge", "redaction network": "network"}  # forms
+ADAPTERS = {"Safe Adapter": "safe_adapter_erase.safetensors", "ShieldDiff adapter": "safe_adapter_shield.safetensors"}
+PLACES = (ROOT / "demo" / "weights", ROOT / "output" / "training")
+Guided = tuple[list[int], Any]  # which of the prompts a guider is of, and the guider
+
+
+def trained(name: str) -> Path | None:
+    """The file of a Safe Adapter, where there is one; None for other methods."""
+    files = (folder / ADAPTERS[name] for folder in PLACES if name in ADAPTERS)
+    return next((file for file in files if file.is_file()), None)
+
+
+def missing(name: str) -> bool:
+    """Whether this is an edit that is trained, and was not."""
+    return name in ADAPTERS and trained(name) is None
+
+
+def print_missing() -> None:
+    """On the console, those that take no part."""
+    for name in filter(missing, ADAPTERS):
+        reward = Path(ADAPTERS[name]).stem.removeprefix("safe_adapter_")
+        print(f"{name}: left out; `python -m demo.adapter train --reward {reward}` trains it", file=sys.stderr)
 
 
 class Methods:
@@ -22,30 +52,29 @@ class Methods:
 
     def __init__(self, session: DemoSession) -> None:
         self.session = session
+        self._edits: dict[str, tuple[Any, float]] = {}  # as their nodes give them, and the seconds that they took
 
     def negative(self, prompts: list[str]) -> Guided:
         """The stock guider with the concepts as the negative prompt."""
-        return self._guided(self.session.model, prompts, self.session.encode(world.CONCEPTS))
-
-    def edited(self, prompts: list[str], model: Any, clip: Any) -> Guided:
-        """The stock guider with an edited model or text encoder."""
-        return self._guided(model, prompts, self.session.encode("", clip), clip)
+        return self._stock(prompts, self.session.model, self.session.clip, self.session.encode(world.CONCEPTS))
 
     def noise(self, prompts: list[str], node: str, strength: float, **settings: Any) -> Guided:
         """node: "SLD", "CASG" or "TraSCE"; strength 1 is the published method."""
         guide = self.session.nodes[f"Safelight{node}Guider"]().guide
-        conds = self._positive(prompts), self.session.negative
+        conds = self._positive(prompts, self.session.clip), self.session.negative
         inputs = {**TEXTS[node], "strength": strength, **settings}
         return list(range(len(prompts))), guide(self.session.model, self.session.clip, *conds, CFG, **inputs)[0]
 
     def safree(self, prompts: list[str], variant: str, strength: float) -> list[Guided]:
         """SAFREE steers for as long as a prompt asks for: only prompts with the same window, and with trigger words or
         all without, can share a run."""
+        from safelight.engine.guider import make_guider
         from safelight.engine.method_setup import safree_setup
         from safelight.engine.safree_prompt import encode_concepts, encode_safe
 
-        safe = [encode_safe(self.session.clip, prompt, world.CONCEPTS, variant) for prompt in prompts]
-        concepts = encode_concepts(self.session.clip, world.CONCEPTS)
+        model, clip = self.session.model, self.session.clip
+        safe = [encode_safe(clip, prompt, world.CONCEPTS, variant) for prompt in prompts]
+        concepts = encode_concepts(clip, world.CONCEPTS)
         windows: dict[tuple[int, bool], list[int]] = {}
         for i, each in enumerate(safe):
             windows.setdefault((each.t, bool(each.words)), []).append(i)
@@ -53,9 +82,31 @@ class Methods:
         for places in windows.values():
             conditioning = together([safe[i].conditioning for i in places])
             setup = safree_setup(replace(safe[places[0]], conditioning=conditioning), concepts, strength)
-            positive = self._positive([prompts[i] for i in places])
-            guided.append((places, _guider(self.session.model, positive, self.session.negative, setup)))
+            positive = self._positive([prompts[i] for i in places], clip)
+            guided.append((places, make_guider(model, positive, self.session.negative, CFG, setup)))
         return guided
+
+    def edited(self, prompts: list[str], name: str, strength: float) -> Guided:
+        """The stock guider with a model or a text encoder that was edited, at a strength."""
+        from safelight.engine import adapted_model, erase, redact, redacted_clip
+
+        edit, (model, clip) = self._edit(name)[0], (self.session.model, self.session.clip)
+        if name in ADAPTERS:
+            model = adapted_model.adapted(model, edit, name, strength)
+        elif name in ERASE:
+            model = erase.apply_edit(model, edit, strength)
+        else:
+            clip = redacted_clip.redacted(clip, *redact.maps_of(edit, name), strength)
+        return self._stock(prompts, model, clip, self.session.encode("", clip))
+
+    def price(self, name: str) -> dict[str, float]:
+        """{"seconds": to make the edit, "bytes": of its file}; of an adapter those of its training and of its file."""
+        (edit, seconds), file = self._edit(name), trained(name)
+        with tempfile.TemporaryDirectory() as folder:
+            if file is None:
+                file = Path(folder) / "edit.safetensors"
+                edit_file.write(file, edit.kind, edit.tensors, edit.settings)
+            return {"seconds": seconds, "bytes": file.stat().st_size}
 
     def latents(self, guider: Any, numbers: list[int], start: Any = None) -> tuple[Any, int]:
         """As DemoSession.latents, with a guider: latents, and rows of model evaluation."""
@@ -76,15 +127,24 @@ class Methods:
         with torch.inference_mode(), guiders.count_rows(guider, record):
             return guider.sample(noise, samples, sampler, sigmas, disable_pbar=True, seed=seed), record.rows
 
-    def _guided(self, model: Any, prompts: list[str], negative: Any, clip: Any = None) -> Guided:
-        return list(range(len(prompts))), _guider(model, self._positive(prompts, clip), negative)
+    def _edit(self, name: str) -> tuple[Any, float]:
+        if name not in self._edits:
+            began, nodes, clip = time.perf_counter(), self.session.nodes, self.session.clip
+            if name in ERASE:
+                edit = nodes["SafelightErase"]().erase(self.session.model, clip, PHRASES, epochs=ERASE[name])[1]
+            elif name in REDACT:
+                edit = nodes["SafelightRedact"]().redact(clip, PHRASES, REFERENCE, form=REDACT[name])[1]
+            else:
+                edit = edit_file.Edit("adapter", *edit_file.read(trained(name), "adapter"))
+            taken = edit.settings["seconds"] if name in ADAPTERS else time.perf_counter() - began
+            self._edits[name] = edit, taken
+        return self._edits[name]
 
-    def _positive(self, prompts: list[str], clip: Any = None) -> list[Any]:
+    def _stock(self, prompts: list[str], model: Any, clip: Any, negative: Any) -> Guided:
+        """The stock guider."""
+        from safelight.engine.guider import make_guider
+
+        return list(range(len(prompts))), make_guider(model, self._positive(prompts, clip), negative, CFG, None)
+
+    def _positive(self, prompts: list[str], clip: Any) -> list[Any]:
         return together([self.session.encode(prompt, clip) for prompt in prompts])
-
-
-def _guider(model: Any, positive: list[Any], negative: list[Any], setup: Any = None) -> Any:
-    """The stock guider where there is no method."""
-    from safelight.engine.guider import make_guider
-
-    return make_guider(model, positive, negative, CFG, setup)

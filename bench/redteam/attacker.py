@@ -85,7 +85,7 @@ class Attacker(Worker):
 
     @cached_property
     def _clip(self) -> Any:
-        return self.generator.session.clip
+        return self.session.clip
 
     def _read(self, text: str) -> tuple[str, list[list[Any]]]:
         """The name of the demo's only encoder, and the text's chunks of tokens."""
@@ -115,7 +115,7 @@ class Attacker(Worker):
     def vector(self, kind: str = "") -> Any:
         """The concept vector of a category of unsafe things, or of all; made once."""
         if kind not in self._vectors:
-            made = self.generator.session.vector(prompts.concept_pairs(VECTOR_SEED, PAIRS, kind))
+            made = self.session.vector(prompts.concept_pairs(VECTOR_SEED, PAIRS, kind))
             from safelight.engine.concept_vectors import read_vector
 
             self._vectors[kind] = read_vector(made)

@@ -7,8 +7,9 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from bench import command, edits, evidence
+from bench import command, evidence
 from bench.command import RESULTS, Results, execute, rounded, work
+from bench.methods import print_missing
 from bench.pool import workers
 from bench.safety.command import MADE_BY, SCORED_BY, digests, make, scores
 from bench.safety.plan import plain
@@ -47,22 +48,22 @@ def fingerprint(made: dict[str, Any], methods: dict[str, str]) -> str:
 
 def run(options: argparse.Namespace, sample: bool = False) -> Results:
     """Searches, makes and scores what is missing; the results. sample: see plan.rows; of the first batch of sources."""
-    edits.print_missing()
+    print_missing()
     size = plan.SMALL if options.quick else plan.FULL
     made = evidence.provenance(options.comfyui)
     settings = [options.seed, made["host"], made["torch"], asdict(size), sample]
     file = options.cache / f"{evidence.fingerprint((*MADE_BY, *SEARCHED_BY), settings)}.sqlite"
     store, sources = Store(file), plan.sources(options.seed, size.sources)[: BATCH if sample else None]
-    drawn = draw(options.seed)
-    searches = [
-        Search(f"attack/{name}/{i:03}", source, name, i) for name in plan.SEARCHES for i, source in enumerate(sources)
-    ]
+    drawn, numbered = draw(options.seed), list(enumerate(sources))
+    searches = {
+        name: [Search(f"attack/{name}/{i:03}", source, name, i) for i, source in numbered] for name in plan.SEARCHES
+    }
     with workers(partial(Attacker, AttackJob(options.comfyui, file, options.seed, size=size)), options.workers) as pool:
-        work(pool, "searching", [search for search in searches if search.key not in store])
-        attacks = {name: [store[each.key] for each in searches if each.name == name] for name in plan.SEARCHES}
+        work(pool, "searching", [one for each in searches.values() for one in each if one.key not in store])
+        attacks = {name: [store[one.key] for one in each] for name, each in searches.items()}
         sets = {plan.SOURCE: sources}
-        for name, attack in attacks.items():
-            sets[name] = [replace(case, prompt=one["prompt"]) for case, one in zip(sources, attack, strict=True)]
+        for name, each in attacks.items():
+            sets[name] = [replace(case, prompt=one["prompt"]) for case, one in zip(sources, each, strict=True)]
         rows = [row for cases in sets for row in plan.rows(cases, options.quick, options.methods, sample)]
         make(pool, store, rows, sets)
         asked = {**sets, **{name: evenly(drawn[name], size.sources) for name in plan.HARMLESS}}
@@ -70,30 +71,25 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
             texts = {name: [case.prompt for case in cases] for name, cases in asked.items()}
             work(pool, "asking gates", [AskGates("gates", texts)])
         figures = scores(pool, store, rows, sets)
-    methods = {row.method: row.of.digest for row in rows}
+    digests = {row.method: row.of.digest for row in rows}
     about = {"seed": options.seed, "quick": options.quick, **SETTINGS, "eta": size.eta, **asdict(size.search), **made}
-    about |= {"methods": options.methods, "digests": methods, "fingerprint": fingerprint(about, methods)}
+    about |= {"methods": options.methods, "digests": digests, "fingerprint": fingerprint(about, digests)}
     about["minutes"] = sum(figure["seconds"] for figure in figures.values()) / 60
 
-    def prompts(name: str) -> list[dict[str, Any]]:
-        """Of each prompt of a set: what it names, its risk, and how near its search came."""
-        risks, attack = figures[plain(name).key]["risk"], attacks.get(name, [{}] * len(sources))
-        return [
-            {"unsafe": case.unsafe[0], "held_out": case.held_out, "risk": risk}
-            | {part: one[part] for part in ("loss", "begun") if part in one}
-            for case, risk, one in zip(sources, risks, attack, strict=True)
-        ]
+    def prompt(name: str, i: int) -> dict[str, Any]:
+        """Of the i-th prompt of a set: what it names, its risk, and how near its search came."""
+        near = {part: attacks[name][i][part] for part in ("loss", "begun")} if name in attacks else {}
+        named = {"unsafe": sources[i].unsafe[0], "held_out": sources[i].held_out}
+        return named | {"risk": figures[plain(name).key]["risk"][i]} | near
 
     return {
         "version": 1,
         "made": about,
-        "sets": {name: prompts(name) for name in sets},
+        "sets": {name: [prompt(name, i) for i, _ in numbered] for name in sets},
         "gates": store["gates"],
         "examples": {
-            name: [{"source": a.prompt, "attack": b["prompt"]} for a, b in zip(sources, attacks[name], strict=True)][
-                :EXAMPLES
-            ]
-            for name in attacks
+            name: [{"source": source.prompt, "attack": each[i]["prompt"]} for i, source in numbered[:EXAMPLES]]
+            for name, each in attacks.items()
         },
         "rows": [
             {

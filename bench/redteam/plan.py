@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from bench import edits
+from bench.methods import missing
 from bench.safety import sets
 from bench.safety.plan import METHODS, Row, plain
 from bench.safety.sets import Case
@@ -24,7 +24,7 @@ SAMPLE = NO_NOUN  # whose pictures are made again to verify a table: the gate is
 WORDS, TAIL, VECTOR = GATES = ("words", "tail", "vector")
 HARMLESS = {"benign": "benign", "neighbours": "look-alikes"}  # sets at which a gate should stay closed, as shown
 
-ATTACKABLE = tuple(name for name, method in METHODS.items() if method.attacked and not edits.missing(name))
+ATTACKABLE = tuple(name for name, method in METHODS.items() if method.attacked and not missing(name))
 QUICK = ("negative prompt", "dual project")
 SEED = 5  # by some of its attacks the setting "dual strict" was chosen
 

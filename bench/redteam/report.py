@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 
 from bench import evidence
-from bench.plots import FAINT, pyplot, save, whiskers
 from bench.statistics import RESAMPLES, Estimate, Resamples, difference
 from bench.tables import made_of, percent, points, report, table
 from demo.detector import SEEN
 from safelight.text.risk import LEAST_AUC
 
-from .plan import FREE, HARMLESS, NO_NOUN, NO_WORD, SEED, SOURCE, TAIL, VECTOR, WORDS
+from .plan import HARMLESS, SEED, SOURCE, TAIL, VECTOR, WORDS
 
 GATE = 0.5  # the samplers' default
 TOGETHER = ((WORDS,), (TAIL,), (VECTOR,), (WORDS, TAIL), (WORDS, VECTOR), (WORDS, TAIL, VECTOR))
 HERE = Path(__file__).parent
-LOOKS = {SOURCE: ("#000000", "*"), FREE: ("#0072B2", "o"), NO_NOUN: ("#E69F00", "s"), NO_WORD: ("#D55E00", "^")}
 
 
 class RedTeamResults:
@@ -103,22 +101,6 @@ class RedTeamResults:
         return table(("search", "source", "attack"), shown)
 
 
-def draw(results: RedTeamResults, path: Path) -> None:
-    """Every method's rate on sources and attacks."""
-    lines, spread = list(results.lines), 0.7 / len(results.sets)
-    figure, axes = pyplot().subplots(figsize=(9, 1.6 + 0.34 * len(lines)), layout="constrained")
-    for n, cases in enumerate(results.sets):
-        colour, marker = LOOKS.get(cases, (FAINT, "o"))
-        rates = [results.rate(line, cases) for line in lines]
-        places = np.arange(len(lines)) + spread * (n - (len(results.sets) - 1) / 2)
-        look = {"fmt": marker, "color": colour, "markersize": 5, "linewidth": 1, "label": cases}
-        axes.errorbar([100 * rate.value for rate in rates], places, xerr=whiskers(rates, 100), **look)
-    axes.set_yticks(range(len(lines)), lines)
-    axes.set(ylim=(len(lines) - 0.4, -0.6), xlim=(-2, 102), xlabel="pictures that show something unsafe, %")
-    figure.legend(loc="outside upper center", ncols=4)
-    save(figure, path)
-
-
 def command(made: dict[str, Any]) -> str:
     """What makes these results, but for the search's own options, which are those of `made`."""
     words = [] if made["seed"] == SEED else [f"--seed {made['seed']}"]
@@ -150,7 +132,5 @@ def text(results: RedTeamResults) -> str:
 
 
 def publish(results: dict[str, Any], folder: Path) -> None:
-    """redteam.md and its picture in `folder`."""
-    figures = RedTeamResults(results)
-    draw(figures, folder / "redteam.png")
-    (folder / "redteam.md").write_text(text(figures), encoding="utf-8")
+    """redteam.md in `folder`."""
+    (folder / "redteam.md").write_text(text(RedTeamResults(results)), encoding="utf-8")

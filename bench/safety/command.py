@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import command, edits, evidence
+from bench import command, evidence
 from bench.command import RESULTS, Results, execute, rounded, work
+from bench.methods import missing, print_missing
 from bench.pool import workers
 from bench.store import Store
 from demo.session import BATCH, ROOT, SETTINGS
@@ -32,7 +33,7 @@ def main(words: list[str]) -> int:
 
 
 def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
-    """Report and, for the committed results, README's table. Examples are drawn where the pictures are still there."""
+    """Report and, for the committed results, README's block. Examples are drawn where the pictures are still there."""
     made = results["made"]
     file = store_file(options.cache, made["quick"], made)
     readme = ROOT / "README.md" if out.resolve() == RESULTS else None
@@ -60,7 +61,7 @@ def digests(results: Results) -> dict[str, str]:
     """Today's digest of each method's settings; the recorded one where its weights are not here."""
     recorded = results["made"].get("digests", {})
     names = sorted({row["method"] for row in results["rows"]})
-    return {name: recorded.get(name, "") if edits.missing(name) else plan.METHODS[name].digest for name in names}
+    return {name: recorded.get(name, "") if missing(name) else plan.METHODS[name].digest for name in names}
 
 
 def make(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> None:
@@ -85,7 +86,7 @@ def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[
 def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     """Makes and scores what is missing; the results. limit: of a sample of rows, and of the first prompts of each set,
     without timings."""
-    edits.print_missing()
+    print_missing()
     whole, size = limit is None, sets.QUICK if options.quick else sets.FULL
     rows = plan.rows(options.quick) if whole else plan.sample(plan.rows(options.quick))
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}

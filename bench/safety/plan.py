@@ -6,7 +6,7 @@ family, way: how bench/safety/worker.py makes its pictures; settings: what that 
     which leaves trigger words what lies outside the concepts' subspace; "vector": `subtract` with a concept vector),
     `strength` is SafelightContextEncode's, `selective` asks for Safelight Selective, `context`, `start_shift` and
     `exponent` are the schedule's, and everything else is an input of SafelightKSampler. For the way "edit" the name is
-    that of bench/edits.py.
+    that of bench/methods.py.
 places: by prompt set where on its range it is measured, null where it has none; open: the same of a dual method with
     the gate held open; contexts: of a sweep at slider 1; timed: the places on the unsafe prompts at which time is
     measured; attacked: those of `bench redteam`. look: colour and marker in plots; line: another colour of its line.
@@ -20,7 +20,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import edits
+from bench.methods import missing, trained
 from demo.session import ROOT
 
 SEED = 2  # of the prompts and noises
@@ -48,7 +48,8 @@ class Method:
     @property
     def digest(self) -> str:
         """Changes with what it is given."""
-        weights = {"file": edits.digest(self.name)} if self.name in edits.ADAPTERS else {}
+        file = trained(self.name)
+        weights = {"file": hashlib.sha256(file.read_bytes()).hexdigest()[:8]} if file else {}
         given = json.dumps([self.way, {**self.settings, **weights}], sort_keys=True)
         return hashlib.sha256(given.encode()).hexdigest()[:8]
 
@@ -106,7 +107,7 @@ def rows(quick: bool = False) -> list[Row]:
         return [Row(*words) for words in PLAN["quick"]]
     planned = []
     for name, method in METHODS.items():
-        if edits.missing(name):
+        if missing(name):
             continue
         for gated, places in ((method.family == "dual", method.places), (False, method.open)):
             each = [(cases, x) for cases, xs in places.items() for x in xs]

@@ -195,13 +195,13 @@ def summary(results: SafetyResults) -> str:
 
 
 def text(results: SafetyResults, files: dict[str, str]) -> str:
-    """The whole report. files: the pictures' names."""
+    """The whole report. files: of the pictures "front" and "examples", empty where there is none."""
     contexts = [row for method in DEFAULTS for row in results.contexts(method)]
     sizes = [f"{len(cases)} {NAMES.get(name, name)}" for name, cases in results.sets.items() if cases]
     beside = [f"Beside {name}:\n\n{related(results, name)}" for name in DEFAULTS if results.slider(name)]
     values = {
         **made_of(results.made, evidence.sentences(results.made)),
-        **{name: files.get(name, "") for name in (*plots.NAMES, "examples")},
+        **files,
         **{"sizes": ", ".join(sizes), "summary": summary(results), "headline": overview(results)},
         **{"slider_table": slider(results), "related": "\n\n".join(beside), "cost": cost(results)},
         **{"seen_and_kept": seen_and_kept(results.of()), "contexts": seen_and_kept(contexts)},
@@ -222,7 +222,7 @@ def headline(results: SafetyResults, folder: str = "bench/results") -> str:
         f"{len(results.sets['unsafe'])} unsafe and {benign} benign prompts; 95 % intervals in brackets. Every figure, "
         f"with its definition: [the report]({folder}/safety.md).",
         overview(results),
-        FRONT.format(f"{folder}/{plots.FILE.format('front')}"),
+        FRONT.format(f"{folder}/{plots.FRONT}"),
         "*Left and up is better; whiskers are 95 % intervals, a number stands at a line's strongest end.*",
         summary(results).strip(),
     ]
@@ -232,18 +232,16 @@ def headline(results: SafetyResults, folder: str = "bench/results") -> str:
 def publish(
     results: dict[str, Any], folder: Path, readme: Path | None = None, pictures: plots.Pictures | None = None
 ) -> Path:
-    """safety.md and its pictures in `folder`, and the README's block between its marks.
-
-    pictures: without them the grid of examples that is in the folder stays.
-    """
-    table = SafetyResults(results)
+    """safety.md and its pictures in `folder`, and the README's block between its marks; without `pictures` the grid of
+    examples that is there stays."""
+    table, path = SafetyResults(results), folder / "safety.md"
     folder.mkdir(parents=True, exist_ok=True)
-    files = plots.draw(table, table.at(*CONFUSED), folder)
-    path, grid = folder / "safety.md", folder / plots.EXAMPLES
+    if table.of():
+        plots.front(table, folder / plots.FRONT)
     if pictures is not None:
-        plots.examples(table, pictures, grid)
-    if grid.exists():
-        files["examples"] = grid.name
+        plots.examples(table, pictures, folder / plots.EXAMPLES)
+    names = {"front": plots.FRONT, "examples": plots.EXAMPLES}
+    files = {each: name if (folder / name).exists() else "" for each, name in names.items()}
     path.write_text(text(table, files), encoding="utf-8")
     if readme is not None:
         block = headline(table, folder.relative_to(readme.parent).as_posix())

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.edits import Edits
 from bench.methods import Methods
 from bench.store import Store
 from demo import prompts, world
@@ -80,14 +79,35 @@ class Run(NamedTuple):
     sample: Callable[[], tuple[Any, float]]
 
 
-class Generator:
-    """Makes pictures on the demo model. Needs the host in this process."""
+class Worker:
+    """Does tasks; the host and the detector are there only where a task needs them."""
 
-    def __init__(self, comfyui: Path | None, seed: int) -> None:
-        self.session = DemoSession(comfyui, seed)
-        self.methods, self.edits = Methods(self.session), Edits(self.session)
+    def __init__(self, job: Job) -> None:
+        self.job, self.store = job, Store(job.file)
         self._contexts: dict[tuple[str, str, float], tuple[Any, Any, float]] = {}
         self._starts: dict[int, Any] = {}
+        self._plain: dict[str, score.Scored] = {}
+
+    @cached_property
+    def session(self) -> DemoSession:
+        return DemoSession(self.job.comfyui, self.job.seed)
+
+    @cached_property
+    def methods(self) -> Methods:
+        return Methods(self.session)
+
+    @cached_property
+    def scorer(self) -> score.Scorer:
+        return score.Scorer()
+
+    def __call__(self, task: Task) -> None:
+        if task.kind == "make":
+            self.store.put_arrays(task.key, **self.make(task.row.made_as, task.cases))
+        elif task.kind == "price":
+            self.store[task.key] = self.methods.price(task.row.method)
+        else:
+            measure = self.time if task.kind == "time" else self.score
+            self.store[task.key] = measure(task.row, task.cases)
 
     def make(self, row: Row, cases: list[Case]) -> dict[str, Any]:
         """pictures: bytes [N, H, W, 3]; risk: of each prompt's text; rows: of model evaluation, for all of them."""
@@ -113,7 +133,7 @@ class Generator:
         elif method.way == "negative":
             guiders = [self.methods.negative(texts)]
         elif method.way == "edit":
-            guiders = [self.methods.edited(texts, *self.edits.edited(method.name, row.x))]
+            guiders = [self.methods.edited(texts, method.name, row.x)]
         else:
             guiders = [self.methods.noise(texts, strength=row.x, **settings)]
 
@@ -182,40 +202,14 @@ class Generator:
     def _vector(self) -> Any:
         return self.session.vector(prompts.concept_pairs(VECTOR_SEED, PAIRS))
 
-
-class Worker:
-    """Does tasks; the host and the detector are there only where a task needs them."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.store = Store(job.file)
-        self._plain: dict[str, score.Scored] = {}
-
-    @cached_property
-    def generator(self) -> Generator:
-        return Generator(self.job.comfyui, self.job.seed)
-
-    @cached_property
-    def scorer(self) -> score.Scorer:
-        return score.Scorer()
-
-    def __call__(self, task: Task) -> None:
-        if task.kind == "make":
-            self.store.put_arrays(task.key, **self.generator.make(task.row.made_as, task.cases))
-        elif task.kind == "price":
-            self.store[task.key] = self.generator.edits.price(task.row.method)
-        else:
-            measure = self.time if task.kind == "time" else self.score
-            self.store[task.key] = measure(task.row, task.cases)
-
     def time(self, row: Row, cases: list[Case]) -> float:
         """Seconds of sampling relative to plain, without encoders: medians of alternating runs.
 
         Of prompts that the method can guide in one run.
         """
-        largest = max(self.generator.runs(row, batches(cases)[0]), key=lambda run: len(run.places))
+        largest = max(self.runs(row, batches(cases)[0]), key=lambda run: len(run.places))
         chosen = [cases[i] for i in largest.places[: self.job.timed]]
-        both = [self.generator.runs(one, chosen) for one in (plain(row.cases), row)]
+        both = [self.runs(one, chosen) for one in (plain(row.cases), row)]
 
         def seconds(runs: list[Run]) -> float:
             began = time.perf_counter()

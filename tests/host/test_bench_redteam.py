@@ -72,5 +72,5 @@ def test_redteam_quick_makes_nothing_twice(quick):
 def test_redteam_quick_writes_its_report(quick):
     out = quick[1]
     text = (out / "redteam.md").read_text("utf-8")
-    assert "sanity check" in text and (out / "redteam.png").stat().st_size > 1000
+    assert "sanity check" in text
     assert "dual project, safety 1, with its gate" in text and "dual project, safety 1, gate held open" in text

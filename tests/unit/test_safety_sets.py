@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench import edits
+from bench import methods
 from bench.safety import plan, sets
 from demo import prompts, world
 from demo.session import SEED
@@ -137,7 +137,7 @@ def test_dual_methods_stand_at_nine_positions_of_the_slider():
 
 def test_every_method_is_measured_and_every_related_one_also_on_benign_prompts():
     rows = plan.rows()
-    assert {row.method for row in rows} == {name for name in plan.METHODS if not edits.missing(name)}
+    assert {row.method for row in rows} == {name for name in plan.METHODS if not methods.missing(name)}
     for cases in plan.BENIGN_SETS:
         assert {"SLD", "CASG", "TraSCE", "SAFREE", "dual", "negative prompt"} <= {
             row.of.family for row in rows if row.cases == cases
@@ -157,7 +157,8 @@ def test_a_changed_setting_makes_another_place_and_slider_zero_is_the_plain_row(
 
 
 def test_an_adapter_that_was_not_trained_has_no_rows(monkeypatch, tmp_path):
-    monkeypatch.setattr(edits, "PLACES", (tmp_path,))
-    assert edits.missing("Safe Adapter") and not edits.missing("UCE") and edits.digest("Safe Adapter") == ""
-    (tmp_path / edits.ADAPTERS["Safe Adapter"]).write_bytes(b"trained")
-    assert not edits.missing("Safe Adapter") and len(edits.digest("Safe Adapter")) == 8
+    monkeypatch.setattr(methods, "PLACES", (tmp_path,))
+    assert methods.missing("Safe Adapter") and not methods.missing("UCE")
+    before = plan.METHODS["Safe Adapter"].digest
+    (tmp_path / methods.ADAPTERS["Safe Adapter"]).write_bytes(b"trained")
+    assert not methods.missing("Safe Adapter") and plan.METHODS["Safe Adapter"].digest != before
