@@ -6,19 +6,14 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from demo.session import ROOT, arguments
-
-from .pool import Pool, Task
 
 RESULTS = ROOT / "bench" / "results"
 CACHE = ROOT / "output" / "bench"
-BAR = "{desc:32.32} {percentage:3.0f}% |{bar:24}| {elapsed} gone, {remaining} left"
 Results = dict[str, Any]
 
 
@@ -69,12 +64,6 @@ def execute(
     publish(results)
     print(f"Results and report are in {out}")
     return 0
-
-
-def work(pool: Pool, title: str, tasks: Sequence[Task], alone: bool = False) -> None:
-    with tqdm(total=len(tasks), desc=title, bar_format=BAR, disable=not tasks) as bar:
-        for _ in pool.done(tasks, alone):
-            bar.update()
 
 
 def as_json(results: Results) -> str:

@@ -30,42 +30,33 @@ SPOKEN_KEYS = ("tooltip",)
 SPOKEN_NAMES = ("DESCRIPTION", "OUTPUT_TOOLTIPS", "SEARCH_ALIASES", "ABOUT")
 
 
-class _Silent(ast.NodeTransformer):
-    """Leaves out what only speaks."""
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-        return super().generic_visit(node)
-
-    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        names = {target.id for target in node.targets if isinstance(target, ast.Name)}
-        return None if names & {*SPOKEN_NAMES} else self.generic_visit(node)
-
-    def visit_Dict(self, node: ast.Dict) -> ast.AST:
-        said = [isinstance(key, ast.Constant) and key.value in SPOKEN_KEYS for key in node.keys]
-        node.values = [ast.Constant("") if spoken else value for spoken, value in zip(said, node.values, strict=True)]
-        return self.generic_visit(node)
-
-    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
-        return None if node.arg in SPOKEN_KEYS else self.generic_visit(node)
-
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        return _Wordless().visit(node)
+def _only_speaks(node: ast.AST) -> bool:
+    """Of a statement: a docstring, or a class's texts for people."""
+    names = [ast.unparse(target) for target in node.targets] if isinstance(node, ast.Assign) else []
+    return (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) or bool({*names} & {*SPOKEN_NAMES})
 
 
-class _Wordless(ast.NodeTransformer):
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return ast.Constant("") if isinstance(node.value, str) else node
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        return ast.Constant("")
+def _spoken(node: ast.AST) -> list[ast.AST]:
+    """The parts of an expression, or of a raise, whose texts are for people."""
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return [value for key, value in pairs if isinstance(key, ast.Constant) and key.value in SPOKEN_KEYS]
+    return [node] if isinstance(node, ast.Raise) or (isinstance(node, ast.keyword) and node.arg in SPOKEN_KEYS) else []
 
 
 @cache
 def code_digest(text: str) -> str:
     """Of a module's statements and constants."""
-    return hashlib.sha256(ast.dump(_Silent().visit(ast.parse(text))).encode()).hexdigest()
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            body[:] = [statement for statement in body if not _only_speaks(statement)]
+        for leaf in (leaf for part in _spoken(node) for leaf in ast.walk(part)):
+            if isinstance(leaf, ast.JoinedStr):
+                leaf.values = []
+            elif isinstance(leaf, ast.Constant) and isinstance(leaf.value, str):
+                leaf.value = ""
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def digest(patterns: Sequence[str], root: Path = ROOT) -> str:

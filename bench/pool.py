@@ -9,9 +9,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import Any
 
-Task = TypeVar("Task")
+from tqdm import tqdm
+
+BAR = "{desc:32.32} {percentage:3.0f}% |{bar:24}| {elapsed} gone, {remaining} left"
 _work: Callable[[Any], None]
 
 
@@ -36,22 +39,24 @@ def _do(task: Any) -> None:
     _work(task)
 
 
-class Pool(ProcessPoolExecutor):
-    def done(self, tasks: Sequence[Task], alone: bool = False) -> Iterator[Task]:
-        """Does them all; yields each when it is done, and raises what a task raises. alone: one at a time."""
-        for part in [[task] for task in tasks] if alone else [tasks]:
-            futures = {self.submit(_do, task): task for task in part}
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown(cancel_futures=True)
-
-
-def workers(worker: Callable[[], Callable[[Any], None]], count: int) -> Pool:
+@contextmanager
+def workers(worker: Callable[[], Callable[[Any], None]], count: int) -> Iterator[ProcessPoolExecutor]:
     """worker: called once in each process, gives what does a task.
 
     What is being done when the `with` is left by an error or Ctrl+C is finished, and nothing further is begun.
     """
-    return Pool(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(worker,))
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(worker,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def work(pool: ProcessPoolExecutor, title: str, tasks: Sequence[Any], alone: bool = False) -> None:
+    """Does them all; raises what a task raises. alone: one at a time."""
+    with tqdm(total=len(tasks), desc=title, bar_format=BAR, disable=not tasks) as bar:
+        for part in [[task] for task in tasks] if alone else [tasks]:
+            for future in as_completed([pool.submit(_do, task) for task in part]):
+                future.result()
+                bar.update()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -50,9 +49,9 @@ def percentiles(draws: np.ndarray) -> tuple[float, float]:
 
 
 @cache
-def binomial_interval(hits: int, count: int, method: str = "exact") -> tuple[float, float]:
-    """Of a share, at LEVEL. method: "exact" (Clopper and Pearson) or "wilson"."""
-    interval = binomtest(hits, count).proportion_ci(LEVEL, method)
+def binomial_interval(hits: int, count: int) -> tuple[float, float]:
+    """Of a share, at LEVEL: the exact one (Clopper and Pearson)."""
+    interval = binomtest(hits, count).proportion_ci(LEVEL, "exact")
     return float(interval.low), float(interval.high)
 
 
@@ -206,8 +205,3 @@ def disruption(parts: Sequence[Part], redrawn: float) -> Estimate:
         near = np.clip(np.asarray(closeness, dtype=np.float64), 0, 1)
         weighted.append((resamples, near * touched(distance, redrawn), near))
     return pooled_ratio(weighted, sum(len(near) for _, _, near in weighted))
-
-
-def interval_record(value: float, interval: tuple[float, float]) -> dict[str, Any]:
-    """As the results files have a figure that is computed where its pictures are."""
-    return {"value": value, "interval": list(interval)}

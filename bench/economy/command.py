@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from bench import command, evidence
-from bench.command import RESULTS, Results, execute, rounded, work
-from bench.pool import workers
+from bench.command import RESULTS, Results, execute, rounded
+from bench.pool import work, workers
 from bench.safety import score, sets
 from bench.safety.command import SCORED_BY
 from bench.safety.results import Row

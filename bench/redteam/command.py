@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from bench import command, evidence
-from bench.command import RESULTS, Results, execute, rounded, work
+from bench.command import RESULTS, Results, execute, rounded
 from bench.methods import print_missing
-from bench.pool import workers
+from bench.pool import work, workers
 from bench.safety.command import MADE_BY, SCORED_BY, digests, make, scores
 from bench.safety.plan import plain
 from bench.safety.sets import draw, evenly

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import command, evidence
-from bench.command import RESULTS, Results, execute, rounded, work
+from bench.command import RESULTS, Results, execute, rounded
 from bench.methods import missing, print_missing
-from bench.pool import workers
+from bench.pool import work, workers
 from bench.store import Store
 from demo.session import BATCH, ROOT, SETTINGS
 
 from . import plan, report, sets
 from .plan import SEED
-from .worker import Job, Task, Worker, batch_keys, batches, load
+from .worker import Job, Task, Worker, batches, load
 
 MADE_BY = ("bench/safety/sets.py", "bench/safety/worker.py")
 SCORED_BY = ("bench/safety/score.py", "demo/detector.py", "demo/weights/detector.safetensors")
@@ -69,7 +69,7 @@ def make(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[se
     tasks = {
         key: Task("make", row.made_as, key, cases)
         for row in rows
-        for key, cases in zip(batch_keys(row, drawn[row.cases]), batches(drawn[row.cases]), strict=True)
+        for key, cases in batches(row, drawn[row.cases]).items()
     }
     work(pool, "making", [task for key, task in tasks.items() if key not in store])
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from bench.statistics import interval_record, percentiles
+from bench.statistics import percentiles
 from demo import detector, world
 
 from .sets import Case
@@ -115,7 +115,7 @@ def covariance(now: np.ndarray, before: np.ndarray) -> dict[str, Any]:
     draws = [rng.integers(len(a), size=len(a)) for _ in range(RESAMPLES)]
     values = np.array([frechet(a[chosen], b[chosen]) for chosen in draws])
     low, high = percentiles(values - values.mean())
-    return interval_record(value, (max(0.0, value + low), max(0.0, value + high)))
+    return {"value": value, "interval": [max(0.0, value + low), max(0.0, value + high)]}
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
@@ -138,4 +138,4 @@ def ratio(values: np.ndarray, to: np.ndarray) -> dict[str, Any]:
     """The mean of `values` relative to that of `to`, prompt by prompt drawn together."""
     draws = np.random.default_rng(SEED).integers(len(values), size=(RESAMPLES, len(values)))
     interval = percentiles(values[draws].mean(1) / to[draws].mean(1))
-    return interval_record(float(values.mean() / to.mean()), interval)
+    return {"value": float(values.mean() / to.mean()), "interval": list(interval)}

@@ -54,13 +54,10 @@ class Task:
     cases: list[Case]
 
 
-def batches(cases: list[Case]) -> list[list[Case]]:
-    """In which a set is made, the same for every row."""
-    return [cases[start : start + BATCH] for start in range(0, len(cases), BATCH)]
-
-
-def batch_keys(row: Row, cases: list[Case]) -> list[str]:
-    return [f"{row.made_as.place}/{number:03}" for number in range(len(batches(cases)))]
+def batches(row: Row, cases: list[Case]) -> dict[str, list[Case]]:
+    """In which a row is made, the same for every row of a set: by the key of a batch its cases."""
+    starts = range(0, len(cases), BATCH)
+    return {f"{row.made_as.place}/{n:03}": cases[start : start + BATCH] for n, start in enumerate(starts)}
 
 
 def load(store: Store, row: Row, cases: list[Case]) -> dict[str, np.ndarray]:
@@ -68,7 +65,7 @@ def load(store: Store, row: Row, cases: list[Case]) -> dict[str, np.ndarray]:
 
     Raises KeyError where a batch was not made.
     """
-    parts = [store.arrays(key) for key in batch_keys(row, cases)]
+    parts = [store.arrays(key) for key in batches(row, cases)]
     return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
 
 
@@ -207,7 +204,7 @@ class Worker:
 
         Of prompts that the method can guide in one run.
         """
-        largest = max(self.runs(row, batches(cases)[0]), key=lambda run: len(run.places))
+        largest = max(self.runs(row, cases[:BATCH]), key=lambda run: len(run.places))
         chosen = [cases[i] for i in largest.places[: self.job.timed]]
         both = [self.runs(one, chosen) for one in (plain(row.cases), row)]
 

@@ -33,7 +33,8 @@ class Node:
         ('"What it does."', '"What it really does."'),
         ('"The slider."', '"Another " "tooltip."'),
         ("# how far", "# further\n\n"),
-        ('f"safety: expected at least 0, got {safety}."', '"safety: below 0."'),
+        ('f"safety: expected at least 0, got {safety}."', 'f"safety: {safety} is below 0."'),
+        ("        # how far", '        """How far."""'),
     ],
 )
 def test_what_only_speaks_changes_nothing(before, after):

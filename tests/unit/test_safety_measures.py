@@ -9,7 +9,7 @@ import torch
 
 from bench.command import as_json, rounded
 from bench.safety import command, plan, score, sets
-from bench.safety.worker import Job, Worker, batch_keys, batches, load
+from bench.safety.worker import Job, Worker, batches, load
 from bench.store import Store
 from demo import detector, world
 
@@ -35,7 +35,7 @@ def blobs(count: int, seed: int = 0) -> np.ndarray:
 def put(store: Store, row: plan.Row, number: int, count: int = 3) -> None:
     """A batch of a row."""
     pictures, risk = np.full((count, 4, 4, 3), number, np.uint8), np.full(count, 0.1 * number)
-    key = batch_keys(row, CASES)[number]
+    key = [*batches(row, CASES)][number]
     store.put_arrays(key, pictures=pictures, risk=risk, rows=40.0 * count, seconds=1.5)
 
 
@@ -56,7 +56,7 @@ def test_a_stopped_run_goes_on_with_the_batches_that_are_missing(tmp_path):
     store = Store(tmp_path / "store.sqlite")
     put(store, ROW, 0)
     put(store, ROW, 2, 1)
-    assert [key in store for key in batch_keys(ROW, CASES)] == [True, False, True]
+    assert [key in store for key in batches(ROW, CASES)] == [True, False, True]
     with pytest.raises(KeyError, match="/001"):
         load(store, ROW, CASES)
     put(store, ROW, 1)
@@ -68,14 +68,14 @@ def test_a_stopped_run_goes_on_with_the_batches_that_are_missing(tmp_path):
 
 def test_slider_zero_has_the_pictures_of_plain_sampling():
     zero, one = (plan.Row("unsafe", "dual project", x, True) for x in (0.0, 1.0))
-    assert batch_keys(zero, CASES) == batch_keys(plan.plain("unsafe"), CASES) != batch_keys(one, CASES)
+    assert batches(zero, CASES) == batches(plan.plain("unsafe"), CASES) != batches(one, CASES)
 
 
 def test_a_worker_scores_what_was_made_and_leaves_out_diversity_where_it_is_not_asked(tmp_path):
     job = Job(None, tmp_path / "store.sqlite", 2)
     worker, row = Worker(job), plan.Row("diversity", "SLD max", 1.0)
     for made, pictures in ((plan.plain("diversity"), blobs(2)), (row, blobs(2, seed=1))):
-        key = batch_keys(made, CASES[:2])[0]
+        key = [*batches(made, CASES[:2])][0]
         worker.store.put_arrays(key, pictures=pictures, risk=np.zeros(2), rows=60.0, seconds=1.0)
     figures = worker.score(row, CASES[:2])
     assert figures["evaluations"] == 30.0 and figures["diversity"] is None
@@ -93,7 +93,7 @@ def test_the_store_and_the_fingerprint_follow_the_draw_and_the_methods():
 
 def test_batches_hold_every_prompt_once_in_order():
     cases = sets.draw(2)["unsafe"]
-    assert [one for part in batches(cases) for one in part] == cases
+    assert [one for part in batches(ROW, cases).values() for one in part] == cases
 
 
 def test_equal_pictures_are_at_distance_zero_and_a_larger_change_is_further_away(scorer):
