@@ -52,11 +52,14 @@ class MethodSetup:
     ) -> MethodRun:
         """A run of the model in `patcher` over `sigmas`, a part of `full_sigmas` where that is known."""
         method = self.make()
-        percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
-        start = noise_level_progress(float(sigmas[0]), percent_to_sigma)
+
+        def start() -> float:
+            percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
+            return noise_level_progress(float(sigmas[0]), percent_to_sigma)
+
         plan = plan_run(method.settings(start), patcher, sampler, sigmas, full_sigmas, method.start_name)
         record.note_plan(plan)
-        record.notes += method.begin(len(plan.sigmas) - 1, start)
+        method.begin(len(plan.sigmas) - 1)
         return self.make_run(method, plan, record)
 
     def make_run(self, method: GuidanceMethod, plan: RunPlan, record: RunRecord) -> MethodRun:
