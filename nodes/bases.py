@@ -67,10 +67,10 @@ class PatchNode:
     SEARCH_ALIASES = inputs.SEARCH_ALIASES
 
 
-class NoiseMethodNode:
-    """A method that guides by the unsafe texts' noise predictions. SETTINGS: its optional inputs.
+class MethodNode:
+    """A related method. REQUIRED: its own required inputs. SETTINGS: its optional inputs, `strength` among them.
 
-    setup: the method for a clip, a strength and these inputs.
+    setup: the method for a clip, a strength above 0 and these inputs.
     """
 
     MAX_STRENGTH = 4.0
@@ -80,6 +80,8 @@ class NoiseMethodNode:
         "that of the stock sampler, bit for bit.",
     )
     CLIP_INPUT = ("CLIP", {"tooltip": "The text encoder that encoded the prompt. It reads the unsafe texts."})
+    NEGATIVE = inputs.NEGATIVE
+    REQUIRED: dict[str, Any] = {}
     SETTINGS: dict[str, Any]
     setup: Callable[..., MethodSetup]
 
@@ -89,7 +91,7 @@ class NoiseMethodNode:
         return self.setup(clip, strength=strength, **settings) if strength > 0.0 else None
 
 
-class NoiseGuiderNode(NoiseMethodNode, GuiderNode):
+class MethodGuiderNode(MethodNode, GuiderNode):
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
@@ -97,7 +99,8 @@ class NoiseGuiderNode(NoiseMethodNode, GuiderNode):
                 "model": inputs.MODEL,
                 "clip": cls.CLIP_INPUT,
                 "positive": ("CONDITIONING", {"tooltip": "The prompt as written."}),
-                "negative": inputs.NEGATIVE,
+                **cls.REQUIRED,
+                "negative": cls.NEGATIVE,
                 "cfg": inputs.CFG,
             },
             "optional": cls.SETTINGS,
@@ -117,10 +120,11 @@ class NoiseGuiderNode(NoiseMethodNode, GuiderNode):
         return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()
 
 
-class NoisePatchNode(NoiseMethodNode, PatchNode):
+class MethodPatchNode(MethodNode, PatchNode):
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {"required": {"model": inputs.MODEL, "clip": cls.CLIP_INPUT}, "optional": cls.SETTINGS}
+        required = {"model": inputs.MODEL, "clip": cls.CLIP_INPUT, **cls.REQUIRED}
+        return {"required": required, "optional": cls.SETTINGS}
 
     def patch(
         self, model: ModelPatcher, clip: CLIP, strength: float = 1.0, **settings: Any

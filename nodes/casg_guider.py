@@ -9,7 +9,7 @@ from safelight.engine.method_setup import MethodSetup, noise_setup
 from safelight.guidance import casg, sld
 
 from . import inputs
-from .bases import NoiseGuiderNode, NoiseMethodNode
+from .bases import MethodGuiderNode, MethodNode
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CATEGORIES = "\n".join(casg.CATEGORIES)
 
 
-class CASGMethod(NoiseMethodNode):
+class CASGMethod(MethodNode):
     DESCRIPTION = (
         "Conflict-aware adaptive safety guidance (CASG, CVPR 2026): Safe Latent Diffusion, at every step with the one "
         "category that the prompt heads for. A related method, to compare Safelight with."
@@ -34,7 +34,7 @@ class CASGMethod(NoiseMethodNode):
             },
         ),
         "preset": inputs.sld_preset(casg.DEFAULT_PRESET),
-        "strength": NoiseMethodNode.STRENGTH,
+        "strength": MethodNode.STRENGTH,
     }
 
     def setup(
@@ -48,5 +48,5 @@ class CASGMethod(NoiseMethodNode):
         )
 
 
-class SafelightCASGGuider(CASGMethod, NoiseGuiderNode):
+class SafelightCASGGuider(CASGMethod, MethodGuiderNode):
     pass

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .bases import NoisePatchNode
+from .bases import MethodPatchNode
 from .casg_guider import CASGMethod
 
 
-class SafelightCASGPatch(CASGMethod, NoisePatchNode):
+class SafelightCASGPatch(CASGMethod, MethodPatchNode):
     DESCRIPTION = CASGMethod.DESCRIPTION + " For any KSampler."

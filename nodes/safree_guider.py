@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from safelight.checks import unit_number
-from safelight.engine.guider import make_guider
 from safelight.engine.method_setup import MethodSetup, safree_setup
 from safelight.engine.safree_prompt import encode_concepts, encode_safe
 from safelight.text.concepts import DEFAULT_CONCEPTS
-from safelight.text.conditioning import Conditioning
 from safelight.text.safree import VARIANTS
-from safelight.views.trace import Trace
 
 from . import inputs
-from .bases import GuiderNode
+from .bases import MethodGuiderNode, MethodNode
 
 if TYPE_CHECKING:
-    from comfy.model_patcher import ModelPatcher
-    from comfy.samplers import CFGGuider
     from comfy.sd import CLIP
 
 
-class SAFREEMethod:
+class SAFREEMethod(MethodNode):
     DESCRIPTION = (
         "SAFREE (Yoon et al., ICLR 2025): the words that carry something unsafe are projected out of the concepts' "
         "subspace, for the first steps of the run, and the concepts are the negative prompt. A related "
         "method, to compare Safelight with."
     )
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "SAFREE"]
+    MAX_STRENGTH = 1.0
     CLIP_INPUT = ("CLIP", {"tooltip": "The text encoder that encoded the prompt."})
-    PROMPT = (
-        "STRING",
-        {
-            "default": "",
-            "multiline": True,
-            "tooltip": "The text of the prompt, the same that `positive` was encoded from: link `prompt` of "
-            "Safelight Context Encode.",
-        },
+    NEGATIVE = (
+        "CONDITIONING",
+        {"tooltip": "The negative prompt. With concepts_as_negative, the list of concepts takes its text's place."},
     )
+    REQUIRED = {
+        "prompt": (
+            "STRING",
+            {
+                "default": "",
+                "multiline": True,
+                "tooltip": "The text of the prompt, the same that `positive` was encoded from: link `prompt` of "
+                "Safelight Context Encode.",
+            },
+        ),
+    }
     SETTINGS = {
         "concepts": (
             "STRING",
@@ -80,50 +81,16 @@ class SAFREEMethod:
     def setup(
         self,
         clip: CLIP,
+        *,
+        strength: float,
         prompt: str,
         concepts: str = DEFAULT_CONCEPTS,
         variant: str = VARIANTS[0],
         concepts_as_negative: bool = True,
-        strength: float = 1.0,
-    ) -> MethodSetup | None:
-        """The method; None at strength 0, where no other input is read."""
-        strength = unit_number("strength", strength)
-        if strength == 0.0:
-            return None
+    ) -> MethodSetup:
         safe = encode_safe(clip, prompt, concepts, variant)
         return safree_setup(safe, encode_concepts(clip, concepts) if concepts_as_negative else None, strength)
 
 
-class SafelightSAFREEGuider(SAFREEMethod, GuiderNode):
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "model": inputs.MODEL,
-                "clip": cls.CLIP_INPUT,
-                "positive": ("CONDITIONING", {"tooltip": "The prompt as written."}),
-                "prompt": cls.PROMPT,
-                "negative": (
-                    "CONDITIONING",
-                    {
-                        "tooltip": "The negative prompt. With concepts_as_negative, the list of "
-                        "concepts takes its text's place."
-                    },
-                ),
-                "cfg": inputs.CFG,
-            },
-            "optional": cls.SETTINGS,
-        }
-
-    def guide(
-        self,
-        model: ModelPatcher,
-        clip: CLIP,
-        positive: Conditioning,
-        prompt: str,
-        negative: Conditioning,
-        cfg: float,
-        **settings: Any,
-    ) -> tuple[CFGGuider, Trace]:
-        setup = self.setup(clip, prompt, **settings)
-        return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()
+class SafelightSAFREEGuider(SAFREEMethod, MethodGuiderNode):
+    pass

@@ -10,13 +10,13 @@ from safelight.guidance import sld
 from safelight.text.concepts import DEFAULT_CONCEPTS
 
 from . import inputs
-from .bases import NoiseGuiderNode, NoiseMethodNode
+from .bases import MethodGuiderNode, MethodNode
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
 
 
-class SLDMethod(NoiseMethodNode):
+class SLDMethod(MethodNode):
     DESCRIPTION = (
         "Safe Latent Diffusion (Schramowski et al., CVPR 2023): where the prompt's noise prediction heads for the "
         "concept's, it is pushed away from it. A related method, to compare Safelight with."
@@ -25,7 +25,7 @@ class SLDMethod(NoiseMethodNode):
     SETTINGS = {
         "concept": inputs.CONCEPT,
         "preset": inputs.sld_preset(sld.DEFAULT_PRESET),
-        "strength": NoiseMethodNode.STRENGTH,
+        "strength": MethodNode.STRENGTH,
     }
 
     def setup(
@@ -35,5 +35,5 @@ class SLDMethod(NoiseMethodNode):
         return noise_setup("Safelight SLD", lambda: sld.SafeLatentDiffusion(config, strength), clip, [text], "concept")
 
 
-class SafelightSLDGuider(SLDMethod, NoiseGuiderNode):
+class SafelightSLDGuider(SLDMethod, MethodGuiderNode):
     pass

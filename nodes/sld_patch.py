@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .bases import NoisePatchNode
+from .bases import MethodPatchNode
 from .sld_guider import SLDMethod
 
 
-class SafelightSLDPatch(SLDMethod, NoisePatchNode):
+class SafelightSLDPatch(SLDMethod, MethodPatchNode):
     DESCRIPTION = SLDMethod.DESCRIPTION + " For any KSampler."

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .bases import NoisePatchNode
+from .bases import MethodPatchNode
 from .trasce_guider import TraSCEMethod
 
 
-class SafelightTraSCEPatch(TraSCEMethod, NoisePatchNode):
+class SafelightTraSCEPatch(TraSCEMethod, MethodPatchNode):
     DESCRIPTION = TraSCEMethod.DESCRIPTION + " For any KSampler."

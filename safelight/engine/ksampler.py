@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,11 @@ class SamplingJob:
     full_sigmas: torch.Tensor
     adds_noise: bool = True
 
+    @cached_property
+    def samples(self) -> torch.Tensor:
+        """The latent's samples, with the shape that the model expects of an empty one."""
+        return host.fix_empty_latent(self.model, self.latent)
+
     def sample(
         self,
         setup: MethodSetup | None,
@@ -62,7 +68,7 @@ class SamplingJob:
         )
         guider.set_conds(self.positive, self.negative)
         guider.set_cfg(self.cfg)
-        samples = host.fix_empty_latent(self.model, self.latent)
+        samples = self.samples
         noise = host.make_noise(samples, self.seed, self.latent.get("batch_index"), not self.adds_noise)
         if frames > 1:
             samples, noise = torch.cat([samples] * frames), torch.cat([noise] * frames)
@@ -98,7 +104,7 @@ def sample_guided(
         samples = job.sample(setup, record, host.preview_callback(job.model, steps), sampler=sampler)
     else:
         record.notes.append("no step to run: the latent is unchanged.")
-        samples = host.fix_empty_latent(job.model, job.latent)
+        samples = job.samples
     selective = None if settings.selective is None else asdict(settings.selective)
     report = record.to_json(settings, merge=merge, selective=selective, economy=settings.economy)
     latent = host.output_latent(job.latent, host.to_intermediate(samples))

@@ -78,7 +78,7 @@ class MethodRun:
         return conds
 
     def _only(self, conds: dict[str, CondEntries]) -> str | None:
-        name = self.method.only(self.plan.constant(), self.plan.ends_in_picture)
+        name = self.method.only(self.plan.constant, self.plan.ends_in_picture)
         # Where an entry is inactive, the other prompt takes its place, so the host needs both.
         enough = {POSITIVE: always_active, SAFE: always_everywhere}
         return name if name is not None and enough[name](conds[name]) else None

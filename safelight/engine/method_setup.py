@@ -52,37 +52,26 @@ class MethodSetup:
     ) -> MethodRun:
         """A run of the model in `patcher` over `sigmas`, a part of `full_sigmas` where that is known."""
         method = self.make()
-        return MethodRun(
-            method, begin_method(method, patcher, sampler, sigmas, full_sigmas, record), record, self.trace
-        )
 
+        def start() -> float:
+            percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
+            return noise_level_progress(float(sigmas[0]), percent_to_sigma)
 
-def begin_method(
-    method: GuidanceMethod,
-    patcher: ModelPatcher,
-    sampler: KSAMPLER,
-    sigmas: torch.Tensor,
-    full_sigmas: torch.Tensor | None,
-    record: RunRecord,
-) -> RunPlan:
-    """The plan of a method's run, noted in the record."""
-    percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
-    start = noise_level_progress(float(sigmas[0]), percent_to_sigma)
-    plan = plan_run(method.settings(start), patcher, sampler, sigmas, full_sigmas, method.start_name)
-    record.note_plan(plan)
-    record.notes += method.begin(len(plan.sigmas) - 1, start)
-    return plan
+        plan = plan_run(method.settings(start), patcher, sampler, sigmas, full_sigmas, method.start_name)
+        record.note_plan(plan)
+        method.begin(len(plan.sigmas) - 1)
+        return self.make_run(method, plan, record)
+
+    def make_run(self, method: GuidanceMethod, plan: RunPlan, record: RunRecord) -> MethodRun:
+        """The driver of a planned run."""
+        return MethodRun(method, plan, record, self.trace)
 
 
 def dual_setup(settings: GuidanceSettings, safe: Conditioning) -> MethodSetup | None:
     """The dual blend; None where the settings leave the run to the stock sampler. safe: as the artist linked it."""
     if not settings.acts:
         return None
-
-    def conditionings(positive: Conditioning) -> dict[str, Conditioning]:
-        return {SAFE: safe_branch(safe, positive)}
-
-    return MethodSetup("Safelight", lambda: DualBlend(settings), conditionings)
+    return MethodSetup("Safelight", lambda: DualBlend(settings), lambda positive: {SAFE: safe_branch(safe, positive)})
 
 
 def noise_setup(

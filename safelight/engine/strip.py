@@ -47,8 +47,7 @@ def sample_strip(
     """The ui and the result (strip, frames, LATENT, report) of the strip node. settings: at the highest level."""
     if vae is None:
         raise ValueError("vae: expected a VAE, got none; the checkpoint may not contain one. Link a Load VAE.")
-    samples = host.fix_empty_latent(job.model, job.latent)
-    if not isinstance(samples, torch.Tensor) or samples.ndim not in (4, 5):
+    if not isinstance(job.samples, torch.Tensor) or job.samples.ndim not in (4, 5):
         raise ValueError(
             "latent_image: expected the latent of a picture or a video, got one without pictures. Connect another "
             "latent."
@@ -75,8 +74,7 @@ def _sample_levels(
     record, count = RunRecord(), len(levels)
     if job.sigmas.shape[-1] < 2:
         record.notes.append("no step to run: the latent is unchanged.")
-        samples = host.fix_empty_latent(job.model, job.latent)
-        return Frames(record, [[] for _ in levels], torch.cat([samples] * count))
+        return Frames(record, [[] for _ in levels], torch.cat([job.samples] * count))
     preview = host.preview_callback(job.model, job.sigmas.shape[-1] - 1)
     if not settings.acts:
         record.notes += [*settings.notes, settings.why_stock]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,20 +15,17 @@ from safelight.engine import host
 from safelight.engine.branches import CondEntries, any_active, positive_pair, tag_branch
 from safelight.engine.cond_batch import ModelCall
 from safelight.engine.method_run import MethodRun
-from safelight.engine.method_setup import MethodSetup, begin_method, dual_setup
+from safelight.engine.method_setup import MethodSetup
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.run_record import RunRecord
 from safelight.guidance.blend import POSITIVE, SAFE
 from safelight.guidance.economy import BOTH
 from safelight.guidance.frames import FramesBlend
+from safelight.guidance.method import GuidanceMethod
 from safelight.guidance.settings import GuidanceSettings
-from safelight.text.conditioning import Conditioning
+from safelight.text.conditioning import Conditioning, safe_branch
 from safelight.views.contact_sheet import alike
 from safelight.views.trace import NoTrace
-
-if TYPE_CHECKING:
-    from comfy.model_patcher import ModelPatcher
-    from comfy.samplers import KSAMPLER
 
 OFF = "off"  # the kind of frames that the stock prediction serves
 
@@ -38,22 +34,13 @@ class StripSetup(MethodSetup):
     """The dual blend at several levels. settings: at the highest of them. run: the last one."""
 
     def __init__(self, settings: GuidanceSettings, safe: Conditioning, levels: Sequence[float]) -> None:
-        setup = dual_setup(settings, safe)
-        assert setup is not None
-        super().__init__(setup.name, setup.make, setup.conditionings, NoTrace())
-        self.blend = FramesBlend(settings)
+        super().__init__(
+            "Safelight", lambda: FramesBlend(settings), lambda positive: {SAFE: safe_branch(safe, positive)}, NoTrace()
+        )
         self.levels = levels
         self.run: StripRun | None = None
 
-    def begin(
-        self,
-        patcher: ModelPatcher,
-        sampler: KSAMPLER,
-        sigmas: torch.Tensor,
-        full_sigmas: torch.Tensor | None,
-        record: RunRecord,
-    ) -> StripRun:
-        plan = begin_method(self.blend, patcher, sampler, sigmas, full_sigmas, record)
+    def make_run(self, method: GuidanceMethod, plan: RunPlan, record: RunRecord) -> StripRun:
         plans = [plan.at_safety(level) for level in self.levels]
         record.notes += [
             f"level {level:g}: {note}"
@@ -61,7 +48,7 @@ class StripSetup(MethodSetup):
             for note in level_plan.notes
             if note not in plan.notes
         ]
-        self.run = StripRun(FrameGroup(self.blend, plan, record, self.trace), plans)
+        self.run = StripRun(FrameGroup(method, plan, record, self.trace), plans)
         return self.run
 
 

@@ -8,6 +8,8 @@ predicts with the one conditioning, so that rows, indices and bits are a stock r
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from safelight.guidance.blend import cover
@@ -39,21 +41,21 @@ class DualBlend(GuidanceMethod):
         self._memory: Memory | None = None
         self._mask: torch.Tensor | None = None
 
-    def settings(self, start: float) -> GuidanceSettings:
+    def settings(self, start: Callable[[], float]) -> GuidanceSettings:
         return self._settings
 
-    def begin(self, steps: int, start: float) -> list[str]:
+    def begin(self, steps: int) -> None:
         economy = self._settings.economy
         self._memory = None if economy == OFF else Memory(ALLOWED[economy], steps)
-        return []
 
-    def only(self, constant: float | None, ends_in_picture: bool) -> str | None:
-        if constant == 0.0 and ends_in_picture:
+    def only(self, constant: Callable[[], float | None], ends_in_picture: bool) -> str | None:
+        weight = constant()
+        if weight == 0.0 and ends_in_picture:
             raise ValueError(
                 "curve: expected a weight above 0 on some step of this run, got 0 on all of them, so nothing would be "
                 "guarded. Raise the curve there, or set safety to 0 for this run."
             )
-        return None if constant is None else {0.0: POSITIVE, 1.0: SAFE}[constant]
+        return None if weight is None else {0.0: POSITIVE, 1.0: SAFE}[weight]
 
     def needs(self, step: Step) -> Needs:
         needs = self._choose(step)

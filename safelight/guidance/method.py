@@ -83,16 +83,18 @@ class GuidanceMethod:
     unguided = ""  # the error where a picture came out of a run that had to be guided and was not
     unreached = ""  # the error where `must_reach` would not take part
 
-    def settings(self, start: float) -> GuidanceSettings:
-        """What the run's weight follows. start: the run's progress at its first step."""
+    def settings(self, start: Callable[[], float]) -> GuidanceSettings:
+        """What the run's weight follows. start: gives the run's progress at its first step."""
         raise NotImplementedError
 
-    def begin(self, steps: int, start: float) -> list[str]:
-        """A run of that many steps starts, at that progress; returns notes for the artist."""
-        return []
+    def begin(self, steps: int) -> None:
+        """A run of that many steps starts."""
 
-    def only(self, constant: float | None, ends_in_picture: bool) -> str | None:
-        """The one conditioning that decides every call, where the weight is `constant` on all of them; else None."""
+    def only(self, constant: Callable[[], float | None], ends_in_picture: bool) -> str | None:
+        """The one conditioning that decides every call, else None.
+
+        constant: gives 0 or 1 where every call has that weight, else None.
+        """
         return None
 
     def check_uncond(self, applies: bool) -> None:

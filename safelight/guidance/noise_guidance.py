@@ -8,7 +8,7 @@ the formulas hold, constants found for noise do not carry over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -45,7 +45,7 @@ class NoiseGuidance(GuidanceMethod):
         """
         raise NotImplementedError
 
-    def settings(self, start: float) -> GuidanceSettings:
+    def settings(self, start: Callable[[], float]) -> GuidanceSettings:
         return GuidanceSettings(1.0, WeightSchedule(((0.0, 1.0), (1.0, 1.0)), start_percent=self.warm_up))
 
     def needs(self, step: Step) -> Needs:

@@ -6,7 +6,7 @@ the safe embedding comes about is in safelight/text/safree.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from safelight.guidance.dual import DualBlend
 from safelight.guidance.method import SAFE
@@ -35,17 +35,15 @@ class Safree(DualBlend):
         super().__init__(GuidanceSettings(strength, window(t, 0.0)))
         self.t, self.has_triggers, self._notes = t, has_triggers, notes
 
-    def settings(self, start: float) -> GuidanceSettings:
-        self._settings = GuidanceSettings(self._settings.safety, window(self.t, start))
+    def settings(self, start: Callable[[], float]) -> GuidanceSettings:
+        progress, notes = start(), list(self._notes)
+        if self.has_triggers and progress > (self.t + 0.5) / STEPS:
+            notes.append(
+                f"SAFREE: this run starts at progress {progress:.2f}, behind the steps that it guides; it guides the "
+                "first step all the same."
+            )
+        self._settings = GuidanceSettings(self._settings.safety, window(self.t, progress), notes=tuple(notes))
         return self._settings
-
-    def begin(self, steps: int, start: float) -> list[str]:
-        late = self.has_triggers and start > (self.t + 0.5) / STEPS
-        note = (
-            f"SAFREE: this run starts at progress {start:.2f}, behind the steps that it guides; it guides the first "
-            "step all the same."
-        )
-        return [*super().begin(steps, start), *self._notes, *([note] if late else [])]
 
     def check_uncond(self, applies: bool) -> None:
         if not applies and not self.has_triggers:

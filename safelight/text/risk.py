@@ -66,7 +66,7 @@ def calibrate(benign: Sequence[float], unsafe: Sequence[float]) -> Calibration:
         gradient = np.array([(pull * x).sum(), pull.sum()])
         hessian = np.array([[(curve * x * x).sum(), (curve * x).sum()], [(curve * x).sum(), curve.sum()]])
         step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
-        step *= min(1.0, 2.0 / float(np.abs(step).max()))  # a full step may overshoot far from the optimum
+        step *= 2.0 / max(2.0, float(np.abs(step).max()))  # a full step may overshoot far from the optimum
         slope, offset = slope - float(step[0]), offset - float(step[1])
         if np.abs(step).max() < 1e-10:
             break

@@ -36,24 +36,15 @@ def hear_interrupts() -> None:
 
 def load_host(checkout: Path | None) -> None:
     """Makes `import comfy...` mean the ComfyUI at `checkout`, or the installed one, on the CPU and without a server."""
+    if checkout is not None and not (checkout / "comfy" / "samplers.py").is_file():
+        raise FileNotFoundError(f"--comfyui {checkout}: no ComfyUI there (it has no comfy/samplers.py)")
     os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin stand in each other's way on a busy machine
-    # At the end, because `nodes` is the host's name too.
-    sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != ROOT] + [str(ROOT)]
-    from runner import shim
-
-    shim.apply()
-    if checkout is not None:
-        if not (checkout / "comfy" / "samplers.py").is_file():
-            raise FileNotFoundError(f"--comfyui {checkout}: no ComfyUI there (it has no comfy/samplers.py)")
-        shim.prefer_checkout(checkout)
-    from comfy.cli_args import args
-
-    args.cpu = True
     scratch = tempfile.mkdtemp(prefix="safelight-host-")  # the host makes its input and output folders on import
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    setattr(args, "cwd" if hasattr(args, "cwd") else "base_directory", scratch)
+    sys.path.append(str(ROOT))  # at the end, because `nodes` is the host's name too
+    from runner.host_process import enter_host
 
+    enter_host(checkout, cpu=True, folder=Path(scratch))
     import torch
 
     torch.use_deterministic_algorithms(True)

@@ -27,7 +27,7 @@ def step(weight=0.5, active=BOTH, uncond=True, entries=0, x=None, **reach):
 
 def method(**settings):
     blend = DualBlend(replace(EVERYWHERE, **settings))
-    blend.begin(20, 0.0)
+    blend.begin(20)
     return blend
 
 
@@ -174,11 +174,11 @@ def test_adaptive_says_where_it_could_not_scale():
 
 def test_a_weight_that_never_changes_leaves_one_prompt_or_is_refused():
     blend = method()
-    assert blend.only(None, True) is None
-    assert blend.only(1.0, True) == blend.only(1.0, False) == SAFE
-    assert blend.only(0.0, False) == POSITIVE
+    assert blend.only(lambda: None, True) is None
+    assert blend.only(lambda: 1.0, True) == blend.only(lambda: 1.0, False) == SAFE
+    assert blend.only(lambda: 0.0, False) == POSITIVE
     with pytest.raises(ValueError, match="^curve: "):
-        blend.only(0.0, True)
+        blend.only(lambda: 0.0, True)
 
 
 # --- reach

@@ -78,6 +78,6 @@ def test_noise_and_its_removal_are_each_others_inverse_for_any_shape():
 
 
 def test_the_weight_is_one_from_the_warm_up_on():
-    settings = Recorded(0.2, remembers=True).settings(0.0)
+    settings = Recorded(0.2, remembers=True).settings(lambda: 0.0)
     weights = [settings.schedule.weight(p, settings.safety) for p in (0.0, 0.19, 0.2, 1.0)]
     assert weights == [0.0, 0.0, 1.0, 1.0]

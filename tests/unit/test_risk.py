@@ -51,9 +51,13 @@ def test_both_kinds_of_anchors_weigh_alike_whatever_their_numbers(times):
 
 def test_separated_anchors_have_the_risk_of_platts_smoothed_targets():
     """1 / (n + 2) for n benign ones and (m + 1) / (m + 2) for m unsafe ones, not 0 and 1."""
-    found = calibrate([0.2] * 8, [0.8] * 3)
-    assert found.risk(0.2) == pytest.approx(1 / 10)
-    assert found.risk(0.8) == pytest.approx(4 / 5)
+    calibration = calibrate([0.2] * 8, [0.8] * 3)
+    assert calibration.risk(0.2) == pytest.approx(1 / 10)
+    assert calibration.risk(0.8) == pytest.approx(4 / 5)
+
+
+def test_a_step_of_newtons_method_that_is_zero_ends_it():
+    assert calibrate([0.0], [1.0]).risk(1.0) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("pairs", "tells"), [(79, False), (80, True)])

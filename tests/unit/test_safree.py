@@ -111,10 +111,11 @@ def test_a_noise_level_beside_one_of_the_50_falls_on_its_side(t):
     assert schedule.weight((t + 0.4) / 50, 1.0) == 1.0 and schedule.weight((t + 0.6) / 50, 1.0) == 0.0
 
 
-def test_a_run_that_starts_behind_its_window_says_so():
-    for start, says in ((0.0, False), (0.1, False), (0.109, False), (0.111, True), (0.5, True)):
-        assert any("behind the steps" in note for note in Safree(1.0, 5, True).begin(20, start)) == says
-        assert Safree(1.0, 5, False, ["own"]).begin(20, start) == ["own"], "without triggers there is no window"
+@pytest.mark.parametrize(("start", "says"), [(0.0, False), (0.1, False), (0.109, False), (0.111, True), (0.5, True)])
+def test_a_run_that_starts_behind_its_window_says_so(start, says):
+    guided, unguided = (Safree(1.0, 5, triggers, ["own"]).settings(lambda: start) for triggers in (True, False))
+    assert any("behind the steps" in note for note in guided.notes) == says
+    assert unguided.notes == ("own",), "without triggers there is no window"
 
 
 def test_the_window_is_a_share_of_shorter_runs_and_never_empty():
