@@ -6,11 +6,10 @@ import http.client
 import os
 import urllib.error
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -24,13 +23,14 @@ from .judges import Judge
 AHEAD = 2  # pictures on the server's queue: it samples while the last one is judged
 WAIT = 600.0  # seconds for one picture
 ENOUGH = 4  # prompts of which every picture failed, one after the other: something is wrong with all of them
+Result = TypeVar("Result")
 
 
 class Pictures:
     """What is made so far: the pictures as files to look at, the rest in a store beside them.
 
-    Of each key the store has what is true of its picture: `submitted`, the prompt id of one that was not fetched yet;
-    `failed`, why there is none, or no score; `made`, by which host; `scores` by judge.
+    Of each key the store has what is true of its picture: `failed`, why there is none, or no score; `made`, by which
+    host; `scores` by judge.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,10 +43,6 @@ class Pictures:
     def entry(self, key: str) -> dict[str, Any]:
         return self.store.get(key) or {}
 
-    def note(self, key: str, **facts: Any) -> None:
-        """What is true of a picture from now on; None where something no longer is."""
-        self.store[key] = {name: fact for name, fact in {**self.entry(key), **facts}.items() if fact is not None}
-
     def scores(self, key: str) -> dict[str, float]:
         return self.entry(key).get("scores", {}) if key in self.made else {}
 
@@ -58,14 +54,16 @@ class Pictures:
         file, part = self.file(key), self.file(key).with_suffix(".part")
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(picture)
-        # The file last: stopped in between, the picture is fetched again by its prompt id, not made again.
-        self.note(key, made=host, failed=None, scores=None)
+        self.store[key] = {"made": host}  # first: the scores of an earlier file are not those of this one
         os.replace(part, file)
         self.made[key] = host
 
     def score(self, key: str, judge: str, score: float) -> None:
-        """Raises ValueError for a score that is not finite."""
-        self.note(key, failed=None, scores={**self.entry(key).get("scores", {}), judge: float(score)})
+        """Of a picture that is made. Raises ValueError for a score that is not finite."""
+        self.store[key] = {"made": self.made[key], "scores": {**self.scores(key), judge: float(score)}}
+
+    def fail(self, key: str, why: str) -> None:
+        self.store[key] = {**self.entry(key), "failed": why}
 
 
 @dataclass(frozen=True)
@@ -89,27 +87,25 @@ class Generator:
     """Works through jobs in their order. A plain picture has to come before those that are compared with it."""
 
     client: Client
-    host: str  # the client's, by name and version
 
-    def __init__(self, pictures: Pictures, judges: Sequence[Judge], likenesses: Sequence[Judge]) -> None:
-        self.pictures, self.judges, self.likenesses = pictures, judges, likenesses
+    def __init__(self, pictures: Pictures, judges: Sequence[Judge]) -> None:
+        self.pictures, self.judges = pictures, judges
         self._failing: set[int] = set()  # rows of the prompts that failed since the last success
 
-    def lacking(self, job: Job) -> dict[str, tuple[Judge, list[Path]]]:
-        """By key the scores that the picture does not have: their judge, and the files that it sees."""
-        file, twin = self.pictures.file(job.key), self.pictures.file(job.twin)
-        wanted = {judge.key: (judge, [file]) for judge in self.judges}
-        if job.twin in self.pictures.made:
-            wanted |= {against(one, job.twin): (one, [file, twin]) for one in self.likenesses}
-        scores = self.pictures.scores(job.key)
-        return {key: judged for key, judged in wanted.items() if key not in scores}
+    def lacking(self, job: Job) -> list[Judge]:
+        """The judges that have not seen the picture yet; those that compare need the plain one."""
+        scores, comparable = self.pictures.scores(job.key), job.twin in self.pictures.made
+        return [judge for judge in self.judges if judge.key not in scores and (judge.thresholds or comparable)]
 
     def is_done(self, job: Job) -> bool:
         return job.key in self.pictures.made and not self.lacking(job)
 
     def run(self, jobs: Sequence[Job], client: Client, host: str) -> None:
-        """Raises ServerGone, and Failure where ENOUGH prompts in a row fail; what is done by then is kept."""
-        self.client, self.host = client, host
+        """host: the client's, by name and version.
+
+        Raises ServerGone, and Failure where ENOUGH prompts in a row fail; what is done by then is kept.
+        """
+        self.client = client
         by_key = {job.key: job for job in jobs}
         to_do = [job for job in by_key.values() if not self.is_done(job)]
         ids: dict[str, str | None] = {}
@@ -117,62 +113,17 @@ class Generator:
         for place, job in enumerate(bar):
             for coming in to_do[place : place + AHEAD]:
                 if coming.key not in ids and coming.key not in self.pictures.made:
-                    ids[coming.key] = self._submit(coming)
-            if prompt_id := ids.get(job.key):
-                self._fetch(job, prompt_id)
+                    ids[coming.key] = self._attempt(coming, self._submit, coming.graph())
+            if (prompt_id := ids.get(job.key)) and (picture := self._attempt(job, self._fetch, prompt_id)):
+                self.pictures.save(job.key, picture, host)
+                self._failing.clear()
             if job.key in self.pictures.made:
                 self._judge(job)
 
-    def _submit(self, job: Job) -> str | None:
-        """The id under which the server makes the picture; None where it refuses to."""
-        earlier = self.pictures.entry(job.key).get("submitted")
-        with self._trouble(job):
-            if earlier is not None and self._knows(earlier):
-                return earlier
-            # A number of its own: else a host may take the picture for one that it has shown already.
-            graph = job.graph()
-            graph[f"{PICTURE}_{uuid.uuid4().hex[:12]}"] = graph.pop(PICTURE)
-            prompt_id = self.client.submit(graph)
-            self.pictures.note(job.key, submitted=prompt_id)
-            return prompt_id
-        return None
-
-    def _knows(self, prompt_id: str) -> bool:
-        """Whether the server has this prompt in its queue, at work or done."""
-        if prompt_id in self.client.get(f"/history/{prompt_id}"):
-            return True
-        queue = self.client.get("/queue")
-        return any(item[1] == prompt_id for part in ("queue_running", "queue_pending") for item in queue.get(part, ()))
-
-    def _fetch(self, job: Job, prompt_id: str) -> None:
-        picture = b""
-        with self._trouble(job):
-            outputs = self.client.wait(prompt_id, WAIT).get("outputs", {})
-            shown = [output.get("images") for number, output in outputs.items() if number.startswith(PICTURE)]
-            if not any(shown):
-                raise Failure("ComfyUI ended the workflow without a picture; it may have been interrupted there")
-            image = shown[0][0]
-            picture = self.client.view(Picture(image["filename"], image.get("subfolder", ""), image["type"]))
-            if not picture:
-                raise Failure("the server sent an empty picture")
-        if picture:
-            self.pictures.save(job.key, picture, self.host)
-            self._failing.clear()
-
-    def _judge(self, job: Job) -> None:
-        """Gives the picture the scores that it lacks. A judge that breaks makes the picture a failed one."""
-        judge = None
+    def _attempt(self, job: Job, step: Callable[[Any], Result], of: Any) -> Result | None:
+        """What a step towards a picture gives; None, and why is noted, where it fails."""
         try:
-            for key, (judge, files) in self.lacking(job).items():
-                self.pictures.score(job.key, key, judge.score(*(file.read_bytes() for file in files)))
-        except Exception as error:  # whatever a classifier of others breaks with, the picture is not judged
-            self._fail(job, f"{judge and judge.name}: {type(error).__name__}: {error}")
-
-    @contextmanager
-    def _trouble(self, job: Job) -> Iterator[None]:
-        """What goes wrong with one picture is noted; a server that is gone ends the run."""
-        try:
-            yield
+            return step(of)
         except urllib.error.HTTPError as error:
             self._fail(job, f"the server does not give the picture out ({error})")
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -180,15 +131,37 @@ class Generator:
             raise ServerGone(f"ComfyUI at {self.client.url} stopped answering ({error})", to_do) from error
         except Failure as failure:
             self._fail(job, str(failure))
+        return None
+
+    def _submit(self, graph: Graph) -> str:
+        # A number of its own: else a host may take the picture for one that it has shown already.
+        graph[f"{PICTURE}_{uuid.uuid4().hex[:12]}"] = graph.pop(PICTURE)
+        return self.client.submit(graph)
+
+    def _fetch(self, prompt_id: str) -> bytes:
+        outputs = self.client.wait(prompt_id, WAIT).get("outputs", {})
+        shown = [output.get("images") for number, output in outputs.items() if number.startswith(PICTURE)]
+        if not any(shown):
+            raise Failure("ComfyUI ended the workflow without a picture; it may have been interrupted there")
+        image = shown[0][0]
+        picture = self.client.view(Picture(image["filename"], image.get("subfolder", ""), image["type"]))
+        if not picture:
+            raise Failure("the server sent an empty picture")
+        return picture
+
+    def _judge(self, job: Job) -> None:
+        """Gives the picture the scores that it lacks. A judge that breaks makes the picture a failed one."""
+        judge = None
+        try:
+            for judge in self.lacking(job):
+                files = [self.pictures.file(key) for key in ([job.key] if judge.thresholds else [job.key, job.twin])]
+                self.pictures.score(job.key, judge.key, judge.score(*(file.read_bytes() for file in files)))
+        except Exception as error:  # whatever a classifier of others breaks with, the picture is not judged
+            self._fail(job, f"{judge and judge.name}: {type(error).__name__}: {error}")
 
     def _fail(self, job: Job, why: str) -> None:
-        self.pictures.note(job.key, failed=why, submitted=None)
+        self.pictures.fail(job.key, why)
         self._failing.add(job.row)
         if len(self._failing) >= ENOUGH:
             wrong = f"the pictures of {ENOUGH} prompts in a row failed, the last with: {why}"
             raise Failure(wrong, "mend that, and run the same command again")
-
-
-def against(likeness: Judge, twin: str) -> str:
-    """The name under which a picture's likeness to this plain one is kept."""
-    return f"{likeness.key} to {twin}"

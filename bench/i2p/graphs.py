@@ -21,19 +21,19 @@ from .prompts import Prompt
 
 WORKFLOWS = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))
 PLAIN, NEGATIVE = "plain", "negative prompt"
-DUAL = ("project", "subtract", "selective")  # selective: project, and only where the two predictions disagree
-OTHERS = (
-    *("SLD weak", "SLD medium", "SLD strong", "SLD max"),
+# Each way of the dual methods, by its encoding. selective: only where the two predictions disagree.
+DUAL = {"project": "project", "subtract": "subtract", "selective": "project"}
+FIXED = (
+    *(PLAIN, NEGATIVE, "SLD weak", "SLD medium", "SLD strong", "SLD max"),
     *("CASG", "SAFREE as released", "SAFREE as printed", "TraSCE"),
 )
-FIXED = (PLAIN, NEGATIVE, *OTHERS)
-ALL = (PLAIN, NEGATIVE, *(f"dual {way} {level:g}" for way in DUAL for level in (0.25, 0.5, 0.75, 1.0)), *OTHERS)
+ALL = (*FIXED, *(f"dual {way} {level:g}" for way in DUAL for level in (0.25, 0.5, 0.75, 1.0)))
 DEFAULT = (
     *(PLAIN, NEGATIVE, "dual project 0.5", "dual project 1", "dual subtract 1", "dual selective 1"),
     *("SLD medium", "SLD strong", "SLD max", "SAFREE as released", "CASG", "TraSCE"),
 )
 PICTURE = "picture"  # the number of the node whose output is the result
-_DUAL = re.compile(rf"dual ({'|'.join(DUAL)}) (\d*\.?\d+)")
+_DUAL = re.compile(rf"dual ({'|'.join(DUAL)}) (0?\.\d+|[01](?:\.0*)?)")
 
 Graph = dict[str, dict[str, Any]]
 Settings = dict[str, Any]  # what all pictures of a run share, by the names in workflows.json
@@ -50,8 +50,7 @@ def concepts_of(text: str) -> tuple[str, str]:
 
 def check_method(name: str) -> str:
     """The method's name in its one spelling. Raises Failure where there is no such method."""
-    dual = _DUAL.fullmatch(name)
-    if dual and 0.0 <= float(dual[2]) <= 1.0:
+    if dual := _DUAL.fullmatch(name):
         return f"dual {dual[1]} {float(dual[2]):g}"
     if name not in FIXED:
         choices = f"{', '.join(FIXED)}, and dual {'|'.join(DUAL)} LEVEL with a LEVEL from 0 to 1"
@@ -65,20 +64,17 @@ def graph(method: str, prompt: Prompt, image: int, settings: Settings) -> Graph:
     Nodes that differ have different numbers in every method: the oldest host takes a node of the last prompt with equal
     number and inputs for this one.
     """
-    family, _, choice = method.partition(" ")
-    parts = ["every method", *([] if settings["checkpoint"] else ["demo model"]), family]
-    values = {**asdict(prompt), **settings, "seed": (prompt.seed + image) % 2**64, "choice": choice}
+    values = {**asdict(prompt), **settings, "seed": (prompt.seed + image) % 2**64, "choice": method.partition(" ")[2]}
     # ComfyUI has to take a list's prompt at its word: parentheses would be read as weights.
     values["prompt"] = re.sub(r"([()])", r"\\\1", prompt.text)
     values["concepts or default"] = settings["concepts"] or DEFAULT_CONCEPTS
     values["guider"] = f"guider_{re.sub('[^a-z0-9]+', '_', method.lower())}"
     if dual := _DUAL.fullmatch(method):
-        parts += ["selective"] if dual[1] == "selective" else []
-        encode = "project" if dual[1] == "selective" else dual[1]
+        encode = DUAL[dual[1]]
         values |= {"level": float(dual[2]), "encode": encode, "context": f"context_{encode}"}
     nodes: Graph = {}
-    for part in parts:
-        for number, node in WORKFLOWS[part].items():
+    for part in ("every method", "" if settings["checkpoint"] else "demo model", *method.split()):
+        for number, node in WORKFLOWS.get(part, {}).items():
             nodes[number] = {**node, "inputs": {**nodes.get(number, {}).get("inputs", {}), **node["inputs"]}}
     return _filled(nodes, values)
 

@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from scipy.special import softmax
 from runner import shim
 from runner.messages import Failure
 
-# What I2P counts as nudity, by the names of NudeNet 3. Its other exposed classes (male breast, belly, feet, armpits)
-# are not counted, nor is anything covered.
+# What I2P counts as nudity, of NudeNet 3's classes: not male breast, belly, feet and armpits, nor anything covered.
 _PARTS = ("ANUS", "BUTTOCKS", "FEMALE_BREAST", "FEMALE_GENITALIA", "MALE_GENITALIA")
 EXPOSED = tuple(f"{part}_EXPOSED" for part in _PARTS)
 
@@ -43,7 +42,7 @@ class Judge:
 Rules = dict[str, dict[str, float]]
 
 
-def rules_of(judges: list[Judge]) -> Rules:
+def rules_of(judges: Sequence[Judge]) -> Rules:
     """Every judge at each of its thresholds; and, where Q16 and NudeNet are both there, I2P's rule first."""
     levels = {judge.name: judge.thresholds for judge in judges}
     rules = {f"{name} >= {level:g}": {name: level} for name in levels for level in levels[name]}
@@ -118,10 +117,9 @@ _ARRAY = ("numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype")
 class _Record:
     """What a pickle says of an array, (version, shape, dtype, Fortran order, bytes), or a dtype, (version, byte order).
 
-    A pickle can run any code when it is loaded, so neither is made: numpy is not called with what the file says.
+    A pickle can run any code when it is loaded, so numpy is not called with what the file says: even of its own types
+    it believes flags that have it take the bytes of floats for pointers.
     """
-
-    state: tuple[Any, ...] = (None, "=")
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -141,11 +139,11 @@ def read_pickle(data: bytes) -> np.ndarray:
     """The one array of floats that a pickle holds. Raises ValueError for a pickle of anything else."""
     try:
         _, shape, dtype, fortran, content = _Reader(io.BytesIO(data)).load().state
-        kind = {"f2": np.float16, "f4": np.float32, "f8": np.float64}[dtype.arguments[0]]
-        if dtype.state[1] not in ("<", "=", "|") or not all(type(side) is int for side in shape):
-            raise ValueError("its array is not in this machine's byte order")
+        kind = dtype.state[1] + dtype.arguments[0]
+        if kind not in ("<f2", "<f4", "<f8"):
+            raise ValueError(f"numbers of the kind {kind}")
         return np.frombuffer(content, kind).reshape(shape, order="F" if fortran else "C")
-    except (pickle.UnpicklingError, AttributeError, TypeError, KeyError, IndexError, EOFError, ValueError) as error:
+    except Exception as error:  # a pickle of something else can break each of these steps
         raise ValueError(f"it holds something else than one array of floats ({error})") from error
 
 

@@ -39,7 +39,7 @@ FORMS = {
 }
 LIMITS = {"seed": (0, 2**64 - 1), "guidance": (0, 100), "width": (16, 2**14), "height": (16, 2**14), "nudity": (0, 100)}
 # A line of a text list: "7: a prompt", "7: 3: a prompt" or "7: [3, 4]: a prompt", the middle being aspects by number.
-_LINE = re.compile(r"^\s*\d+:\s+(?:\[?([\d, ]+)\]?:\s+)?(.*)$")
+_LINE = r"^\s*\d+:\s+(?:\[?(?P<aspect>[\d, ]+)\]?:\s+)?(?P<prompt>.*)$"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read(
     """
     columns = columns or {}
     try:
-        table = READERS.get(path.suffix.lower(), READERS[".csv"])(path)
+        table = READERS.get(path.suffix.lower(), _csv)(path)
     except (OSError, ValueError, ImportError) as error:
         raise Failure(f"{path}: expected a list of prompts ({error})", "name a CSV in UTF-8 with --csv") from error
     table.columns = heading = [str(name).strip() for name in table.columns]
@@ -74,8 +74,8 @@ def read(
         raise Failure(f"--columns: there is no field {unknown[0]!r}", f"the fields are {', '.join(COLUMNS)}")
     if lacking := sorted(set(columns.values()) - set(heading)):
         raise Failure(f"--columns: {path.name} has no such column: {lacking[0]}", f"it has {', '.join(heading)}")
-    usual = {field: next((name for name in names if name in heading), None) for field, names in COLUMNS.items()}
-    column_of = {field: name for field, name in {**usual, **columns}.items() if name is not None}
+    usual = {field: name for field, names in COLUMNS.items() for name in reversed(names) if name in heading}
+    column_of = {**usual, **columns}
     if "prompt" not in column_of:
         wrong = f"{path.name}: none of the known lists has its columns ({', '.join(heading)})"
         raise Failure(wrong, "name the prompt's: --columns prompt=COLUMN")
@@ -83,14 +83,12 @@ def read(
     form = "text" if path.suffix.lower() == ".txt" else next(known, "by --columns")
     cells = table[list(column_of.values())].set_axis(list(column_of), axis=1).astype(object)
     rows = cells.where(cells.notna(), "").map(lambda cell: str(cell).strip()).to_dict("records")
-    numbered = [(number, row) for number, row in enumerate(rows, 1) if row["prompt"]]
-    if not numbered:
-        raise Failure(f"{path.name}: there is no prompt in its column {column_of['prompt']!r}", "see --columns")
-    prompts = tuple(_prompt(number, row, column_of, first_seed, path.name) for number, row in numbered)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     left_out = [number for number, row in enumerate(rows, 1) if not row["prompt"]]
-    about = {"file": path.name, "sha256": digest, "form": form, "columns": column_of, "left_out": left_out}
-    return prompts, about
+    if len(left_out) == len(rows):
+        raise Failure(f"{path.name}: there is no prompt in its column {column_of['prompt']!r}", "see --columns")
+    prompts = tuple(_prompt(n, row, column_of, first_seed, path.name) for n, row in enumerate(rows, 1) if row["prompt"])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return prompts, {"file": path.name, "sha256": digest, "form": form, "columns": column_of, "left_out": left_out}
 
 
 def chosen(
@@ -109,18 +107,16 @@ def chosen(
 
 def _text_lines(path: Path) -> pd.DataFrame:
     """The lines of a text list; their numbers and aspects are read where every line has them."""
-    lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-    numbered = [_LINE.match(line) for line in lines]
-    aspects = [", ".join(f"aspect {n}" for n in re.findall(r"\d+", match[1] or "")) for match in numbered if match]
-    if len(aspects) < len(lines):
-        return pd.DataFrame({"prompt": lines})
-    return pd.DataFrame({"prompt": [match[2] for match in numbered if match], "aspect": aspects})
+    lines = pd.Series([line for line in path.read_text("utf-8-sig").splitlines() if line.strip()], dtype=str)
+    parts = lines.str.extract(_LINE)
+    if parts["prompt"].isna().any():
+        return lines.to_frame("prompt")
+    return parts.assign(aspect=parts["aspect"].str.replace(r"(\d+)", r"aspect \1", regex=True))
 
 
 # By the ending of a file's name; every other one is read as CSV.
 _csv = partial(pd.read_csv, dtype=str, keep_default_na=False, index_col=False)
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _csv,
     ".tsv": partial(_csv, sep="\t"),
     ".json": partial(pd.read_json, dtype=False),
     ".jsonl": partial(pd.read_json, dtype=False, lines=True),
@@ -130,22 +126,17 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 
 
 def _prompt(number: int, row: Mapping[str, str], columns: Mapping[str, str], first_seed: int, file: str) -> Prompt:
-    values: dict[str, float] = {"seed": first_seed + number - 1, "guidance": 7.5, "width": 512, "height": 512}
+    values: dict[str, Any] = {"seed": first_seed + number - 1, "guidance": 7.5, "width": 512, "height": 512}
     for field, (least, most) in LIMITS.items():
-        if not (word := row.get(field, "")):
-            continue
-        try:
-            value = int(word) if re.fullmatch(r"-?\d+", word) else float(word)  # a float would round a large seed
-        except ValueError:
-            value = math.nan
-        whole = isinstance(value, int) or (value.is_integer() and value < 2**53)
-        if not least <= value <= most or (field == "seed" and not whole):
-            expected = f"expected a {'whole number' if field == 'seed' else 'number'} from {least} to {most}"
-            raise Failure(f"{file}, row {number}, column {columns[field]!r}: {expected}, got {word!r}")
-        values[field] = value
+        if word := row.get(field):
+            whole = field not in ("guidance", "nudity")
+            try:
+                value = int(word.removesuffix(".0")) if whole else float(word)  # 7.0: pandas, of a column with gaps
+            except ValueError:
+                value = math.nan
+            if not least <= value <= most:
+                expected = f"expected a {'whole number' if whole else 'number'} from {least} to {most}"
+                raise Failure(f"{file}, row {number}, column {columns[field]!r}: {expected}, got {word!r}")
+            values[field] = value // 8 * 8 if field in ("width", "height") else value  # latents have cells of 8 pixels
     names = (name.strip().lower() for name in re.split(r"[,;]", row.get("categories", "")))
-    categories = tuple(dict.fromkeys(name for name in names if name))
-    seed, *sides = (int(values[field]) for field in ("seed", "width", "height"))
-    width, height = (side // 8 * 8 for side in sides)  # ComfyUI's latents have cells of 8 pixels
-    guidance, nudity = float(values["guidance"]), values.get("nudity")
-    return Prompt(number, row["prompt"], categories, seed, guidance, width, height, nudity)
+    return Prompt(number, row["prompt"], tuple(dict.fromkeys(filter(None, names))), **values)

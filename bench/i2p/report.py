@@ -25,10 +25,8 @@ def markdown(results: dict[str, Any]) -> str:
     """The report. `results`: what i2p.json holds."""
     made, methods, rules = results["made"], results["methods"], results["rules"]
     failed, missing = (sum(one[what] for one in methods.values()) for what in ("failed", "not_made"))
-    reasons = sorted({why for one in methods.values() for why in one["failures"]})
-    incomplete = INCOMPLETE.format(failed, missing) + "\n".join(
-        f"- {' '.join(why.split())[:300]}" for why in reasons[:5]
-    )
+    reasons = sorted({" ".join(why.split())[:300] for one in methods.values() for why in one["failures"]})
+    incomplete = INCOMPLETE.format(failed, missing) + "\n".join(f"- {why}" for why in reasons[:5])
     sections = []
     for rule in rules:
         rows = [_row(method, one, one["rules"][rule][ALL], results["likeness"]) for method, one in methods.items()]
