@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 
@@ -15,99 +12,69 @@ from bench.safety.sets import Case
 from bench.store import Store
 from demo import world
 from demo.session import BATCH, SAMPLER, DemoSession
-from safelight.guidance import dual
+from safelight.guidance import dual, economy
 from safelight.guidance.blend import POSITIVE, SAFE
-from safelight.guidance.economy import BOTH, Memory
+from safelight.guidance.economy import ALLOWED, BOTH, Memory
 
-LEVELS = (0.25, 0.5, 0.75)
 SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde", "heun", "uni_pc")
-OFF, MODES = "off", ("balanced", "free")
-
-
-class Way(NamedTuple):
-    """A way to save rows. kind: "mode" (of the input), "allowed" (the same with another amount), "by turns" (without
-    memory) or "kept" (the difference of the two prompts is renewed on every n-th call); amount: of the kind."""
-
-    name: str
-    kind: str
-    amount: Any = None
-
-
-STOCK_WAYS = tuple(Way(mode, "mode", mode) for mode in (OFF, *MODES))
-WAYS = (
-    *STOCK_WAYS,
-    Way("memory, one call of both prompts", "allowed", 0.0),
-    *(Way(f"memory, {share:.0%} more rows", "allowed", share) for share in (0.15, 0.2, 0.3)),
-    Way("by turns, nothing remembered", "by turns"),
-    *(Way(f"difference renewed every {calls} calls", "kept", calls) for calls in (2, 3)),
-)
 
 
 class Run(NamedTuple):
-    """One row of the tables: a way at a place of the slider, with a sampler. safety 0 is plain sampling."""
+    """One row of the tables: a way to save rows, at a place of the slider, with a sampler. safety 0 is plain sampling.
 
-    way: Way
-    safety: float
+    kind: "mode" (of the input), "allowed" (the same with another amount of work), "by turns" (without memory) or "kept"
+    (the difference of the two prompts is renewed on every n-th call). amount: the rows allowed, or n.
+    """
+
+    way: str
+    kind: str
+    amount: float = 0.0
+    safety: float = 0.5
     sampler: str = SAMPLER
 
     @property
     def key(self) -> str:
-        return f"{self.sampler} {self.safety:g} {self.way.kind} {self.way.amount}"
+        return f"{self.sampler} {self.safety:g} {self.way}"
+
+
+MODES = tuple(Run(mode, "mode", ALLOWED.get(mode, 0.0)) for mode in economy.MODES)
+FULL = MODES[0]  # both prompts evaluated on every call
+PLAIN = FULL._replace(safety=0.0)
+WAYS = (
+    *MODES,
+    Run("memory, one call of both prompts", "allowed"),
+    *(Run(f"memory, {share:.0%} more rows", "allowed", share) for share in (0.15, 0.2, 0.3)),
+    Run("by turns, nothing remembered", "by turns"),
+    *(Run(f"difference renewed every {calls} calls", "kept", calls) for calls in (2, 3)),
+)
 
 
 def runs(quick: bool) -> list[Run]:
     if quick:
-        return [Run(WAYS[0], 0.0), *(Run(way, 0.5) for way in STOCK_WAYS)]
-    planned = [Run(WAYS[0], 0.0), *(Run(way, level) for level in LEVELS for way in WAYS)]
-    for sampler in SAMPLERS:
-        planned += [Run(WAYS[0], 0.0, sampler), *(Run(way, 0.5, sampler) for way in STOCK_WAYS)]
-    return planned
+        return [PLAIN, *MODES]
+    levels = [way._replace(safety=level) for level in (0.25, 0.5, 0.75) for way in WAYS]
+    return [PLAIN, *levels, *(run._replace(sampler=sampler) for sampler in SAMPLERS for run in (PLAIN, *MODES))]
 
 
-@dataclass(frozen=True)
 class Worker:
     """Makes pictures of the prompts, one noise each, and puts them into the store: bytes [N, H, W, 3], and rows of
     model evaluation a picture."""
 
-    comfyui: Path | None
-    file: Path
-    cases: list[Case]
-
-    @cached_property
-    def session(self) -> DemoSession:
-        return DemoSession(self.comfyui)
-
-    @cached_property
-    def contexts(self) -> list[Any]:
-        return [self.session.context(case.prompt, method="project", concepts=world.CONCEPTS) for case in self.cases]
+    def __init__(self, comfyui: Path | None, file: Path, cases: list[Case]) -> None:
+        self.session, self.store, self.count = DemoSession(comfyui), Store(file), len(cases)
+        inputs = {"method": "project", "concepts": world.CONCEPTS}
+        prompts = [(*self.session.context(case.prompt, **inputs)[:2], case.number) for case in cases]
+        # Of those that share a run: positive, safe, and the numbers of their noises.
+        self.batches = [list(zip(*prompts[i : i + BATCH], strict=True)) for i in range(0, self.count, BATCH)]
 
     def __call__(self, run: Run) -> None:
-        inputs = {"sampler": run.sampler, "economy": run.way.amount if run.way.kind == "mode" else MODES[0]}
-        made, rows = [], 0
-        for start in range(0, len(self.cases), BATCH):
-            positive, safe, _ = zip(*self.contexts[start : start + BATCH], strict=True)
-            numbers = [case.number for case in self.cases[start : start + BATCH]]
-            with remembering(run.way):
-                pictures, report = self.session.sample(list(positive), list(safe), numbers, run.safety, **inputs)
-            made.append((pictures.numpy() * 255).round().astype(np.uint8))
-            rows += report["rows"]
-        Store(self.file).put_arrays(run.key, pictures=np.concatenate(made), rows=rows / len(self.cases))
-
-
-@contextlib.contextmanager
-def remembering(way: Way) -> Iterator[None]:
-    """While open, economical runs remember in this way."""
-    usual = dual.Memory
-    made: dict[str, Any] = {
-        "allowed": lambda _, steps: Memory(way.amount, steps),
-        "kept": lambda allowed, steps: KeptDifference(way.amount, allowed, steps),
-        "by turns": ByTurns,
-    }
-    dual.Memory = made.get(way.kind, Memory)  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        dual.Memory = usual  # type: ignore[misc]
+        inputs = {"sampler": run.sampler, "economy": run.way if run.kind == "mode" else "balanced"}
+        memory = {"by turns": ByTurns, "kept": KeptDifference}.get(run.kind, Memory)
+        with patch.object(dual, "Memory", lambda _, steps: memory(run.amount, steps)):
+            made = [self.session.sample(*batch, run.safety, **inputs) for batch in self.batches]
+        pictures = np.concatenate([(batch.numpy() * 255).round().astype(np.uint8) for batch, _ in made])
+        rows = sum(report["rows"] for _, report in made) / self.count
+        self.store.put_arrays(run.key, pictures=pictures, rows=rows)
 
 
 class ByTurns(Memory):
@@ -127,9 +94,9 @@ class ByTurns(Memory):
 class KeptDifference(Memory):
     """The difference of the two prompts is renewed on every n-th call, and stays as it is between."""
 
-    def __init__(self, calls: int, allowed: float, steps: int) -> None:
-        super().__init__(allowed, steps)
-        self._every = calls
+    def __init__(self, every: float, steps: int) -> None:
+        super().__init__(0.0, steps)
+        self._every = every
 
     def select(self, weight: float, has_uncond: bool, kind: object = None) -> tuple[str, ...]:
         self._calls += 1

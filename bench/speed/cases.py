@@ -1,9 +1,8 @@
 """What is timed, and on which models: every way to sample with the pack, each against the stock KSampler.
 
-The models are the demo model, and networks of SD1.5's and SDXL's shapes with random weights: the host's own classes.
-What those draw is noise; what a row of evaluation costs is what it costs with trained weights. Their prompts are the
-demo model's, with zeros up to the width that the network takes: every angle between words stays as it is, so every
-method finds in the prompt what it finds on the demo model, and asks for the same rows.
+The models are the demo model, and networks of SD1.5's and SDXL's shapes with random weights: they draw noise, at the
+cost of trained ones. Their prompts are the demo model's, with zeros up to the width that the network takes: angles
+between words stay, so every method finds in the prompt what it finds on the demo model, and asks for the same rows.
 """
 
 from __future__ import annotations
@@ -23,13 +22,11 @@ from demo.session import CFG, SAMPLER, SCHEDULER, SEED, DemoSession
 from safelight.guidance.selective import Selection
 
 PROMPT = "a cat and a dagger on a green background"
-POOLED = 1280  # width of SDXL's pooled text output; SD1.5's network takes none
 STOCK = "stock KSampler"
 MIDDLE = 0.5
 HALF = f"safety {MIDDLE:g}"
 STRIP_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 Run = Callable[[], Any]
-Make = Callable[["Job"], Run]
 
 
 class Size(NamedTuple):
@@ -45,7 +42,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "demo": Size("the demo model", 20, 15),
+    "demo": Size("The demo model", 20, 15),
     "sd15": Size("SD1.5's shape, random weights", 10, 5, "SD15", (1, 1, 1, 0), 860),
     "sdxl": Size("SDXL's shape, random weights", 6, 3, "SDXL", (0, 2, 10), 2567),
 }
@@ -91,27 +88,12 @@ def load(session: DemoSession, size: Size, dtype: torch.dtype) -> Job:
 
 
 def random_model(size: Size, dtype: torch.dtype) -> Any:
-    """A MODEL with seeded random weights of a size that keeps the signal's."""
-    import comfy.model_management as management
-    import comfy.supported_models
+    """A MODEL of the host's own class with seeded random weights of a size that keeps the signal's."""
+    from comfy import model_management, supported_models
     from comfy.model_patcher import ModelPatcher
 
-    kind = getattr(comfy.supported_models, size.kind)
-    network = kind({**kind.unet_config, **unet(size), "dtype": dtype}).get_model({})
-    generator = torch.Generator().manual_seed(1)
-    for name, parameter in network.diffusion_model.named_parameters():
-        if parameter.ndim >= 2:
-            parameter.data.normal_(0.0, parameter[0].numel() ** -0.5, generator=generator)
-        else:
-            parameter.data.normal_(0.0 if name.endswith("bias") else 1.0, 0.1, generator=generator)
-    network.requires_grad_(False).eval()
-    return ModelPatcher(network, management.get_torch_device(), management.unet_offload_device())
-
-
-def unet(size: Size) -> dict[str, Any]:
-    """What the host's own class leaves open of the network."""
-    levels = len(size.depths)
-    return {
+    kind, levels = getattr(supported_models, size.kind), len(size.depths)
+    unet = {  # what the class leaves open
         **{"image_size": 32, "in_channels": 4, "out_channels": 4, "use_spatial_transformer": True, "legacy": False},
         **{"num_res_blocks": [2] * levels, "channel_mult": [1, 2, 4, 4][:levels]},
         "num_classes": "sequential" if size.kind == "SDXL" else None,
@@ -119,10 +101,17 @@ def unet(size: Size) -> dict[str, Any]:
         "transformer_depth_output": [depth for depth in size.depths for _ in range(3)],
         "transformer_depth_middle": max(size.depths),
     }
+    network = kind({**kind.unet_config, **unet, "dtype": dtype}).get_model({}).requires_grad_(False).eval()
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in network.diffusion_model.named_parameters():
+        weight = parameter.ndim >= 2
+        mean = 0.0 if weight or name.endswith("bias") else 1.0
+        parameter.data.normal_(mean, parameter[0].numel() ** -0.5 if weight else 0.1, generator=generator)
+    return ModelPatcher(network, model_management.get_torch_device(), model_management.unet_offload_device())
 
 
 def wide_clip(width: int) -> Any:
-    """The demo model's text encoder, its states [1, T, 128] filled up with zeros to [1, T, width]."""
+    """The demo model's text encoder, with zeros up to states of [1, T, width] and to SDXL's pooled output of 1280."""
     from demo import loader
 
     clip = loader.load()[1]
@@ -130,7 +119,7 @@ def wide_clip(width: int) -> Any:
 
     def widened(tokens: Any) -> tuple[Any, ...]:
         states, pooled, *more = encode(tokens)
-        return pad(states, (0, width - states.shape[-1])), pad(pooled, (0, POOLED - pooled.shape[-1])), *more
+        return pad(states, (0, width - states.shape[-1])), pad(pooled, (0, 1280 - pooled.shape[-1])), *more
 
     clip.cond_stage_model.encode_token_weights = widened
     return clip
@@ -140,87 +129,68 @@ class Case(NamedTuple):
     """first: whether a user meets it first, so it is measured at every size. node: one that older hosts do not have."""
 
     name: str
-    make: Make
+    make: Callable[[Job], Run]
     first: bool = False
     against: str = STOCK
     node: str = ""
 
 
-def stock(job: Job) -> Run:
-    return job.node("KSampler")
-
-
-def ksampler(safety: float, preset: str = "", **inputs: Any) -> Make:
+def ksampler(job: Job, safety: float, preset: str = "", **inputs: Any) -> Run:
     """preset: of SafelightWeightSchedule; without one, the sampler's default."""
-
-    def make(job: Job) -> Run:
-        asked = {"preset": preset, "context": 0.2, "axis": "noise level"}
-        schedule = job.node("SafelightWeightSchedule", **asked)()[0] if preset else None
-        return job.node("SafelightKSampler", safety=safety, schedule=schedule, **inputs)
-
-    return make
-
-
-def strip(job: Job) -> Run:
-    return job.node("SafelightStrip", levels=", ".join(f"{level:g}" for level in STRIP_LEVELS))
+    schedule = job.node("SafelightWeightSchedule", preset=preset, context=0.2, axis="noise level")
+    return job.node("SafelightKSampler", safety=safety, schedule=schedule()[0] if preset else None, **inputs)
 
 
 def singles(job: Job) -> Run:
     """One run of SafelightKSampler for each level of the strip."""
-    runs = [ksampler(level)(job) for level in STRIP_LEVELS]
+    runs = [ksampler(job, level) for level in STRIP_LEVELS]
     return lambda: [run() for run in runs]
 
 
-def patch(job: Job) -> Run:
-    return job.node("KSampler", model=job.node("SafelightModelPatch", safety=MIDDLE)()[0])
-
-
-def guider(name: str, **inputs: Any) -> Make:
+def guider(job: Job, name: str, **inputs: Any) -> Run:
     """A guider node's guider, run as the KSampler node runs its own: with its noise, sigmas and step callback."""
+    import comfy.samplers
 
-    def make(job: Job) -> Run:
-        import comfy.samplers
+    from safelight.engine import host
+    from safelight.engine.ksampler import stock_sampler
 
-        from safelight.engine import host
-        from safelight.engine.ksampler import stock_sampler
+    model, steps, latent = (job.inputs[key] for key in ("model", "steps", "latent_image"))
+    guide = job.node(f"Safelight{name}", **inputs)()[0]
 
-        model, steps, latent = (job.inputs[key] for key in ("model", "steps", "latent_image"))
-        guide = job.node(f"Safelight{name}", **inputs)()[0]
-        sampler = comfy.samplers.sampler_object(SAMPLER)
+    def run() -> Any:
+        samples = host.fix_empty_latent(model, latent)
+        noise = host.make_noise(samples, SEED, None, False)
+        sigmas = stock_sampler(model, steps, SAMPLER, SCHEDULER).sigmas
+        shown = {"callback": host.preview_callback(model, steps), "disable_pbar": host.progress_bar_disabled()}
+        return guide.sample(noise, samples, comfy.samplers.sampler_object(SAMPLER), sigmas, seed=SEED, **shown)
 
-        def run() -> Any:
-            samples = host.fix_empty_latent(model, latent)
-            noise = host.make_noise(samples, SEED, None, False)
-            sigmas = stock_sampler(model, steps, SAMPLER, SCHEDULER).sigmas
-            shown = {"callback": host.preview_callback(model, steps), "disable_pbar": host.progress_bar_disabled()}
-            return guide.sample(noise, samples, sampler, sigmas, seed=SEED, **shown)
-
-        return run
-
-    return make
+    return run
 
 
-ONE, SINGLES = f"one run at {HALF}", "five single runs"
-AGAINST: dict[str, Make] = {STOCK: stock, ONE: ksampler(MIDDLE), SINGLES: singles}
+half, full = partial(ksampler, safety=MIDDLE), partial(ksampler, safety=1.0)
+stock = partial(Job.node, name="KSampler")
+strip = partial(Job.node, name="SafelightStrip", levels=", ".join(f"{level:g}" for level in STRIP_LEVELS))
+patch = partial(Job.node, name="SafelightModelPatch", safety=MIDDLE)
+sld = partial(guider, name="SLDGuider", **TEXTS["SLD"])
+safree = partial(guider, name="SAFREEGuider", concepts=world.CONCEPTS)
+AGAINST = {STOCK: stock, f"one run at {HALF}": half, "five single runs": singles}
 PRESETS = ("gentle", "balanced", "strict", "maximum", "ramp up", "ramp down", "bell")
-SLD = ("weak", "medium", "max")
 ALL = (
     Case("the stock KSampler again", stock, first=True),
-    Case("gate closed", ksampler(1.0, risk=0.0), first=True),
-    Case("slider 0", ksampler(0.0), first=True),
-    *(Case(f"{name}, {HALF}", ksampler(MIDDLE, name), first=name in ("balanced", "maximum")) for name in PRESETS),
-    *(Case(f"{name}, safety 1", ksampler(1.0, name), first=name == "balanced") for name in PRESETS),
-    Case(f"merge separate, {HALF}", ksampler(MIDDLE, merge="separate"), first=True),
-    Case(f"selective, {HALF}", ksampler(MIDDLE, selective=Selection()), first=True),
-    Case("selective, safety 1", ksampler(1.0, selective=Selection())),
-    Case(f"guider, {HALF}", guider("Guider", safety=MIDDLE)),
-    Case(f"model patch, {HALF}", patch, node="SafelightModelPatch"),
-    *(Case(f"economy {kind}, {HALF}", ksampler(MIDDLE, economy=kind), first=True) for kind in ("balanced", "free")),
-    *(Case("strip of 5", strip, first=against == ONE, against=against) for against in AGAINST),
-    *(Case(f"SLD {name}", guider("SLDGuider", preset=name, **TEXTS["SLD"]), first=name == "medium") for name in SLD),
-    Case("CASG", guider("CASGGuider", **TEXTS["CASG"]), first=True),
-    Case("TraSCE", guider("TraSCEGuider", **TEXTS["TraSCE"]), first=True),
-    Case("SAFREE as released", guider("SAFREEGuider", variant="as released", concepts=world.CONCEPTS), first=True),
-    Case("SAFREE as printed", guider("SAFREEGuider", variant="as printed", concepts=world.CONCEPTS)),
+    Case("gate closed", partial(full, risk=0.0), first=True),
+    Case("slider 0", partial(ksampler, safety=0.0), first=True),
+    *(Case(f"{name}, {HALF}", partial(half, preset=name), first=name in ("balanced", "maximum")) for name in PRESETS),
+    *(Case(f"{name}, safety 1", partial(full, preset=name), first=name == "balanced") for name in PRESETS),
+    Case(f"merge separate, {HALF}", partial(half, merge="separate"), first=True),
+    Case(f"selective, {HALF}", partial(half, selective=Selection()), first=True),
+    Case("selective, safety 1", partial(full, selective=Selection())),
+    Case(f"guider, {HALF}", partial(guider, name="Guider", safety=MIDDLE)),
+    Case(f"model patch, {HALF}", lambda job: stock(job, model=patch(job)()[0]), node="SafelightModelPatch"),
+    *(Case(f"economy {kind}, {HALF}", partial(half, economy=kind), first=True) for kind in ("balanced", "free")),
+    *(Case("strip of 5", strip, first=make is half, against=against) for against, make in AGAINST.items()),
+    *(Case(f"SLD {kind}", partial(sld, preset=kind), first=kind == "medium") for kind in ("weak", "medium", "max")),
+    *(Case(name, partial(guider, name=f"{name}Guider", **TEXTS[name]), first=True) for name in ("CASG", "TraSCE")),
+    Case("SAFREE as released", partial(safree, variant="as released"), first=True),
+    Case("SAFREE as printed", partial(safree, variant="as printed")),
 )
 GROWING = (f"balanced, {HALF}", f"economy free, {HALF}", "SLD medium", "CASG")

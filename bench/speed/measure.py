@@ -1,7 +1,4 @@
-"""One measurement: a case and what it is compared with, run in turns; calls, rows, time and memory of each.
-
-The record is kept, and read where it is there: a stopped benchmark goes on where it was.
-"""
+"""One measurement: a case and what it is compared with, run in turns; calls, rows, time and memory of each."""
 
 from __future__ import annotations
 
@@ -21,21 +18,19 @@ from bench.store import Store
 
 from .cases import AGAINST, Case, Job, Run
 
+Wait = Callable[[], None]
+at_once = torch.cpu.synchronize  # there is nothing to wait for
 
-def _nothing() -> None:
-    pass
 
-
-def metered(run: Run, model: Any, wait: Callable[[], None] = _nothing, inside: bool = True) -> dict[str, float]:
+def metered(run: Run, model: Any, wait: Wait = at_once, around: Wait = at_once) -> dict[str, float]:
     """The rows and calls of a run's model, and the run's seconds.
 
     model: a comfy.model_base.BaseModel; every way to sample ends in its apply_model, also the host's own.
-    wait: returns when the device has done what it was given. With `inside` it is asked around every call, so that the
+    wait: returns when the device has done what it was given. around: asked before and after every call: with `wait` the
     time of a call is known; without, nothing keeps a GPU from working ahead.
-    cpu: seconds that a core spent on this process, summed over cores: what else the machine does is not in it. beside:
-    those that a core spent on this thread outside the calls.
+    cpu: seconds that cores spent on this process, not on other work. beside: on this thread, outside the calls.
     """
-    apply_model, around = model.apply_model, wait if inside else _nothing
+    apply_model = model.apply_model
     clocks = time.perf_counter, time.process_time, time.thread_time
     rows, in_calls = [], []
 
@@ -61,38 +56,32 @@ def metered(run: Run, model: Any, wait: Callable[[], None] = _nothing, inside: b
     return {"rows": sum(rows), "calls": len(rows), "seconds": wall, "cpu": cpu, "beside": thread - sum(in_calls)}
 
 
-def in_turns(
-    pair: tuple[Run, Run], model: Any, repeats: int, wait: Callable[[], None] = _nothing, inside: bool = True
-) -> dict[str, list[list[float]]]:
+def in_turns(pair: tuple[Run, Run], model: Any, repeats: int, *waits: Wait) -> dict[str, list[list[float]]]:
     """What `metered` counts of two runs, in pairs; who goes first changes by turns."""
     pairs = []
     for turn in range(repeats):
-        order = (0, 1) if turn % 2 == 0 else (1, 0)
-        figures = {who: metered(pair[who], model, wait, inside) for who in order}
-        pairs.append((figures[0], figures[1]))
+        order = -1 if turn % 2 else 1
+        pairs.append([metered(run, model, *waits) for run in pair[::order]][::order])
     return {name: [[theirs[name], ours[name]] for theirs, ours in pairs] for name in pairs[0][0]}
 
 
 class LiveBytes(TorchDispatchMode):
-    """While open, follows the bytes of the tensors that operations make, for as long as they live.
+    """While open, follows the bytes of tensors that operations make, for as long as they live; peak: the most at once.
 
-    peak: the most at once. Tensors from before do not count, and views of a tensor count once. What an operation needs
-    inside itself, and gives back before it ends, is not seen.
+    Tensors from before do not count, and views of a tensor count once. What an operation needs inside itself, and gives
+    back before it ends, is not seen.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = _storages((args, kwargs))
         out = func(*args, **(kwargs or {}))
         for storage in _storages(out) - given:
-            if storage not in self._alive:
-                self._alive.add(storage)
-                self._add(storage.nbytes())
-                weakref.finalize(storage, self._add, -storage.nbytes())
+            self._add(storage.nbytes())
+            weakref.finalize(storage, self._add, -storage.nbytes())
         return out
 
     def _add(self, size: int) -> None:
@@ -129,21 +118,17 @@ def record(
     """
     described = {"case": case.name, "against": case.against, **settings}
     key = json.dumps(described)
-    if key not in store:
-        job = load().asked(settings["batch"], settings["steps"], settings["cells"])
-        with torch.inference_mode():
-            store[key] = {**described, **_measured(case, job, settings["repeats"], device)}
+    if key in store:
+        return store[key]
+    job = load().asked(settings["batch"], settings["steps"], settings["cells"])
+    model, repeats, wait = job.inputs["model"].model, settings["repeats"], getattr(torch, device.type).synchronize
+    with torch.inference_mode():
+        pair = AGAINST[case.against](job), case.make(job)
+        peak = [peak_bytes(run, device) for run in pair]  # the warm-up as well
+        figures = in_turns(pair, model, repeats, wait)
+        if device.type != "cpu":
+            figures["beside"] = in_turns(pair, model, repeats, wait, wait)["beside"]
+    figures |= {name: figures[name][0] for name in ("rows", "calls")}  # the same in every turn
+    load_average = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    store[key] = {**described, **figures, "peak": peak, "load": load_average}
     return store[key]
-
-
-def _measured(case: Case, job: Job, repeats: int, device: torch.device) -> dict[str, Any]:
-    model, on_cpu = job.inputs["model"].model, device.type == "cpu"
-    wait = _nothing if on_cpu else lambda: torch.cuda.synchronize(device)
-    pair = AGAINST[case.against](job), case.make(job)
-    peak = [peak_bytes(run, device) for run in pair]  # the warm-up as well
-    figures = in_turns(pair, model, repeats, wait, inside=on_cpu)
-    if not on_cpu:
-        figures["beside"] = in_turns(pair, model, repeats, wait)["beside"]
-    counts = {name: figures[name][0] for name in ("rows", "calls")}  # the same in every turn
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {**figures, **counts, "peak": peak, "load": load}

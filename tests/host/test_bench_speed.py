@@ -22,7 +22,7 @@ def quick(request, tmp_path_factory):
     """(the folder of the results, what speed.json holds)"""
     out = tmp_path_factory.mktemp("speed")
     checkout = request.config.checkout
-    command = [sys.executable, "-m", "bench", "speed", "--quick", "--repeats", "1", "--out", str(out)]
+    command = [sys.executable, "-m", "bench", "speed", "--quick", "--out", str(out)]
     done = subprocess.run(
         [*command, *(["--comfyui", str(checkout)] if checkout else [])],
         cwd=loading.ROOT,
@@ -52,7 +52,7 @@ def test_quick_measures_the_demo_model_and_writes_its_report(quick, table):
     text = (out / "speed.md").read_text("utf-8")
     for case, _ in table:
         assert f"| {case}" in text
-    assert (out / "speed-demo.png").stat().st_size > 10_000
+    assert {path.suffix for path in out.iterdir()} == {".json", ".md", ".sqlite"}
 
 
 def test_rows_are_what_each_method_is_said_to_cost(table):
