@@ -55,13 +55,6 @@ def binomial_interval(hits: int, count: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """(lower quartile, median, upper quartile), linear between values. Raises ValueError for no values."""
-    if len(values) == 0:
-        raise ValueError("quartiles: expected at least one value, got none.")
-    return tuple(np.quantile(values, (0.25, 0.5, 0.75)).tolist())
-
-
 class Resamples:
     """How often each of `count` prompts is drawn, [RESAMPLES, count]: one object for a whole prompt set."""
 

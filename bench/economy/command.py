@@ -61,7 +61,7 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
         f"{again['made']['prompts']} prompts of the {len(now)} ways of {sampler} at safety {safety:g} made again, "
         f"every figure compared; the other {len(results['table']) - len(now)} rows were not made again"
     )
-    return evidence.carry_over(results, recorded, now, again["made"], about)
+    return evidence.carry_over(results, {"ways": recorded}, {"ways": now}, again["made"], about)
 
 
 def figures(planned: list[Run], cases: list[sets.Case], made: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

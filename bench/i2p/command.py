@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     add("--nudenet-model", type=Path, metavar="FILE", help="another ONNX model of NudeNet 3")
     add("--nudenet-resolution", type=int, default=320, help="what that model takes")
     add("--clip", type=Path, metavar="FOLDER", help="a CLIP in transformers' form, for Q16 and similarity")
-    add("--q16", type=Path, metavar="FILE", help="Q16's prompts.p for that CLIP, or .npy")
+    add("--q16", type=Path, metavar="FILE", help="Q16's prompts for that CLIP, .npy")
     return main
 
 
@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> Results:
     chosen = tuple(replace(prompt, **fixed) for prompt in chosen[: options.verify])
     scoring = _judges(options)
     columns = ", ".join(f"{field} from {column!r}" for field, column in about["columns"].items())
-    say(f"{len(chosen)} of {len(listed)} prompts of {about['file']} (form {about['form']}: {columns})")
+    say(f"{len(chosen)} of {len(listed)} prompts of {about['file']} ({columns})")
     if about["left_out"]:
         say(f"  left out, because they have no prompt: rows {', '.join(map(str, about['left_out']))}")
 

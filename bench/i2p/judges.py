@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib.metadata
 import io
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,47 +109,14 @@ def pixels(picture: bytes) -> np.ndarray:
 
 # -- Q16 (Schramowski, Tauchmann, Kersting, FAccT 2022) and CLIP ------------------------------------------------------
 
-_TO_DO = "use prompts.p of the Q16 repository's data/ViT-L-14, or save the array [2, features] as .npy"
-_ARRAY = ("numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype")
-
-
-class _Record:
-    """What a pickle says of an array, (version, shape, dtype, Fortran order, bytes), or a dtype, (version, byte order).
-
-    A pickle can run any code when it is loaded, so numpy is not called with what the file says: even of its own types
-    it believes flags that have it take the bytes of floats for pointers.
-    """
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}".replace("._core.", ".core.") not in _ARRAY:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no part of an array")
-        return _Record
-
-
-def read_pickle(data: bytes) -> np.ndarray:
-    """The one array of floats that a pickle holds. Raises ValueError for a pickle of anything else."""
-    try:
-        _, shape, dtype, fortran, content = _Reader(io.BytesIO(data)).load().state
-        kind = dtype.state[1] + dtype.arguments[0]
-        if kind not in ("<f2", "<f4", "<f8"):
-            raise ValueError(f"numbers of the kind {kind}")
-        return np.frombuffer(content, kind).reshape(shape, order="F" if fortran else "C")
-    except Exception as error:  # a pickle of something else can break each of these steps
-        raise ValueError(f"it holds something else than one array of floats ({error})") from error
+# Loading a pickle can run any code, so the released file is not read here.
+_TO_DO = "save the array of Q16's data/ViT-L-14/prompts.p as .npy: bench/i2p/README.md has the command"
 
 
 def read_prompts(path: Path) -> np.ndarray:
-    """Q16's two prompt vectors, float32 [2, features], from prompts.p or .npy."""
+    """Q16's two prompt vectors, float32 [2, features], of an .npy file."""
     try:
-        array = np.load(path, allow_pickle=False) if path.suffix == ".npy" else read_pickle(path.read_bytes())
+        array = np.load(path, allow_pickle=False)
         if array.ndim != 2 or len(array) != 2 or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"it holds an array {list(array.shape)} of {array.dtype}")
     except (OSError, ValueError) as error:

@@ -27,16 +27,6 @@ COLUMNS = {
     "height": ("sd_image_height",),
     "nudity": ("nudity_percentage",),
 }
-# The columns by which each published form of list is known.
-FORMS = {
-    "i2p": {"prompt", "categories", "inappropriate_percentage", "lexica_url"},
-    "unlearndiffatk": {"prompt", "evaluation_seed", "evaluation_guidance"},
-    "mma": {"adv_prompt"},
-    "ring-a-bell": {"sensitive prompt"},
-    "ring-a-bell inverse": {"prompt", "case_number", "evaluation_seed"},
-    "copro": {"unsafe_prompt"},
-    "plain": {"prompt"},
-}
 LIMITS = {"seed": (0, 2**64 - 1), "guidance": (0, 100), "width": (16, 2**14), "height": (16, 2**14), "nudity": (0, 100)}
 # A line of a text list: "7: a prompt", "7: 3: a prompt" or "7: [3, 4]: a prompt", the middle being aspects by number.
 _LINE = r"^\s*\d+:\s+(?:\[?(?P<aspect>[\d, ]+)\]?:\s+)?(?P<prompt>.*)$"
@@ -79,8 +69,6 @@ def read(
     if "prompt" not in column_of:
         wrong = f"{path.name}: none of the known lists has its columns ({', '.join(heading)})"
         raise Failure(wrong, "name the prompt's: --columns prompt=COLUMN")
-    known = (name for name, known_by in FORMS.items() if known_by <= set(heading))
-    form = "text" if path.suffix.lower() == ".txt" else next(known, "by --columns")
     cells = table[list(column_of.values())].set_axis(list(column_of), axis=1).astype(object)
     rows = cells.where(cells.notna(), "").map(lambda cell: str(cell).strip()).to_dict("records")
     left_out = [number for number, row in enumerate(rows, 1) if not row["prompt"]]
@@ -88,7 +76,7 @@ def read(
         raise Failure(f"{path.name}: there is no prompt in its column {column_of['prompt']!r}", "see --columns")
     prompts = tuple(_prompt(n, row, column_of, first_seed, path.name) for n, row in enumerate(rows, 1) if row["prompt"])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return prompts, {"file": path.name, "sha256": digest, "form": form, "columns": column_of, "left_out": left_out}
+    return prompts, {"file": path.name, "sha256": digest, "columns": column_of, "left_out": left_out}
 
 
 def chosen(

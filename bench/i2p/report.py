@@ -34,7 +34,7 @@ def markdown(results: dict[str, Any]) -> str:
     categories = [name for name in methods[PLAIN]["rules"][rules[0]] if name != ALL]
     shares = [[name, *(_share(one["rules"][rules[0]][c]) for c in categories)] for name, one in methods.items()]
     values = made_of(made, evidence.sentences(made)) | {
-        **{name: str(results["set"][name]) for name in ("prompts", "file", "form")},
+        **{name: str(results["set"][name]) for name in ("prompts", "file")},
         "demo": DEMO.format(made["images"] * results["set"]["prompts"]) if made["demo"] else "",
         "incomplete": incomplete if failed or missing else "",
         "by_rule": "\n\n".join(sections),

@@ -1,10 +1,4 @@
-"""An attack's target on the demo's text encoder: h(prompt) + eta * v, and how far texts are from it.
-
-And would another gate see the attacks? Two more scores of a text, calibrated on the anchors as the pack's risk is.
-tail: the mean share of end token and padding in the concepts' subspace of such tokens. vector: the cosine of what sets
-the text apart from benign anchors, over all positions, with a concept vector. Neither is in the pack; the anchors'
-scores are of phrases that the tails' metric has seen, so that their AUC flatters a little.
-"""
+"""An attack's target on the demo's text encoder: h(prompt) + eta * v, and how far texts are from it."""
 
 from __future__ import annotations
 
@@ -18,8 +12,6 @@ import torch
 from bench.safety.sets import Case
 from bench.safety.worker import Job, Worker
 from demo import prompts, world
-from safelight.text.concepts import split_concepts
-from safelight.text.risk import calibrate
 
 from . import plan
 from .search import search
@@ -42,15 +34,8 @@ class Search(NamedTuple):
     number: int
 
 
-class AskGates(NamedTuple):
-    """What every gate says of texts, by set."""
-
-    key: str
-    texts: dict[str, list[str]]
-
-
 class Attacker(Worker):
-    """A worker that looks for attacks too, and asks other gates about prompts."""
+    """A worker that looks for attacks too."""
 
     job: AttackJob
 
@@ -61,8 +46,6 @@ class Attacker(Worker):
     def __call__(self, task: Any) -> None:
         if isinstance(task, Search):
             self.store[task.key] = self.attack(task)
-        elif isinstance(task, AskGates):
-            self.store[task.key] = self.risks(task.texts)
         else:
             super().__call__(task)
 
@@ -138,30 +121,3 @@ class Attacker(Worker):
             states, _ = encode_tokens(self._clip, {name: chunks})
             losses.append((states.reshape(len(chunks), len(empty), -1) - target).square().sum((1, 2)))
         return torch.cat(losses).double().numpy()
-
-    # -- the gates ----------------------------------------------------------------------------------------------------
-
-    def risks(self, texts: dict[str, list[str]]) -> dict[str, Any]:
-        """{"auc": by gate, "risk": by set of texts, by gate, a number for each text}."""
-        clip, vector = self._clip, self.vector()
-        from safelight.engine.concept_spaces import space_of
-
-        space, anchors = space_of(clip, split_concepts(world.CONCEPTS)), clip.tokenizer.safelight_anchors
-        benign, unsafe = ([self._encode(text) for text in anchors[kind]] for kind in ("benign", "unsafe"))
-        centre = torch.stack([encoding.states[0].float() for encoding in benign]).mean(dim=0)
-
-        def tail(encoding: Any) -> float:
-            return float(space.shares(encoding)[0][encoding.tail].mean())  # 0 where the space knows no tails
-
-        def along_vector(encoding: Any) -> float:
-            away = (encoding.states[0].float() - centre).flatten()
-            return float(torch.nn.functional.cosine_similarity(away, vector.at(encoding).flatten(), dim=0))
-
-        auc, risk = {plan.WORDS: max(c.auc for c in space.calibration)}, {plan.WORDS: space.risk}
-        for gate, score in ((plan.TAIL, tail), (plan.VECTOR, along_vector)):
-            calibration = calibrate([score(e) for e in benign], [score(e) for e in unsafe])
-            auc[gate] = calibration.auc
-            risk[gate] = lambda e, calibration=calibration, score=score: calibration.risk(score(e))
-        encoded = {name: [self._encode(text) for text in texts[name]] for name in texts}
-        by_set = {name: {gate: [risk[gate](e) for e in each] for gate in risk} for name, each in encoded.items()}
-        return {"auc": auc, "risk": by_set}

@@ -13,12 +13,11 @@ from bench.methods import print_missing
 from bench.pool import work, workers
 from bench.safety.command import MADE_BY, SCORED_BY, digests, make, scores
 from bench.safety.plan import plain
-from bench.safety.sets import draw, evenly
 from bench.store import Store
 from demo.session import BATCH, SETTINGS
 
 from . import plan, report
-from .attacker import AskGates, Attacker, AttackJob, Search
+from .attacker import Attacker, AttackJob, Search
 
 EXAMPLES = 3  # attack prompts of each search that the results show
 SEARCHED_BY = ("bench/redteam/search.py", "bench/redteam/attacker.py", "bench/redteam/plan.py")
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
     settings = [options.seed, made["host"], made["torch"], asdict(size), sample]
     file = options.cache / f"{evidence.fingerprint((*MADE_BY, *SEARCHED_BY), settings)}.sqlite"
     store, sources = Store(file), plan.sources(options.seed, size.sources)[: BATCH if sample else None]
-    drawn, numbered = draw(options.seed), list(enumerate(sources))
+    numbered = list(enumerate(sources))
     searches = {
         name: [Search(f"attack/{name}/{i:03}", source, name, i) for i, source in numbered] for name in plan.SEARCHES
     }
@@ -66,10 +65,6 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
             sets[name] = [replace(case, prompt=one["prompt"]) for case, one in zip(sources, each, strict=True)]
         rows = [row for cases in sets for row in plan.rows(cases, options.quick, options.methods, sample)]
         make(pool, store, rows, sets)
-        asked = {**sets, **{name: evenly(drawn[name], size.sources) for name in plan.HARMLESS}}
-        if "gates" not in store:
-            texts = {name: [case.prompt for case in cases] for name, cases in asked.items()}
-            work(pool, "asking gates", [AskGates("gates", texts)])
         figures = scores(pool, store, rows, sets)
     digests = {row.method: row.of.digest for row in rows}
     about = {"seed": options.seed, "quick": options.quick, **SETTINGS, "eta": size.eta, **asdict(size.search), **made}
@@ -86,7 +81,6 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
         "version": 1,
         "made": about,
         "sets": {name: [prompt(name, i) for i, _ in numbered] for name in sets},
-        "gates": store["gates"],
         "examples": {
             name: [{"source": source.prompt, "attack": each[i]["prompt"]} for i, source in numbered[:EXAMPLES]]
             for name, each in attacks.items()
@@ -115,10 +109,10 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     now, recorded = ({row["key"]: row["columns"] for row in each["rows"]} for each in (again, results))
     about = (
         f"the attacks of every search on the first {len(again['sets'][plan.SOURCE])} sources searched again (losses, "
-        f"texts shown, risks by every gate); their pictures made again in {len(now)} rows, which are plain sampling of "
+        f"texts shown, risks); their pictures made again in {len(now)} rows, which are plain sampling of "
         f"every prompt set and one row of every method on '{plan.SAMPLE}' (columns {', '.join(COLUMNS)}); the other "
         f"{len(recorded.keys() - now.keys())} rows were not made again"
     )
-    parts = ("sets", "gates", "examples")
+    parts = ("sets", "examples")
     before = {name: results[name] for name in parts} | {"rows": {key: recorded.get(key) for key in now}}
     return evidence.carry_over(results, before, {name: again[name] for name in parts} | {"rows": now}, made, about)

@@ -20,10 +20,6 @@ FREE, NO_NOUN, NO_WORD = "free", "no unsafe noun", "no unsafe word"
 SEARCHES = (FREE, NO_NOUN, NO_WORD)
 SAMPLE = NO_NOUN  # whose pictures are made again to verify a table: the gate is open at most of its attacks, not at all
 
-# What may tell an attack from a harmless prompt; the first is the pack's.
-WORDS, TAIL, VECTOR = GATES = ("words", "tail", "vector")
-HARMLESS = {"benign": "benign", "neighbours": "look-alikes"}  # sets at which a gate should stay closed, as shown
-
 ATTACKABLE = tuple(name for name, method in METHODS.items() if method.attacked and not missing(name))
 QUICK = ("negative prompt", "dual project")
 SEED = 5  # by some of its attacks the setting "dual strict" was chosen

@@ -1,7 +1,8 @@
-"""The pictures of the report on safety: every method's way, and examples."""
+"""The pictures of the report on safety: every method's way, and examples. They need matplotlib."""
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.plots import DPI, FAINT, INK, pyplot, save, whiskers
 from demo.detector import SEEN
 
 from .plan import METHODS
@@ -18,11 +18,31 @@ from .results import COSTS, DEFAULTS, DUAL, PLAIN, PROJECT, SELECTIVE, Place, Ro
 Pictures = Callable[[str], np.ndarray]  # of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts
 FRONT, EXAMPLES, SHOWN = "safety_front.png", "safety_examples.jpg", 8
 PRESETS, STRENGTHS = "SLD: weak to max", "SLD max, by strength"
+DPI = 100
+INK, FAINT = "#222222", "#8a8a8a"
+STYLE = {
+    **{"font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "legend.frameon": False},
+    **{"axes.edgecolor": FAINT, **dict.fromkeys(("axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK)},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True},
+    **{"axes.grid": True, "grid.color": "#e4e4e4", "grid.linewidth": 0.7},
+    **{"figure.facecolor": "white", "axes.facecolor": "white"},
+}
 AXES = {COSTS[0]: "layout kept, %", COSTS[1]: "distance to the plain picture (features)"}
 EXAMPLE_ROWS: tuple[Place, ...] = (
     *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("TraSCE", 1.0)),
     *(("SAFREE released", 1.0), (PROJECT, 0.5), (PROJECT, 1.0), (SELECTIVE, 0.5), (SELECTIVE, 1.0)),
 )
+
+
+def pyplot() -> Any:
+    """matplotlib's pyplot, drawing into files."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    pyplot.rcParams.update(STYLE)
+    return pyplot
 
 
 def lines(results: SafetyResults) -> dict[str, list[Row]]:
@@ -42,7 +62,8 @@ def lines(results: SafetyResults) -> dict[str, list[Row]]:
 def scaled(rows: list[Row], measure: str) -> tuple[np.ndarray, np.ndarray]:
     """A measure's values as its axis has them, and their whiskers."""
     figures, scale = [row.figure(measure) for row in rows], 1 if "distance" in measure else 100
-    return scale * np.array([figure.value for figure in figures]), whiskers(figures, scale)
+    lengths = [[each.value - each.low for each in figures], [each.high - each.value for each in figures]]
+    return scale * np.array([each.value for each in figures]), scale * np.array(lengths).clip(min=0)
 
 
 def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
@@ -72,6 +93,8 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
 
 def front(results: SafetyResults, path: Path) -> None:
     """Unsafe seen against what is lost, a panel a cost."""
+    from PIL import Image
+
     figure, panels = pyplot().subplots(1, len(AXES), figsize=(13.6, 6.8), layout="constrained")
     for axes, (cost, label) in zip(panels, AXES.items(), strict=True):
         for name, rows in lines(results).items():
@@ -84,7 +107,11 @@ def front(results: SafetyResults, path: Path) -> None:
         axes.set_title("better: left and up", loc="left", color=FAINT, fontsize=9, fontweight="normal")
     panels[1].invert_yaxis()  # of distances less is better
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
-    save(figure, path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, metadata={"Software": None})
+    pyplot().close(figure)
+    # With a palette, a third of the bytes: it is committed, and README shows it.
+    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def chosen(results: SafetyResults, count: int = SHOWN) -> list[int]:

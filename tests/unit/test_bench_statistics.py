@@ -12,7 +12,6 @@ from bench.statistics import (
     disruption,
     lost,
     monotone,
-    quartiles,
     standings,
     touched,
 )
@@ -133,12 +132,6 @@ def test_a_binomial_interval_has_no_open_end_inside_and_holds_the_share():
     assert binomial_interval(0, 100)[0] == 0 and binomial_interval(100, 100)[1] == 1
     low, high = binomial_interval(30, 100)
     assert 0.2 < low < 0.3 < high < 0.41
-
-
-def test_quartiles_are_linear_between_values_and_need_one():
-    assert quartiles([1.0, 2.0, 3.0, 4.0]) == (1.75, 2.5, 3.25)
-    with pytest.raises(ValueError, match="at least one value"):
-        quartiles([])
 
 
 def test_the_index_is_0_for_what_is_untouched_and_1_for_what_is_redrawn():

@@ -29,33 +29,30 @@ def of(prompts):
 def test_i2p_itself(tmp_path):
     text = I2P + '"a bomb, and\na cat","violence, self-harm",1,80.0,51.5,80,,.1,u,4294967295,7.5,512,768,1.4\n'
     listed, about = read(write(tmp_path, text, encoding="utf-8-sig"))
-    assert about["form"] == "i2p"
+    assert about["columns"]["prompt"] == "prompt" and about["left_out"] == []
     assert of(listed) == [(1, "a bomb, and\na cat", ("violence", "self-harm"), 4294967295, 7.5, 512, 768)]
     assert listed[0].nudity == 51.5
 
 
 @pytest.mark.parametrize(
-    ("heading", "row", "form", "expected"),
+    ("heading", "row", "expected"),
     [
         # I2P's copies in other repositories, UnlearnDiffAtk's cut among them
         (
             ",prompt,categories,hard,inappropriate_percentage,lexica_url,evaluation_seed,evaluation_guidance,sd_model",
             "0,a bomb,hate,1,50,u,12,7,x",
-            "i2p",
             ("a bomb", ("hate",), 12, 7.0),
         ),
-        ("prompt,evaluation_seed,evaluation_guidance,case", "a bomb,12,7,x", "unlearndiffatk", ("a bomb", (), 12, 7.0)),
-        ("prompt,case_number,evaluation_seed", "gun bleeds,3,58", "ring-a-bell inverse", ("gun bleeds", (), 58, 7.5)),
-        ("sensitive prompt,normal prompt", "bad,good", "ring-a-bell", ("bad", (), 100, 7.5)),
-        ("target_prompt,adv_prompt,clean_prompt", "t,adv,c", "mma", ("adv", (), 100, 7.5)),
-        ("idx,unsafe_prompt,safe_prompt,concept,category", "8,bad,good,c,Hate", "copro", ("bad", ("hate",), 100, 7.5)),
-        ("prompt,aspect", "a bomb,Gore; Violence", "plain", ("a bomb", ("gore", "violence"), 100, 7.5)),
+        ("prompt,evaluation_seed,evaluation_guidance,case", "a bomb,12,7,x", ("a bomb", (), 12, 7.0)),
+        ("prompt,case_number,evaluation_seed", "gun bleeds,3,58", ("gun bleeds", (), 58, 7.5)),
+        ("sensitive prompt,normal prompt", "bad,good", ("bad", (), 100, 7.5)),
+        ("target_prompt,adv_prompt,clean_prompt", "t,adv,c", ("adv", (), 100, 7.5)),
+        ("idx,unsafe_prompt,safe_prompt,concept,category", "8,bad,good,c,Hate", ("bad", ("hate",), 100, 7.5)),
+        ("prompt,aspect", "a bomb,Gore; Violence", ("a bomb", ("gore", "violence"), 100, 7.5)),
     ],
 )
-def test_kin_of_i2p_are_recognised_by_their_columns(tmp_path, heading, row, form, expected):
-    listed, about = read(write(tmp_path, f"{heading}\n{row}\n"), 100)
-    (prompt,) = listed
-    assert about["form"] == form
+def test_kin_of_i2p_are_recognised_by_their_columns(tmp_path, heading, row, expected):
+    (prompt,), _ = read(write(tmp_path, f"{heading}\n{row}\n"), 100)
     assert (prompt.text, prompt.categories, prompt.seed, prompt.guidance) == expected
 
 
@@ -153,8 +150,8 @@ def test_list_of_the_demo_is_in_the_words_of_its_world():
     from demo import world
     from safelight.text.concepts import I2P_CATEGORIES
 
-    listed, about = read(DEMO)
-    assert about["form"] == "i2p" and len(listed) == 48
+    listed, _ = read(DEMO)
+    assert len(listed) == 48
     assert {name for prompt in listed for name in prompt.categories} <= set(I2P_CATEGORIES)
     for thing in world.UNSAFE:
         assert sum(thing.noun in prompt.text for prompt in listed) >= 2, thing.noun

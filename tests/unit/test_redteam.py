@@ -156,15 +156,6 @@ def results():
             "minutes": 1.0,
         },
         "sets": {"source": cases([0.9] * 4), "free": cases([0.9, 0.1, 0.2, 0.8], loss=2.0, begun=4.0)},
-        "gates": {
-            "auc": {"words": 1.0, "tail": 0.9, "vector": 0.8},
-            "risk": {
-                "source": {"words": [0.9] * 4, "tail": [0.9] * 4, "vector": [0.9] * 4},
-                "free": {"words": [0.9, 0.1, 0.2, 0.8], "tail": [0.1, 0.7, 0.1, 0.1], "vector": [0.1] * 4},
-                "benign": {"words": [0.1] * 4, "tail": [0.1, 0.1, 0.1, 0.6], "vector": [0.1] * 4},
-                "neighbours": {"words": [0.1] * 4, "tail": [0.1] * 4, "vector": [0.6] * 4},
-            },
-        },
         "examples": {"free": [{"source": "a dagger", "attack": "a deadly pen"}]},
         "rows": [
             row("source", "plain", [1.0] * 4),
@@ -180,18 +171,9 @@ def test_rates_and_what_the_gate_misses():
     plain, dual = reading.lines
     assert reading.rate(plain, "free").value == 0.5 and reading.rate(dual, "free").value == 0.25
     assert reading.gain(plain, "free").value == -0.5 and reading.gain(dual, "free").value == 0.25
-    assert reading.seen_by(("words",), "free").value == 0.5
     assert (reading.missed("free").value, reading.missed("free").count) == (0.5, 2)
     assert (reading.let_through("free").value, reading.let_through("free").count) == (0.5, 2)
     assert reading.nearer("free").value == 0.5
-
-
-def test_gates_together_see_what_one_of_them_sees_and_open_where_one_does():
-    reading = RedTeamResults(results())
-    seen = {gates: reading.seen_by(gates, "free").value for gates in (("words",), ("tail",), ("words", "tail"))}
-    assert seen == {("words",): 0.5, ("tail",): 0.5, ("words", "tail"): 1.0}
-    assert reading.seen_by(("words", "tail"), "benign").value == 0.25
-    assert reading.seen_by(("words", "vector"), "neighbours").value == 1.0
 
 
 def test_rates_are_resampled_on_the_same_sources():
@@ -208,7 +190,7 @@ def test_the_report_has_the_rates_and_the_examples():
     assert "a deadly pen" in written and "50 % (0–100) of 2" in written
 
 
-def test_the_report_names_its_command_and_what_was_written_by_hand_from_its_tables():
+def test_the_report_has_what_was_written_by_hand_from_its_tables():
     whole, again, other = results(), results(), results()
     again["made"].update(seed=7, methods=["dual project", "dual strict"])
     other["made"].update(seed=8)
@@ -217,5 +199,3 @@ def test_the_report_names_its_command_and_what_was_written_by_hand_from_its_tabl
         again.split()
     )
     assert "Written by hand" not in other
-    assert "bench redteam\n" in whole
-    assert 'bench redteam --seed 7 --methods "dual project" "dual strict"\n' in again
