@@ -60,15 +60,10 @@ def execute(
         return 130
     out.mkdir(parents=True, exist_ok=True)
     if not options.report:
-        file.write_text(as_json(results), encoding="utf-8")
+        file.write_text(as_json(results) + "\n", encoding="utf-8")
     publish(results)
     print(f"Results and report are in {out}")
     return 0
-
-
-def as_json(results: Results) -> str:
-    """A column or a prompt a line: long, but a change shows where it is."""
-    return _lines(results) + "\n"
 
 
 def rounded(value: Any) -> Any:
@@ -80,13 +75,13 @@ def rounded(value: Any) -> Any:
     return [rounded(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
-def _lines(value: Any, margin: str = "", width: int = 400) -> str:
-    """What is longer than a line is opened up; a list of numbers or words stays on one."""
+def as_json(value: Any, margin: str = "", width: int = 400) -> str:
+    """What is longer than a line is opened up; a list of numbers or words stays on one: a change shows where it is."""
     line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     inner = f"\n{margin} "
     if isinstance(value, dict) and len(line) > width:
-        parts = [f"{json.dumps(name)}: {_lines(part, f'{margin} ')}" for name, part in value.items()]
+        parts = [f"{json.dumps(name)}: {as_json(part, f'{margin} ')}" for name, part in value.items()]
         return "{" + inner + f",{inner}".join(parts) + f"\n{margin}}}"
     if isinstance(value, list) and len(line) > width and any(isinstance(part, dict) for part in value):
-        return "[" + inner + f",{inner}".join(_lines(part, f"{margin} ") for part in value) + f"\n{margin}]"
+        return "[" + inner + f",{inner}".join(as_json(part, f"{margin} ") for part in value) + f"\n{margin}]"
     return line

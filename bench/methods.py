@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from demo import world
-from demo.session import CFG, ROOT, SAMPLER, SCHEDULER, STEPS, DemoSession, together
+from demo.session import CFG, ROOT, DemoSession, sample_with, together
 from safelight.edits import edit_file
 
 KINDS = "\n".join(", ".join(world.KIND_PHRASES[kind]) for kind in world.UNSAFE_KINDS)
@@ -110,22 +110,15 @@ class Methods:
 
     def latents(self, guider: Any, numbers: list[int], start: Any = None) -> tuple[Any, int]:
         """As DemoSession.latents, with a guider: latents, and rows of model evaluation."""
-        import comfy.samplers
         import torch
 
-        from safelight.engine import guider as guiders
-        from safelight.engine import host
-        from safelight.engine.ksampler import stock_sampler
+        from safelight.engine.guider import count_rows
         from safelight.engine.run_record import RunRecord
 
-        model = self.session.model
-        latent, seed, denoise = self.session.begin(numbers, start)
-        samples = host.fix_empty_latent(model, latent)
-        noise = host.make_noise(samples, seed, numbers, False)
-        sigmas = stock_sampler(model, STEPS, SAMPLER, SCHEDULER, denoise).sigmas
-        sampler, record = comfy.samplers.sampler_object(SAMPLER), RunRecord()
-        with torch.inference_mode(), guiders.count_rows(guider, record):
-            return guider.sample(noise, samples, sampler, sigmas, disable_pbar=True, seed=seed), record.rows
+        (latent, seed, denoise), record = self.session.begin(numbers, start), RunRecord()
+        inputs = {"denoise": denoise, "numbers": numbers, "disable_pbar": True}
+        with torch.inference_mode(), count_rows(guider, record):
+            return sample_with(self.session.model, guider, latent, seed, **inputs), record.rows
 
     def _edit(self, name: str) -> tuple[Any, float]:
         if name not in self._edits:

@@ -7,12 +7,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
+
+from .store import Store
 
 BAR = "{desc:32.32} {percentage:3.0f}% |{bar:24}| {elapsed} gone, {remaining} left"
 _work: Callable[[Any], None]
@@ -53,10 +55,11 @@ def workers(worker: Callable[[], Callable[[Any], None]], count: int) -> Iterator
         pool.shutdown(cancel_futures=True)
 
 
-def work(pool: ProcessPoolExecutor, title: str, tasks: Sequence[Any], alone: bool = False) -> None:
-    """Does them all; raises what a task raises. alone: one at a time."""
-    with tqdm(total=len(tasks), desc=title, bar_format=BAR, disable=not tasks) as bar:
-        for part in [[task] for task in tasks] if alone else [tasks]:
+def work(pool: ProcessPoolExecutor, store: Store, title: str, tasks: Iterable[Any], alone: bool = False) -> None:
+    """Does those whose `key` the store lacks; raises what a task raises. alone: one at a time."""
+    lacking = [task for task in tasks if task.key not in store]
+    with tqdm(total=len(lacking), desc=title, bar_format=BAR, disable=not lacking) as bar:
+        for part in [[task] for task in lacking] if alone else [lacking]:
             for future in as_completed([pool.submit(_do, task) for task in part]):
                 future.result()
                 bar.update()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -105,25 +106,16 @@ def lost(share: Estimate) -> Estimate:
     return Estimate(1 - share.value, 1 - share.high, 1 - share.low, share.count, 1 - share.draws)
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a point stands among others, less being better in both of its figures.
 
-    by: the points that are at least as good in both and better in one, the surest first; support: for each of them the
-    share of resamples in which that holds; on_front: the share of resamples in which no point dominates this one.
+    by: the points that are at least as good in both and better in one, the surest first; none: it is on the front.
+    support: for each of them the share of resamples in which that holds; on_front: the share in which none does.
     """
 
     by: tuple[int, ...]
     support: tuple[float, ...]
     on_front: float
-
-    @property
-    def front(self) -> bool:
-        return not self.by
-
-    @property
-    def surely_behind(self) -> bool:
-        return bool(self.by) and self.support[0] >= CERTAIN
 
 
 def standings(points: Sequence[tuple[Estimate, Estimate]]) -> list[Standing]:
@@ -179,22 +171,16 @@ def monotone(values: np.ndarray, increasing: bool = True) -> np.ndarray:
     return np.array([isotonic_regression(row, increasing=increasing).x for row in values])
 
 
-def touched(distance: np.ndarray, redrawn: float) -> np.ndarray:
-    """Perceptual distances to the plain twins as parts of a redrawing, cut at 1; `redrawn`: the mean perceptual
-    distance between plain pictures of one prompt at different seeds."""
-    if not redrawn > 0:
-        raise ValueError(f"redrawn: expected a distance above 0 between plain pictures, got {redrawn}.")
-    return np.minimum(np.asarray(distance, dtype=np.float64) / redrawn, 1.0)
-
-
 def disruption(parts: Sequence[Part], redrawn: float) -> Estimate:
     """The proximal-disruption index over prompt sets of (resamples, closeness to the concepts [0,1], perceptual
-    distance to the plain twin): the mean of touched(distance), each prompt weighted by its closeness.
+    distance to the plain twin): the mean of the distances as parts of a redrawing, cut at 1, each prompt weighted by
+    its closeness. redrawn: the mean perceptual distance between plain pictures of one prompt at different seeds.
 
     0: nothing near the concepts was touched; 1: all of it as if redrawn with another seed.
     """
-    weighted = []
-    for resamples, closeness, distance in parts:
-        near = np.clip(np.asarray(closeness, dtype=np.float64), 0, 1)
-        weighted.append((resamples, near * touched(distance, redrawn), near))
-    return pooled_ratio(weighted, sum(len(near) for _, _, near in weighted))
+    if not redrawn > 0:
+        raise ValueError(f"redrawn: expected a distance above 0 between plain pictures, got {redrawn}.")
+    near = [np.clip(np.asarray(closeness, dtype=np.float64), 0, 1) for _, closeness, _ in parts]
+    touched = [np.minimum(np.asarray(distance, dtype=np.float64) / redrawn, 1.0) for *_, distance in parts]
+    weighted = [(part[0], n * t, n) for part, n, t in zip(parts, near, touched, strict=True)]
+    return pooled_ratio(weighted, sum(map(len, near)))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from tabulate import tabulate
 
 from .statistics import Estimate
 
 NONE = "–"
-Item = TypeVar("Item")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -20,7 +19,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return tabulate(lines, head, tablefmt="pipe", disable_numparse=True) if lines else ""
 
 
-def columns_table(items: Iterable[Item], columns: Mapping[str, Callable[[Item], str]]) -> str:
+def columns_table(items: Iterable[Any], columns: Mapping[str, Callable[[Any], str]]) -> str:
     """A line an item; columns: by title what says the item's cell."""
     return table(list(columns), [[cell(item) for cell in columns.values()] for item in items])
 

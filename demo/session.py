@@ -124,3 +124,28 @@ def together(conditionings: list[list[Any]]) -> list[Any]:
     pooled = [c[0][1].get("pooled_output") for c in conditionings]
     extra = {**first, "pooled_output": torch.cat(pooled)} if pooled[0] is not None else dict(first)
     return [[torch.cat([c[0][0] for c in conditionings]), extra]]
+
+
+def sample_with(
+    model: Any,
+    guider: Any,
+    latent: dict[str, Any],
+    seed: int,
+    steps: int = STEPS,
+    denoise: float = 1.0,
+    numbers: list[int] | None = None,
+    **shown: Any,
+) -> Any:
+    """The samples of a guider that is run as the KSampler node runs its own, with the same noise and sigmas.
+
+    numbers: which noise each picture starts from; without them the batch's. shown: callback, disable_pbar.
+    """
+    import comfy.samplers
+
+    from safelight.engine import host
+    from safelight.engine.ksampler import stock_sampler
+
+    samples = host.fix_empty_latent(model, latent)
+    noise = host.make_noise(samples, seed, numbers, False)
+    sigmas = stock_sampler(model, steps, SAMPLER, SCHEDULER, denoise).sigmas
+    return guider.sample(noise, samples, comfy.samplers.sampler_object(SAMPLER), sigmas, seed=seed, **shown)

@@ -1,5 +1,3 @@
 """`python -m bench economy`: how close an economical run stays to the full dual evaluation, and at what cost."""
 
-from .command import main
-
-__all__ = ["main"]
+from .command import main as main

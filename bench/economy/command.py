@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, planned: list[Run], prompts: int) -> Result
     mark = evidence.fingerprint(MADE_BY, [len(cases), made["host"], made["torch"]])
     store = Store(options.cache / f"{mark}.sqlite")
     with workers(partial(Worker, options.comfyui, store.file, cases), options.workers) as pool:
-        work(pool, "making", [each for each in planned if each.key not in store])
+        work(pool, store, "making", planned)
     pictures = {each.key: store.arrays(each.key) for each in planned}
     return {"made": {**made, "fingerprint": fingerprint(made)}, "table": figures(planned, cases, pictures)}
 

@@ -1,5 +1,3 @@
 """`python -m bench redteam`: attack prompts after Ring-A-Bell (arXiv 2310.10012) against every method."""
 
-from .command import main
-
-__all__ = ["main"]
+from .command import main as main

@@ -78,12 +78,6 @@ class Attacker(Worker):
         ((name, chunks),) = read_tokens(clip, text).items()
         return name, chunks
 
-    def _encode(self, text: str) -> Any:
-        clip = self._clip  # the host
-        from safelight.engine.encoder import encode_neutral
-
-        return encode_neutral(clip, text)
-
     @cached_property
     def _ids(self) -> dict[str, int]:
         """The demo's words by their tokens; words of several pieces are left out, as a gene is one token."""
@@ -92,11 +86,14 @@ class Attacker(Worker):
 
     def target(self, source: Case) -> torch.Tensor:
         """[T, W]: the prompt's states, plus eta times the vector of its unsafe thing's category."""
-        encoding = self._encode(source.prompt)
+        clip = self._clip  # the host
+        from safelight.engine.encoder import encode_neutral
+
+        encoding = encode_neutral(clip, source.prompt)
         return encoding.states[0] + self.job.size.eta * self.vector(source.kind).at(encoding)
 
-    def vector(self, kind: str = "") -> Any:
-        """The concept vector of a category of unsafe things, or of all; made once."""
+    def vector(self, kind: str) -> Any:
+        """The concept vector of a category of unsafe things; made once."""
         if kind not in self._vectors:
             made = self.session.vector(prompts.concept_pairs(VECTOR_SEED, PAIRS, kind))
             from safelight.engine.concept_vectors import read_vector

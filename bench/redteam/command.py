@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from bench import command, evidence
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
         name: [Search(f"attack/{name}/{i:03}", source, name, i) for i, source in numbered] for name in plan.SEARCHES
     }
     with workers(partial(Attacker, AttackJob(options.comfyui, file, options.seed, size=size)), options.workers) as pool:
-        work(pool, "searching", [one for each in searches.values() for one in each if one.key not in store])
+        work(pool, store, "searching", chain(*searches.values()))
         attacks = {name: [store[one.key] for one in each] for name, each in searches.items()}
         sets = {plan.SOURCE: sources}
         for name, each in attacks.items():

@@ -74,15 +74,10 @@ class RedTeamResults:
         shares = ["dangerous ones that it misses", "dangerous, of those below"]
         return table(("prompts", f"risk {GATE:g} or more", "median risk", *shares), lines)
 
-    def examples(self) -> str:
-        shown = [
-            (name, one["source"], one["attack"]) for name, each in self.results["examples"].items() for one in each
-        ]
-        return table(("search", "source", "attack"), shown)
-
 
 def text(results: RedTeamResults) -> str:
-    made = results.results["made"]
+    made, examples = results.results["made"], results.results["examples"]
+    shown = [(name, one["source"], one["attack"]) for name, each in examples.items() for one in each]
     written = HERE / f"summary_{made['seed']}.md"  # by hand, from the tables of this seed
     values = {
         **made_of(made, evidence.sentences(made)),
@@ -96,7 +91,7 @@ def text(results: RedTeamResults) -> str:
             ("search", "loss after / loss of the best random text"),
             [(cases, percent(results.nearer(cases))) for cases in results.searches],
         ),
-        "examples": results.examples(),
+        "examples": table(("search", "source", "attack"), shown),
         **{"seen": f"{SEEN:g}", "resamples": f"{RESAMPLES}"},
     }
     return report((HERE / "report.md").read_text("utf-8"), values)

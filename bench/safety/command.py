@@ -1,4 +1,4 @@
-"""The command: draws the prompts, makes what is missing, scores it, and hands the results to the report."""
+"""The command: sets draws the prompts, plan says what is made, worker makes it, score measures it, report writes."""
 
 from __future__ import annotations
 
@@ -34,17 +34,13 @@ def main(words: list[str]) -> int:
 
 def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
     """Report and, for the committed results, README's block. Examples are drawn where the pictures are still there."""
-    made = results["made"]
-    file = store_file(options.cache, made["quick"], made)
-    readme = ROOT / "README.md" if out.resolve() == RESULTS else None
-    report.publish(results, out, readme, partial(pictures, results, Store(file)) if file.exists() else None)
+    quick, readme = results["made"]["quick"], ROOT / "README.md" if out.resolve() == RESULTS else None
+    file, rows = store_file(options.cache, quick, results["made"]), {row.key: row for row in plan.rows(quick)}
 
+    def pictures(key: str) -> Any:
+        return load(Store(file), rows[key], sets.draw(SEED, quick)[rows[key].cases])["pictures"]
 
-def pictures(results: Results, store: Store, key: str) -> Any:
-    """The pictures of a row, bytes [N, H, W, 3] in the order of its set. Raises KeyError where they are gone."""
-    quick = results["made"]["quick"]
-    row = {row.key: row for row in plan.rows(quick)}[key]
-    return load(store, row, sets.draw(SEED, quick)[row.cases])["pictures"]
+    report.publish(results, out, readme, pictures if file.exists() else None)
 
 
 def store_file(cache: Path, quick: bool, where: dict[str, Any]) -> Path:
@@ -66,12 +62,9 @@ def digests(results: Results) -> dict[str, str]:
 
 def make(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> None:
     """The pictures that are missing, most telling rows first."""
-    tasks = {
-        key: Task("make", row.made_as, key, cases)
-        for row in rows
-        for key, cases in batches(row, drawn[row.cases]).items()
-    }
-    work(pool, "making", [task for key, task in tasks.items() if key not in store])
+    each = ((row, key, cases) for row in rows for key, cases in batches(row, drawn[row.cases]).items())
+    tasks = {key: Task("make", row.made_as, key, cases) for row, key, cases in each}
+    work(pool, store, "making", tasks.values())
 
 
 def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> dict[str, Any]:
@@ -79,7 +72,7 @@ def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[
     mark = evidence.digest(SCORED_BY)
     keys = {row.key: f"score/{row.made_as.place}-{mark}" for row in rows}
     tasks = {keys[row.key]: Task("score", row.made_as, keys[row.key], drawn[row.cases]) for row in rows}
-    work(pool, "scoring", [task for key, task in tasks.items() if key not in store])
+    work(pool, store, "scoring", tasks.values())
     return {name: store[key] for name, key in keys.items()}
 
 
@@ -100,7 +93,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     job = Job(options.comfyui, file, SEED, size.noises if whole else 0, timed=4 if options.quick else 8)
     with workers(partial(Worker, job), options.workers) as pool:
         make(pool, store, rows, drawn)
-        work(pool, "timing", [task for task in tasks if task.key not in store], alone=True)
+        work(pool, store, "timing", tasks, alone=True)
         figures = scores(pool, store, rows, drawn)
     plains = {row.cases: figures[row.key] for row in rows if row.method == "plain"}
     methods = {row.method: row.of.digest for row in rows}

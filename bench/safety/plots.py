@@ -99,7 +99,7 @@ def front(results: SafetyResults, path: Path) -> None:
     for axes, (cost, label) in zip(panels, AXES.items(), strict=True):
         for name, rows in lines(results).items():
             _line(axes, name, rows, cost)
-        edge = [row for row, standing in results.front(cost) if standing.front]
+        edge = [row for row, standing in results.front(cost) if not standing.by]
         points = sorted(zip(scaled(edge, "unsafe seen")[0], scaled(edge, cost)[0], strict=True))
         grey = {"color": INK, "linewidth": 6, "alpha": 0.12, "zorder": 0, "label": "the front (no oracle)"}
         axes.step(*zip(*points, strict=True), where="post", **grey)

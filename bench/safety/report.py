@@ -175,13 +175,13 @@ def slider(results: SafetyResults) -> str:
 
 def _place(row: Row, standing: Standing, others: Sequence[Row], cost: str) -> str:
     """Where a slider position stands; where it is not on the front, behind whom and by what."""
-    if standing.front:
+    if not standing.by:
         return f"on the front ({100 * standing.on_front:.0f} %)"
     other = others[standing.by[0]]
     fewer, gap = (difference(other.figure(name), row.figure(name)) for name in ("unsafe seen", cost))
     distance = f"distance {signed(gap.value, 3)} ({signed(gap.low, 3)} to {signed(gap.high, 3)})"
     less = f"layout {points(gap)}" if cost == "layout kept" else distance
-    sure = "surely" if standing.surely_behind else f"in {100 * standing.support[0]:.0f} % of resamples"
+    sure = "surely" if standing.support[0] >= CERTAIN else f"in {100 * standing.support[0]:.0f} % of resamples"
     return f"behind {other.label}, {sure}: unsafe seen {points(fewer)}, {less}"
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.methods import Methods
+from bench.speed.measure import in_turns
 from bench.store import Store
 from demo import prompts, world
 from demo.session import BATCH, DemoSession
@@ -207,16 +208,10 @@ class Worker:
         largest = max(self.runs(row, cases[:BATCH]), key=lambda run: len(run.places))
         chosen = [cases[i] for i in largest.places[: self.job.timed]]
         both = [self.runs(one, chosen) for one in (plain(row.cases), row)]
-
-        def seconds(runs: list[Run]) -> float:
-            began = time.perf_counter()
-            for run in runs:
-                run.sample()
-            return time.perf_counter() - began
-
         for runs in both:
             runs[0].sample()
-        before, after = np.median([[seconds(runs) for runs in both] for _ in range(ROUNDS)], axis=0)
+        pair = [lambda runs=runs: [run.sample() for run in runs] for runs in both]
+        before, after = np.median(in_turns(pair, self.session.model.model, ROUNDS)["seconds"], axis=0)
         return float(after / before)
 
     def score(self, row: Row, cases: list[Case]) -> dict[str, Any]:

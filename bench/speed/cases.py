@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 
 from bench.methods import TEXTS
 from demo import world
-from demo.session import CFG, SAMPLER, SCHEDULER, SEED, DemoSession
+from demo.session import CFG, SAMPLER, SCHEDULER, SEED, DemoSession, sample_with
 from safelight.guidance.selective import Selection
 
 PROMPT = "a cat and a dagger on a green background"
@@ -148,21 +148,15 @@ def singles(job: Job) -> Run:
 
 
 def guider(job: Job, name: str, **inputs: Any) -> Run:
-    """A guider node's guider, run as the KSampler node runs its own: with its noise, sigmas and step callback."""
-    import comfy.samplers
-
+    """A guider node's guider, run as the KSampler node runs its own, with its step callback."""
     from safelight.engine import host
-    from safelight.engine.ksampler import stock_sampler
 
     model, steps, latent = (job.inputs[key] for key in ("model", "steps", "latent_image"))
     guide = job.node(f"Safelight{name}", **inputs)()[0]
 
     def run() -> Any:
-        samples = host.fix_empty_latent(model, latent)
-        noise = host.make_noise(samples, SEED, None, False)
-        sigmas = stock_sampler(model, steps, SAMPLER, SCHEDULER).sigmas
         shown = {"callback": host.preview_callback(model, steps), "disable_pbar": host.progress_bar_disabled()}
-        return guide.sample(noise, samples, comfy.samplers.sampler_object(SAMPLER), sigmas, seed=SEED, **shown)
+        return sample_with(model, guide, latent, SEED, steps, **shown)
 
     return run
 

@@ -29,7 +29,7 @@ GROWTH = {"batch": (1, 2, 4, 8), "steps": (5, 10, 20, 40)}
 QUICK = {"steps": 6, "repeats": 2}
 
 
-def options(words: list[str]) -> argparse.Namespace:
+def main(words: list[str]) -> int:
     parser = arguments(__doc__, prog="python -m bench speed")
     parser.add_argument("--quick", action="store_true", help="the demo model alone, few repeats, under a minute")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="default: all")
@@ -37,11 +37,6 @@ def options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="the report again from the results that are there")
     given = parser.parse_args(words)
     given.out = given.out or (CACHE / "speed" if given.quick else RESULTS)
-    return given
-
-
-def main(words: list[str]) -> int:
-    given = options(words)
     return execute("speed", given.out, given, partial(run, given), partial(report.publish, folder=given.out))
 
 

@@ -1,5 +1,5 @@
 """`python -m bench i2p` from end to end: a list in I2P's form, the demo model for the checkpoint, its detector for the
-classifier, and a server that has no idea of it. Killed, interrupted and run again, it makes no picture twice."""
+classifier, and a server that has no idea of it. Killed, interrupted and run again, it goes on where it was."""
 
 import csv
 import json
@@ -108,7 +108,7 @@ def listed(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_killed_and_interrupted_it_makes_no_picture_twice_and_gives_the_same_figures(server, listed, tmp_path):
+def test_killed_and_interrupted_it_makes_no_fetched_picture_twice_and_gives_the_same_figures(server, listed, tmp_path):
     client, _ = server
     raw, fresh = tmp_path / "stopped", tmp_path / "fresh"
     words = command(raw, client.url, listed)
@@ -125,8 +125,10 @@ def test_killed_and_interrupted_it_makes_no_picture_twice_and_gives_the_same_fig
 
     made = pictures(raw)
     assert len(made) == 2 * len(METHODS) and killed.items() <= interrupted.items() <= made.items(), "one was made again"
-    # Killed between the server's answer and the note of it, the command can't know of the one picture under way.
-    assert made_by(client) - before in (len(made), len(made) + 1)
+    # What was on the server's queue at a stop is made again: twice at most what is sent ahead.
+    from bench.i2p.generate import AHEAD
+
+    assert len(made) <= made_by(client) - before <= len(made) + 2 * AHEAD
 
     results = json.loads((raw / "i2p.json").read_text("utf-8"))
     assert tuple(results["methods"]) == METHODS

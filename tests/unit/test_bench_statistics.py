@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bench.statistics import (
+    CERTAIN,
     Resamples,
     SliderCurve,
     attained,
@@ -13,7 +14,6 @@ from bench.statistics import (
     lost,
     monotone,
     standings,
-    touched,
 )
 
 
@@ -81,17 +81,17 @@ def test_intervals_are_the_same_every_time():
 
 def test_the_front_is_what_nothing_dominates():
     found = standings(points((0, 3), (1, 1), (3, 0), (2, 2), (1, 3), (1, 1)))
-    assert [place.front for place in found] == [True, True, True, False, False, True]
+    assert [not place.by for place in found] == [True, True, True, False, False, True]
     assert set(found[3].by) == {1, 5} and set(found[4].by) == {0, 1, 5}
-    assert found[3].surely_behind and found[0].on_front == 1.0
+    assert found[3].support[0] >= CERTAIN and found[0].on_front == 1.0
 
 
 def test_a_domination_within_the_noise_is_not_a_sure_one():
     near = standings(points((0.5, 0.5), (0.501, 0.501), spread=0.3))
-    assert not near[1].front and not near[1].surely_behind
+    assert near[1].by and near[1].support[0] < CERTAIN
     assert 0 < near[0].on_front < 1
     far = standings(points((0.5, 0.5), (0.9, 0.9), spread=0.3))
-    assert far[1].surely_behind and far[1].on_front == 0.0
+    assert far[1].support[0] >= CERTAIN and far[1].on_front == 0.0
 
 
 def test_what_is_lost_is_the_rest_of_what_is_kept():
@@ -160,4 +160,4 @@ def test_the_index_over_two_sets_is_that_of_all_their_prompts():
 
 def test_an_index_without_a_scale_is_an_error():
     with pytest.raises(ValueError, match="redrawn: expected a distance above 0 .*, got 0"):
-        touched(np.zeros(3), 0)
+        disruption([(Resamples(3), np.zeros(3), np.zeros(3))], redrawn=0)

@@ -1,15 +1,18 @@
 """Worker processes: bench/pool.py."""
 
-import pydoc
+import os
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bench.pool import work, workers
+from bench.store import Store
 
-TOUCH = partial(getattr, Path, "touch")  # each process gets Path.touch for its tasks
+TOUCH = partial(methodcaller, "touch")  # each process gets what touches a task's file
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,23 +22,33 @@ def importable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-def test_every_task_is_done_when_work_ends(tmp_path):
-    tasks = [tmp_path / str(i) for i in range(6)]
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store.sqlite")
+
+
+def task(path):
+    return SimpleNamespace(key=path.name, path=path, touch=partial(Path.touch, path))
+
+
+def test_every_task_that_the_store_lacks_is_done_when_work_ends(tmp_path, store):
+    tasks = [task(tmp_path / str(i)) for i in range(6)]
+    alone = [task(tmp_path / "alone"), task(tmp_path / "after")]
+    store["3"] = store["after"] = 1
     with workers(TOUCH, 2) as pool:
-        work(pool, "touching", tasks)
-        assert all(task.exists() for task in tasks)
-        alone = [tmp_path / "alone", tmp_path / "after"]
-        work(pool, "one at a time", alone, alone=True)
-        assert all(task.exists() for task in alone)
+        work(pool, store, "touching", tasks)
+        assert [one.path.exists() for one in tasks] == [True, True, True, False, True, True]
+        work(pool, store, "one at a time", alone, alone=True)
+        assert [one.path.exists() for one in alone] == [True, False]
 
 
-def test_a_fault_in_a_worker_is_raised_and_nothing_further_is_begun(tmp_path):
-    tasks = [tmp_path / "nowhere" / "file", *(tmp_path / str(i) for i in range(50))]
+def test_a_fault_in_a_worker_is_raised_and_nothing_further_is_begun(tmp_path, store):
+    tasks = [task(tmp_path / "nowhere" / "file"), *(task(tmp_path / str(i)) for i in range(50))]
     with pytest.raises(FileNotFoundError, match="nowhere"), workers(TOUCH, 1) as pool:
-        work(pool, "touching", tasks)
-    assert sum(task.exists() for task in tasks) < 50
+        work(pool, store, "touching", tasks)
+    assert sum(one.path.exists() for one in tasks) < 50
 
 
-def test_a_worker_that_dies_is_an_error():
-    with pytest.raises(BrokenProcessPool), workers(partial(pydoc.locate, "os._exit"), 1) as pool:
-        work(pool, "dying", [1])
+def test_a_worker_that_dies_is_an_error(store):
+    with pytest.raises(BrokenProcessPool), workers(TOUCH, 1) as pool:
+        work(pool, store, "dying", [SimpleNamespace(key="one", touch=partial(os._exit, 1))])

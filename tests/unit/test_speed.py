@@ -226,13 +226,14 @@ def test_the_plan_measures_growth_and_on_large_models_what_comes_first():
 
 def test_an_unknown_size_ends_with_a_word_on_it(capsys):
     with pytest.raises(SystemExit):
-        command.options(["--sizes", "sd3"])
+        command.main(["--sizes", "sd3"])
     assert "sd3" in capsys.readouterr().err
 
 
-def test_quick_results_stay_out_of_the_repository():
-    assert command.options(["--quick"]).out == CACHE / "speed"
-    assert command.options([]).out == RESULTS
+def test_quick_results_stay_out_of_the_repository(monkeypatch):
+    monkeypatch.setattr(command, "execute", lambda name, out, *_: out)
+    assert command.main(["--quick"]) == CACHE / "speed"
+    assert command.main([]) == RESULTS
 
 
 # --- report --------------------------------------------------------------------------------------------------------
