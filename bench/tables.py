@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from .statistics import Estimate
 
-NONE = "–"
+NONE, MINUS = "–", "\N{MINUS SIGN}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -48,11 +48,11 @@ def recorded(figure: dict[str, Any] | None, digits: int = 3) -> str:
 def signed(value: float, digits: int = 0) -> str:
     """With its sign, a minus of the width of a digit; what rounds to nothing has none."""
     text = f"{abs(value):.{digits}f}"
-    return text if not float(text) else f"{'−' if value < 0 else '+'}{text}"
+    return text if not float(text) else f"{MINUS if value < 0 else '+'}{text}"
 
 
 def points(figure: Estimate | None) -> str:
-    """A difference of shares, in points: −3 (−6 to +1)."""
+    """A difference of shares, in points: -3 (-6 to +1), with MINUS."""
     if figure is None:
         return NONE
     value, low, high = (signed(100 * part) for part in (figure.value, figure.low, figure.high))

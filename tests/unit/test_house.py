@@ -171,6 +171,13 @@ def files_are_short(root: Path) -> list[str]:
     return [f"{path.relative_to(root)}: {length} lines" for path, length in lengths.items() if length > LONGEST]
 
 
+def no_minus_sign(root: Path) -> list[str]:
+    """U+2212, which checkers of custom nodes take for a slip of the keyboard: "\\N{MINUS SIGN}" where one is meant."""
+    paths = [path.relative_to(root) for path in root.rglob("*.py")]
+    ours = [path for path in paths if path.parts[0] not in (".hosts", ".venv", "output")]
+    return [f"{path}" for path in ours if "\N{MINUS SIGN}" in (root / path).read_text("utf-8")]
+
+
 RULES = [
     only_engine_and_nodes_import_the_host,
     rooms_import_those_below_them,
@@ -181,6 +188,7 @@ RULES = [
     guidance_methods_are_in_their_room,
     a_node_has_a_file_with_its_name,
     files_are_short,
+    no_minus_sign,
 ]
 
 
@@ -235,6 +243,7 @@ def test_the_rules_look_at_the_repository():
         (a_node_has_a_file_with_its_name, "nodes/utilities.py", "x = 1"),
         (files_are_short, "js/editor/a.js", "\n" * 401),
         (files_are_short, "bench/a.py", "\n" * 401),
+        (no_minus_sign, "tests/a.py", "x = '\N{MINUS SIGN}3'"),
     ],
 )
 def test_a_rule_that_is_broken_is_reported(tmp_path, rule, file, text):

@@ -11,7 +11,7 @@ from bench.safety import command, plots, report
 from bench.safety.report import headline, publish, text
 from bench.safety.results import COSTS, SafetyResults
 from bench.statistics import Estimate
-from bench.tables import NONE, number, percent, points, signed, times
+from bench.tables import MINUS, NONE, number, percent, points, signed, times
 
 from . import safety_results
 
@@ -189,8 +189,8 @@ def test_a_related_method_that_is_ahead_is_called_ahead_by_how_much(results):
     better = SafetyResults(with_columns(results, "SLD weak", None, unsafe=[0.0] * count, **nothing))
     for method in ("dual project", "dual selective"):
         (line,) = lines_of(report.related(better, method), "SLD weak")
-        assert all(re.match(r"ahead: −\d+ \(−\d+ to −\d+\)$", cell) for cell in line[2:])
-        assert "ahead: −" in text(better, FILES)
+        assert all(re.match(rf"ahead: {MINUS}\d+ \({MINUS}\d+ to {MINUS}\d+\)$", cell) for cell in line[2:])
+        assert f"ahead: {MINUS}" in text(better, FILES)
 
 
 def test_what_goes_beyond_the_sliders_end_is_said_to(results):
@@ -199,7 +199,7 @@ def test_what_goes_beyond_the_sliders_end_is_said_to(results):
     for x in (0.875, 1.0):
         one(further, "dual project", x)["columns"]["unsafe"] = [0.95] * count
     (line,) = lines_of(report.related(SafetyResults(further), "dual project"), "SLD max x 3")
-    assert re.match(r"ahead: −\d+ \(−\d+ to −\d+\), beyond the slider's end$", line[3])
+    assert re.match(rf"ahead: {MINUS}\d+ \({MINUS}\d+ to {MINUS}\d+\), beyond the slider's end$", line[3])
 
 
 def test_a_difference_that_touches_zero_is_level():
@@ -314,5 +314,5 @@ def test_the_picture_is_small_and_the_same_every_time(few, tmp_path):
 def test_numbers_are_written_with_their_intervals():
     draws = np.zeros(1)
     assert percent(Estimate(0.123, 0.09, 0.161, 5, draws)) == "12 % (9–16)"
-    assert points(Estimate(-0.03, -0.06, 0.004, 5, draws)) == "−3 (−6 to 0)"
+    assert points(Estimate(-0.03, -0.06, 0.004, 5, draws)) == f"{MINUS}3 ({MINUS}6 to 0)"
     assert percent(None) == number(None) == times(None) == NONE
