@@ -186,7 +186,7 @@ def carry_over(recorded: Results, again: Results) -> list[str]:
 
     def compared(results: Results) -> Results:
         """What results say of single prompts, and the settings."""
-        scores = {name: [one["scores"], one["likeness_scores"]] for name, one in results["methods"].items()}
+        scores = {name: one["scores"] | one["likeness_scores"] for name, one in results["methods"].items()}
         made = {name: results["made"].get(name) for name in again["made"].keys() - today.keys()}
         return {"made": made, "judges": results["judges"], "prompts": results["prompts"], "methods": scores}
 
