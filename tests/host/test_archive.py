@@ -1,0 +1,66 @@
+"""The registry's archive, as `comfy node pack` builds it: the tracked files without those that .comfyignore names."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import loading
+import pytest
+
+WEIGHTS = "demo/weights/"
+
+
+def listed(*options: str) -> set[str]:
+    words = ["git", "ls-files", "-z", "--cached", *options]
+    done = subprocess.run(words, cwd=loading.ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split("\0")) - {""}
+
+
+@pytest.fixture(scope="module")
+def archive():
+    return listed() - listed("--ignored", "--exclude-from=.comfyignore")
+
+
+def test_the_archive_has_all_that_the_pack_and_its_page_need(archive):
+    tracked = listed()
+    needed = ("__init__.py", "nodes/", "safelight/", "js/", "locales/", "workflows/", "subgraphs/", "LICENSE")
+    assert {file for file in tracked if file.startswith(needed)} <= archive
+    assert {file for file in tracked if file.startswith("demo/") and file.endswith(".py")} <= archive
+    assert {"pyproject.toml", "requirements.txt", "README.md"} <= archive
+
+
+def test_the_archive_has_help_for_every_node_and_none_of_the_workshop(archive, pack):
+    pages = {Path(file).stem for file in archive if file.startswith("js/docs/") and file.endswith(".md")}
+    assert pack.nodes.keys() <= pages
+    assert not [file for file in archive if file.startswith(("tests/", "bench/", "runner/", ".github/", WEIGHTS))]
+
+
+def test_the_archive_loads_and_the_demo_loader_says_where_its_weights_are(archive, request, tmp_path):
+    folder, checkout = tmp_path / "custom_nodes" / "safelight", request.config.checkout
+    for file in archive:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(loading.ROOT / file, folder / file)
+    script = f"""
+import sys
+from pathlib import Path
+sys.path.append({str(loading.HERE)!r})
+import loading
+loading.load_host({f"Path({str(checkout)!r})" if checkout else None})
+sys.path.remove(str(loading.ROOT))
+pack = loading.load_file("safelight_pack", Path({str(folder)!r}) / "__init__.py", package=True)
+import safelight
+assert safelight.__file__.startswith({str(folder)!r}), safelight.__file__
+assert (Path({str(folder)!r}) / pack.WEB_DIRECTORY / "safelight.js").is_file()
+try:
+    pack.NODE_CLASS_MAPPINGS["SafelightDemoLoader"]().load()
+except FileNotFoundError as error:
+    print(len(pack.NODE_CLASS_MAPPINGS), error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "weights: expected model.safetensors in demo/weights" in done.stdout and "Clone the repository" in done.stdout
+    )
