@@ -132,6 +132,12 @@ def drawn(pack, eps, clip):
     return draw
 
 
+@pytest.fixture(scope="module")
+def pictures():
+    """By kind, the pictures without an edit and with the edit as it was written, once they are drawn."""
+    return {}
+
+
 def refusal(pack, drawn, kind, file):
     """What is said against a file before its picture is drawn, or when it is loaded; None for a picture."""
     verdict = pack.nodes[LOADERS[kind]].VALIDATE_INPUTS(file=file)
@@ -166,8 +172,10 @@ NO_ISFINITE = wrong("torch can't tell which numbers of this dtype are finite", N
         *each(["adapter", "redaction", "concept vector"], [HALF, SHORT, DOUBLE]),
     ],
 )
-def test_an_edit_in_another_precision_is_the_same_edit(pack, write, drawn, kind, dtype):
-    plain, whole = drawn(kind), drawn(kind, write(kind))
+def test_an_edit_in_another_precision_is_the_same_edit(pack, write, drawn, pictures, kind, dtype):
+    if kind not in pictures:
+        pictures[kind] = drawn(kind), drawn(kind, write(kind))
+    plain, whole = pictures[kind]
     file = write(kind, weights(lambda tensor: tensor.to(dtype)))
     assert pack.nodes[LOADERS[kind]].VALIDATE_INPUTS(file=file) is True
     change = torch.linalg.norm(whole - plain)
