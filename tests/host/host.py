@@ -5,13 +5,15 @@ Import this after `loading.load_host` (conftest does it).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import comfy.samplers
 import pytest
@@ -63,6 +65,43 @@ def call(node: type, **inputs: Any) -> tuple:
     if isinstance(outcome, dict):
         outcome = outcome["result"]
     return tuple(getattr(outcome, "result", outcome))
+
+
+class AnyType(str):
+    """The type of a switch's output, which packs let pass for every other one."""
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+class Switch:
+    """A node of another pack through which an input can be linked."""
+
+    RETURN_TYPES = (AnyType("*"),)
+    FUNCTION = "switch"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {}}
+
+
+LINK = ["switch", 0]  # in a prompt, an input that is linked to a Switch
+
+
+def validation_errors(node: type, **inputs: Any) -> list[tuple[str, str]]:
+    """What the host says against a node with these inputs before anything runs: (input, text). LINK: a linked one."""
+    execution = importlib.import_module("comfy.cmd.execution" if IS_INDEX_BUILD else "execution")
+    prompt = {"node": {"class_type": "Node", "inputs": inputs}, "switch": {"class_type": "Switch", "inputs": {}}}
+    given = [prompt, "node", {}]
+    if inspect.iscoroutinefunction(execution.validate_inputs):
+        given.insert(0, "prompt")
+    known = SimpleNamespace(NODE_CLASS_MAPPINGS={"Node": node, "Switch": Switch})
+    with mock.patch.object(execution, "nodes", known):
+        outcome = execution.validate_inputs(*given)
+        errors = (asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome)[1]
+    return [(error["extra_info"]["input_name"], f"{error['message']}: {error['details']}") for error in errors]
 
 
 @dataclass
