@@ -166,7 +166,7 @@ stock = partial(Job.node, name="KSampler")
 strip = partial(Job.node, name="SafelightStrip", levels=", ".join(f"{level:g}" for level in STRIP_LEVELS))
 patch = partial(Job.node, name="SafelightModelPatch", safety=MIDDLE)
 sld = partial(guider, name="SLDGuider", **TEXTS["SLD"])
-safree = partial(guider, name="SAFREEGuider", concepts=world.CONCEPTS)
+safree = partial(guider, name="SAFREEGuider", prompt=PROMPT, concepts=world.CONCEPTS)
 AGAINST = {STOCK: stock, f"one run at {HALF}": half, "five single runs": singles}
 PRESETS = ("gentle", "balanced", "strict", "maximum", "ramp up", "ramp down", "bell")
 ALL = (
