@@ -59,11 +59,11 @@ def binomial_interval(hits: int, count: int) -> tuple[float, float]:
 class Resamples:
     """How often each of `count` prompts is drawn, [RESAMPLES, count]: one object for a whole prompt set."""
 
-    def __init__(self, count: int, seed: int = SEED, repetitions: int = RESAMPLES) -> None:
+    def __init__(self, count: int, seed: int = SEED, repetitions: int | None = None) -> None:
         if count < 1:
             raise ValueError(f"count: expected at least 1 prompt, got {count}.")
         rng = np.random.default_rng(seed)
-        self.times = rng.multinomial(count, np.full(count, 1 / count), size=repetitions).astype(np.float64)
+        self.times = rng.multinomial(count, np.full(count, 1 / count), size=repetitions or RESAMPLES).astype(np.float64)
 
     def mean(self, values: Sequence[float | None] | np.ndarray, keep: np.ndarray | None = None) -> Estimate:
         """The mean over the prompts of `keep` (all of them by default) that have a value; None and nan have none."""

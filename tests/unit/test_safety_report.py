@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from bench import statistics
 from bench.safety import command, plots, report
 from bench.safety.report import headline, publish, text
 from bench.safety.results import COSTS, SafetyResults
@@ -25,6 +26,14 @@ def cells(line):
 def lines_of(written, first):
     """Rows of tables that begin so, as cells."""
     return [cells(line) for line in written.splitlines() if line.startswith("|") and cells(line)[0] == first]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """A tenth of them: a quicker report, whose words are what is looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "RESAMPLES", statistics.RESAMPLES // 10)
+        yield
 
 
 @pytest.fixture(scope="module")
