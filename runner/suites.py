@@ -33,6 +33,7 @@ class Outcome:
     failed: int
     skipped: int
     missing: str = ""
+    xfailed: int = 0  # what is known to be wrong, and has a test that says so
 
     @property
     def ok(self) -> bool:
@@ -51,18 +52,20 @@ def outcome(suite: str, code: int, report: Path) -> Outcome:
     """Reads a suite's JUnit report; one that was not written counts as nothing run."""
     if not report.is_file():
         return Outcome(suite, code, 0, 0, 0)
-    totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
-    for element in ElementTree.parse(report).getroot().iter("testsuite"):
+    totals, root = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0), ElementTree.parse(report).getroot()
+    for element in root.iter("testsuite"):
         for name in totals:
             totals[name] += int(element.get(name, 0))
-    failed = totals["failures"] + totals["errors"]
-    return Outcome(suite, code, totals["tests"] - failed - totals["skipped"], failed, totals["skipped"])
+    failed, skipped = totals["failures"] + totals["errors"], totals["skipped"]
+    # In the report they are among the skipped ones.
+    xfailed = sum(element.get("type") == "pytest.xfail" for element in root.iter("skipped"))
+    return Outcome(suite, code, totals["tests"] - failed - skipped, failed, skipped - xfailed, xfailed=xfailed)
 
 
 def closing_line(outcomes: list[Outcome], host: Host, seconds: float) -> str:
     parts = ", ".join(outcome.words for outcome in outcomes)
-    total = {name: sum(getattr(o, name) for o in outcomes) for name in ("passed", "failed", "skipped")}
-    counts = ", ".join(f"{count} {name}" for name, count in total.items())
+    total = {name: sum(getattr(o, name) for o in outcomes) for name in ("passed", "failed", "skipped", "xfailed")}
+    counts = ", ".join(f"{count} {name}" for name, count in total.items() if count or name != "xfailed")
     return f"{counts} in {seconds:.0f} s ({parts}) on {host.name}"
 
 

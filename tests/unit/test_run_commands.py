@@ -21,6 +21,17 @@ def test_totals_of_a_suite(tmp_path):
     assert (result.passed, result.failed, result.skipped, result.ok) == (5, 2, 2, False)
 
 
+def test_what_is_expected_to_fail_is_not_called_skipped(tmp_path):
+    report = tmp_path / "host.xml"
+    cases = '<testcase><skipped type="pytest.xfail"/></testcase><testcase><skipped type="pytest.skip"/></testcase>'
+    suite = f'<testsuite tests="5" failures="0" errors="0" skipped="2">{cases}</testsuite>'
+    report.write_text(f"<testsuites>{suite}</testsuites>")
+    result = suites.outcome("host", 0, report)
+    assert (result.passed, result.skipped, result.xfailed) == (3, 1, 1)
+    line = suites.closing_line([result], Host(None, "0.0.1", ""), 1.0)
+    assert line.startswith("3 passed, 0 failed, 1 skipped, 1 xfailed")
+
+
 def test_suite_that_wrote_no_report_is_not_ok(tmp_path):
     assert not suites.outcome("host", 4, tmp_path / "none.xml").ok
 
