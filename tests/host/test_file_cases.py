@@ -79,12 +79,12 @@ def write(edits, tmp_path, monkeypatch):
     (tmp_path / tmp_path.name).mkdir()
 
     def written(kind, change=lambda name, tensor: tensor, settings=None):
-        tensors, own = edits[kind]
+        tensors, recorded = edits[kind]
         changed = {name: change(name, tensor).contiguous() for name, tensor in tensors.items()}
         metadata = {
             "safelight": "redaction" if kind == "network" else kind,
             "version": "1",
-            "settings": json.dumps(own) if settings is None else settings,
+            "settings": json.dumps(recorded) if settings is None else settings,
         }
         name = f"{len(list((tmp_path / tmp_path.name).iterdir()))}.safetensors"
         save_file(changed, str(tmp_path / tmp_path.name / name), metadata=metadata)
@@ -147,7 +147,7 @@ def refusal(pack, drawn, kind, file):
         picture = drawn(kind, file)
     except ValueError as error:
         return str(error)
-    assert torch.isfinite(picture).all(), "a picture of nothing"
+    assert torch.isfinite(picture).all(), "the picture holds values that are no numbers"
     return None
 
 
