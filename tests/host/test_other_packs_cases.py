@@ -11,6 +11,7 @@ from host import call, extra, extra_node, sigmas_of, stock, validation_errors
 from methods import NAMES, Method
 from test_fail_closed import refused
 from test_hosts_features import left_half
+from test_map import guided
 from test_selective import choose
 from test_strip import CLOSE, apart, singles
 from tiny_models import latent
@@ -120,16 +121,7 @@ def grown(model, guider):
 
 def guider(pack, model, prompts, **inputs):
     """The GUIDER and the trace."""
-    positive, safe, negative = prompts
-    return call(
-        pack.nodes["SafelightGuider"],
-        model=model,
-        positive=positive,
-        safe=safe,
-        negative=negative,
-        cfg=5.0,
-        **{"safety": 0.5, "schedule": pack.schedule(), **inputs},
-    )
+    return guided(pack, model, *prompts, **{"schedule": pack.schedule(), **inputs})
 
 
 @pytest.mark.parametrize("safety", [0.0, 1.0])
