@@ -132,6 +132,8 @@ export function begins({ context, startShift = 0 }, safety) {
   return shift ? Math.min(Number((context + shift).toFixed(9)), 1) : context
 }
 
+export const LEAST_WEIGHT = 1 / 512 // less counts as none: safelight/guidance/blend.py
+
 /**
  * The weight at this place of the slider where the curve is 1.
  * @param {{exponent?: number}} schedule
@@ -155,8 +157,8 @@ export function stepWeights(schedule, safety, starts, counted = starts) {
   let fault = ""
   if (safety > 0 && counted.length) {
     context = guardedContext(context, counted)
-    if (counted.map(weigh(context)).every((weight) => weight === 0)) {
-      const acting = counted.filter((p) => weigh(0)(p) > 0)
+    if (counted.map(weigh(context)).every((weight) => weight < LEAST_WEIGHT)) {
+      const acting = counted.filter((p) => weigh(0)(p) >= LEAST_WEIGHT)
       if (acting.length) context = Math.max(...acting)
       else fault = say("fault.zeroSteps")
     }

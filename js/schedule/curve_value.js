@@ -1,7 +1,7 @@
 // Reading a curve from whatever a workflow, a link or an artist holds, and writing it as JSON text. No page, no host.
 //
 // A broken value is passed on as it is, so that Python refuses it: it must never act as some other curve.
-import { INTERPOLATIONS, heightOf } from "./curve.js"
+import { INTERPOLATIONS, LEAST_WEIGHT, heightOf } from "./curve.js"
 import { say } from "../words.js"
 
 // What ComfyUI assumes of a curve that does not say how it is interpolated.
@@ -62,8 +62,8 @@ function faultOf({ points, interpolation }) {
  * @returns {string} "" if nothing
  */
 export function scheduleFault({ points, interpolation, context }) {
-  if (points.every(([, y]) => y === 0)) return say("fault.zero")
-  const acts = heightOf({ points, interpolation })(context) > 0 || points.some(([x, y]) => x > context && y > 0)
+  if (points.every(([, y]) => y < LEAST_WEIGHT)) return say("fault.zero")
+  const acts = heightOf({ points, interpolation })(context) >= LEAST_WEIGHT || points.some(([x, y]) => x > context && y >= LEAST_WEIGHT)
   return acts ? "" : say("fault.zeroAfter")
 }
 

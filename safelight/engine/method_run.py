@@ -29,7 +29,7 @@ from safelight.engine.run_record import RunRecord
 from safelight.guidance.blend import NEGATIVE, POSITIVE, SAFE
 from safelight.guidance.method import EMPTY, GuidanceMethod, Step
 from safelight.guidance.progress import step_of
-from safelight.text.conditioning import inherit
+from safelight.text.inherit import inherit
 from safelight.views.trace import Trace
 
 if TYPE_CHECKING:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from safelight.engine import host
+from safelight.guidance.blend import LEAST_WEIGHT
 from safelight.guidance.progress import clamp_start, noise_level_progress, step_progress
 from safelight.guidance.settings import GuidanceSettings
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.samplers import KSAMPLER
+
+
+PICTURE_PROGRESS = 0.98  # on the scale of the noise level; what is left is fine grain at most
 
 
 class RunPlan:
@@ -25,6 +29,7 @@ class RunPlan:
     step_call_sigmas: the sigmas at which a step begins, one model call each; by default all but the last.
     start_name: the method's own word for the schedule's start, for notes.
     known_progress: the progress at noise levels of this run, as far as it is known already.
+    least_sigma: the smallest noise level that the model knows; less is no noise to it.
     Raises ValueError where the schedule would guard nothing in a run that ends in a picture.
     """
 
@@ -37,6 +42,7 @@ class RunPlan:
         step_call_sigmas: Sequence[float] | None = None,
         start_name: str = "context",
         known_progress: dict[float, float] | None = None,
+        least_sigma: float = 0.0,
     ) -> None:
         self.settings = settings
         self.percent_to_sigma = percent_to_sigma
@@ -44,9 +50,11 @@ class RunPlan:
         self.full_sigmas = self.sigmas if full_sigmas is None else [float(sigma) for sigma in full_sigmas]
         self.step_call_sigmas = self.full_sigmas[:-1] if step_call_sigmas is None else step_call_sigmas
         self.start_name = start_name
+        self.least_sigma = least_sigma
         self.notes: list[str] = []
         self._progress = {} if known_progress is None else known_progress
-        if self.full_sigmas[-1] <= 0.0:
+        self.ends_in_picture = self._is_picture(self.sigmas[-1])
+        if self._is_picture(self.full_sigmas[-1]):
             step_starts = [self.progress(sigma) for sigma in self.step_call_sigmas]
             self.start_percent, notes = clamp_start(settings.schedule, settings.safety, step_starts, start_name)
             self.notes += notes
@@ -65,11 +73,12 @@ class RunPlan:
             self.step_call_sigmas,
             self.start_name,
             self._progress,
+            self.least_sigma,
         )
 
-    @property
-    def ends_in_picture(self) -> bool:
-        return self.sigmas[-1] <= 0.0
+    def _is_picture(self, sigma: float) -> bool:
+        """Whether no eye sees the noise that is left at noise level sigma."""
+        return sigma <= self.least_sigma or noise_level_progress(sigma, self.percent_to_sigma) >= PICTURE_PROGRESS
 
     def progress(self, sigma: float) -> float:
         """Progress in [0, 1] at noise level sigma, on the schedule's axis."""
@@ -83,6 +92,8 @@ class RunPlan:
     def weight(self, sigma: float) -> float:
         """Weight of the method at noise level sigma, in [0, 1]."""
         weight = self.settings.schedule.weight(self.progress(sigma), self.settings.safety, self.start_percent)
+        if 0.0 <= weight < LEAST_WEIGHT:
+            return 0.0
         if not 0.0 <= weight <= 1.0:  # false for NaN too
             raise ValueError(
                 f"schedule: expected weights from 0 to 1, got {weight} at noise level {sigma:g}. Choose another "
@@ -95,7 +106,7 @@ class RunPlan:
         schedule = self.settings.schedule
         low, high = sorted((self.progress(self.sigmas[0]), self.progress(self.sigmas[-1])))
         heights = [schedule.curve(p) for p in (low, high, *(x for x, _ in schedule.points if low < x < high))]
-        if high < self.start_percent or not any(heights):
+        if high < self.start_percent or max(heights) < LEAST_WEIGHT:
             return 0.0
         everywhere = self.settings.mask is None and self.settings.selective is None
         full = self.settings.safety == 1.0 and everywhere and min(heights) == 1.0
@@ -111,8 +122,14 @@ def plan_run(
     start_name: str = "context",
 ) -> RunPlan:
     """The RunPlan of a run of the model in `patcher` by `sampler` over `sigmas`, a part of `full_sigmas`."""
-    percent_to_sigma = patcher.get_model_object("model_sampling").percent_to_sigma
+    sampling = patcher.get_model_object("model_sampling")
     whole = (sigmas if full_sigmas is None else full_sigmas).tolist()
     return RunPlan(
-        settings, percent_to_sigma, sigmas.tolist(), whole, host.step_call_sigmas(sampler, whole), start_name
+        settings,
+        sampling.percent_to_sigma,
+        sigmas.tolist(),
+        whole,
+        host.step_call_sigmas(sampler, whole),
+        start_name,
+        least_sigma=float(getattr(sampling, "sigma_min", 0.0)),
     )

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from safelight.guidance.blend import LEAST_WEIGHT
+
 
 def read_mask(mask: Any) -> torch.Tensor | None:
     """A MASK as [N, H, W] in [0, 1]; None where it is 1 everywhere. Raises ValueError for one that guards nothing."""
@@ -18,10 +20,10 @@ def read_mask(mask: Any) -> torch.Tensor | None:
             "empty."
         )
     mask = mask.clamp(0.0, 1.0)
-    if not bool((mask.flatten(1).amax(dim=1) > 0.0).all()):
+    if not bool((mask.flatten(1).amax(dim=1) >= LEAST_WEIGHT).all()):
         raise ValueError(
-            "mask: expected some painted area, got an empty mask, so nothing would be guarded. Paint it, or set safety "
-            "to 0."
+            "mask: expected some painted area, got an empty mask or one too faint to act, so nothing would be guarded. "
+            "Paint it, or set safety to 0."
         )
     return None if bool((mask == 1.0).all()) else mask
 

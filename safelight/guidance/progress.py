@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from safelight.checks import unit_number
+from safelight.guidance.blend import LEAST_WEIGHT
 from safelight.guidance.schedule import WeightSchedule
 
 # 2**-26 is finer than the rounding below; the host's float32 noise tables resolve about 1e-7.
@@ -105,12 +106,12 @@ def clamp_start(
     run = f"{len(step_starts)} step{'' if len(step_starts) == 1 else 's'}"
     start = guarded_start(begins, step_starts)
     reason = "the last quarter of the run is guarded"
-    if all(schedule.weight(p, safety, start) == 0.0 for p in step_starts):
-        acting = [p for p in step_starts if schedule.weight(p, safety, 0.0) > 0.0]
+    if all(schedule.weight(p, safety, start) < LEAST_WEIGHT for p in step_starts):
+        acting = [p for p in step_starts if schedule.weight(p, safety, 0.0) >= LEAST_WEIGHT]
         if not acting:
             raise ValueError(
-                f"curve: expected a height above 0 at one of the {run} of this run, got 0 at each, so nothing would be "
-                "guarded. Raise the curve, or use more steps."
+                f"curve: expected a height above 0 at one of the {run} of this run, got 0 or too little to act at "
+                "each, so nothing would be guarded. Raise the curve, or use more steps."
             )
         start = max(acting)
         reason = "the latest step at which the curve is above zero is guarded"

@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any
 
 from safelight.checks import shortened, unit_number
+from safelight.guidance.blend import LEAST_WEIGHT
 
 INTERPOLATIONS = ("linear", "monotone_cubic", "step")
 AXES = ("noise level", "steps")
@@ -70,15 +71,17 @@ class WeightSchedule:
             )
         if self.axis not in AXES:
             raise ValueError(f"axis: unknown axis {shortened(self.axis)}. Use one of {', '.join(AXES)}.")
-        if all(y == 0.0 for _, y in self.points):
+        most = max(y for _, y in self.points)
+        if most < LEAST_WEIGHT:
             raise ValueError(
-                "curve: expected a height above 0 somewhere, got 0 everywhere, so nothing would be guarded. Raise at "
-                "least one point."
+                f"curve: expected a height above 0 somewhere, got {most:g} at most, so nothing would be guarded. Raise "
+                "at least one point."
             )
-        if self.curve(self.start_percent) == 0.0 and all(y == 0.0 for x, y in self.points if x > self.start_percent):
+        most = max(self.curve(self.start_percent), *(y for x, y in self.points if x > self.start_percent), 0.0)
+        if most < LEAST_WEIGHT:
             raise ValueError(
-                f"curve: expected a height above 0 from context {self.start_percent:g} on, got 0, so nothing would be "
-                "guarded. Raise the curve there or lower context."
+                f"curve: expected a height above 0 from context {self.start_percent:g} on, got {most:g}, so nothing "
+                "would be guarded. Raise the curve there or lower context."
             )
 
     @cached_property

@@ -14,6 +14,8 @@ from safelight.guidance.mask import read_mask
 from safelight.guidance.schedule import DEFAULT_PRESET, PRESETS, WeightSchedule
 from safelight.guidance.selective import Selection
 
+LEAST_SAFETY = 1e-5  # the weight is sqrt(safety) at most: just above LEAST_WEIGHT
+
 
 @dataclass(frozen=True)
 class GuidanceSettings:
@@ -70,8 +72,14 @@ def read_settings(
         except ValueError as error:
             raise ValueError(f"schedule: expected a Safelight Weight Schedule. Connect one here. {error}") from error
     risk, notes = gates.read_risk(risk)
+    safety = unit_number("safety", safety)
+    if 0.0 < safety < LEAST_SAFETY:
+        raise ValueError(
+            f"safety: expected 0 or at least {LEAST_SAFETY:g}, got {safety:g}, which is too small to act. Raise it, or "
+            "set it to 0."
+        )
     settings = GuidanceSettings(
-        unit_number("safety", safety), schedule, risk, unit_number("gate", gate), None, tuple(notes)
+        safety, schedule, risk, unit_number("gate", gate), None, tuple(notes)
     )
     if not settings.acts:
         return settings

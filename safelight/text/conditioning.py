@@ -1,4 +1,4 @@
-"""A CONDITIONING as a branch of a guided run: what it inherits from the positive one, and whether it can guide.
+"""A CONDITIONING as a branch of a guided run, and whether it can guide.
 
 A CONDITIONING is a list of [tensor, dict], as nodes pass it.
 """
@@ -9,35 +9,9 @@ from typing import Any
 
 import torch
 
+from safelight.text.inherit import HARMLESS, check_hooks, inherit, same_prompt
+
 Conditioning = list[Any]
-
-# What describes the words of one prompt and so never passes to another: the extras of the hosts' text encoders
-# (comfy/text_encoders, comfy/sd.py) and text nodes, and the host's own forms of an entry's text (the last line).
-TEXT_KEYS = frozenset(
-    [
-        "pooled_output",
-        "attention_mask",
-        "attention_mask_img_shape",
-        "num_layers_stacked",
-        "text_input_ids",
-        "t5xxl_ids",
-        "t5xxl_weights",
-        "conditioning_llama3",
-        "conditioning_mt5xl",
-        "attention_mask_mt5xl",
-        "conditioning_byt5small",
-        "conditioning_lyrics",
-        "audio_codes",
-        "minimax_token_tags",
-        "sam3_multi_cond",
-        "unprocessed_ltxav_embeds",
-        "reference_latents_text_embeds",
-        "cross_attn",
-        "model_conds",
-        "uuid",
-    ]
-)
-
 
 def as_branch(conditioning: Conditioning, positive: Conditioning) -> Conditioning:
     """The conditioning with what it inherits from the positive one; models that ask are told "positive"."""
@@ -49,7 +23,19 @@ def as_branch(conditioning: Conditioning, positive: Conditioning) -> Conditionin
 def safe_branch(safe: Any, positive: Conditioning) -> Conditioning:
     """The safe conditioning, checked, as a branch. Raises ValueError, naming the input, where it could not guide."""
     check_safe(safe, positive)
-    return as_branch(safe, positive)
+    branch = as_branch(safe, positive)
+    # Of a harmless prompt the safe counterpart is the prompt itself, and that is right.
+    if same_prompt(branch, as_branch(positive, positive)) and not is_harmless(safe):
+        raise ValueError(
+            "safe: expected another prompt than positive, got the same, so nothing would be guarded. Link the safe "
+            "output of Safelight Context Encode, or a harmless prompt of your own, or set safety to 0."
+        )
+    return branch
+
+
+def is_harmless(safe: Conditioning) -> bool:
+    """Whether Safelight Context Encode found nothing unsafe in the prompt, so that safe is the prompt as written."""
+    return len(safe) > 0 and all(entry[1].get(HARMLESS, False) for entry in safe)
 
 
 def check_safe(safe: Any, positive: Conditioning) -> None:
@@ -76,6 +62,7 @@ def check_safe(safe: Any, positive: Conditioning) -> None:
             raise ValueError(f"safe: expected text in every entry, got an entry without. {same_encoder}")
         if has_pooled and pooled is None:
             raise ValueError(f"safe: expected a pooled output, as the prompt has, got none. {same_encoder}")
+    check_hooks(list(safe), positive)
 
 
 def check_width(encoded: Conditioning, positive: Conditioning) -> None:
@@ -90,38 +77,3 @@ def check_width(encoded: Conditioning, positive: Conditioning) -> None:
                 f"clip: expected texts {min(widths)} wide, as the prompt, got {states.shape[-1]}. Link the text "
                 "encoder (CLIP) that encoded the prompt."
             )
-
-
-def inherit(safe_conditioning: list[Any], positive: list[Any]) -> list[Any]:
-    """The safe conditioning with everything but text that its positive counterpart carries.
-
-    safe_conditioning, positive: CONDITIONING as nodes pass it, lists of [tensor, dict].
-    Each safe entry takes every key that it lacks, except TEXT_KEYS: the same objects, so that the host shares a
-    ControlNet between the branches and batches their rows. Equal counts pair by position. Otherwise every safe entry
-    meets every positive one (one safe entry and n areas give n copies), and copies that came out the same are dropped.
-    Neither input is changed.
-    """
-    if not positive:
-        return list(safe_conditioning)
-    if len(safe_conditioning) == len(positive):
-        return [_take(safe, other) for safe, other in zip(safe_conditioning, positive, strict=True)]
-    result: list[Any] = []
-    for safe in safe_conditioning:
-        copies: list[Any] = []
-        for other in positive:
-            entry = _take(safe, other)
-            if not any(_same(entry[1], other[1]) for other in copies):
-                copies.append(entry)
-        result += copies
-    return result
-
-
-def _take(safe: Any, positive: Any) -> list[Any]:
-    taken = {key: value for key, value in positive[1].items() if key not in TEXT_KEYS and key not in safe[1]}
-    return [safe[0], {**safe[1], **taken}, *safe[2:]]
-
-
-def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a.keys() == b.keys() and all(
-        a[key] is b[key] or (isinstance(a[key], (int, float, str)) and a[key] == b[key]) for key in a
-    )

@@ -22,7 +22,7 @@ from test_hosts_features import controlled, entries
 from test_unguarded_cases import unguarded
 from tiny_models import conditioning, controlnet, latent
 
-from safelight.text.conditioning import inherit
+from safelight.text.inherit import inherit
 
 
 def region_hook(seed):

@@ -1,11 +1,12 @@
 import copy
+from types import SimpleNamespace
 import math
 
 import pytest
 import torch
 
 from safelight.guidance.blend import blend, cover
-from safelight.text.conditioning import TEXT_KEYS, inherit
+from safelight.text.inherit import PASSES, TEXT_KEYS, check_hooks, inherit, same_prompt, unknown_keys
 
 SHAPES = [(2, 4, 8, 8), (1, 16, 3, 8, 8), (2, 4, 16), (3, 5)]
 
@@ -122,15 +123,49 @@ def entry(**keys):
     return [torch.randn(1, 3, 4), keys]
 
 
-def test_everything_but_text_is_inherited_as_the_same_object():
-    carried = {key: Thing() for key in ("control", "mask", "hooks", "reference_latents", "concat_latent_image")}
-    carried |= {"area": (4, 4, 0, 0), "strength": 0.7, "start_percent": 0.1, "guidance": 3.5, "unheard_of": Thing()}
-    text = {key: Thing() for key in TEXT_KEYS}
+class Hooks:
+    """Stands for the host's HookGroup."""
+
+    def __init__(self, *kinds):
+        self.hooks = [SimpleNamespace(hook_type=SimpleNamespace(value=kind)) for kind in kinds]
+
+
+def test_what_is_known_not_to_be_words_is_inherited_as_the_same_object():
+    assert not PASSES & TEXT_KEYS
+    carried = {key: Thing() for key in PASSES} | {"hooks": Hooks("weight", "weight")}
+    text = {key: Thing() for key in (*TEXT_KEYS, "unheard_of")}
     safe = entry(pooled_output="safe pooled")
     (result,) = inherit([safe], [entry(**carried, **text)])
     assert result[0] is safe[0]
     assert result[1].keys() == {*carried, "pooled_output"} and result[1]["pooled_output"] == "safe pooled"
     assert all(result[1][key] is value for key, value in carried.items())
+
+
+@pytest.mark.parametrize("kinds", [["transformer_options"], ["weight", "add_models"]])
+def test_hooks_that_may_carry_words_are_not_inherited_and_the_safe_prompt_needs_its_own(kinds):
+    written, own = [entry(hooks=Hooks(*kinds), area=1)], Hooks("transformer_options")
+    assert inherit([entry()], written)[0][1] == {"area": 1}
+    with pytest.raises(ValueError, match=f"^safe: expected hooks of its own.*{kinds[-1]}"):
+        check_hooks([entry(hooks=own), entry()], written)
+    check_hooks([entry(hooks=own)], written)
+    check_hooks([entry()], [entry(hooks=Hooks("weight"))])
+
+
+def test_what_nobody_knows_is_noted_unless_the_safe_prompt_has_it():
+    written = [entry(area=1, unheard_of=Thing(), pooled_output=Thing())]
+    (note,) = unknown_keys([entry()], written)
+    assert note.startswith("safe: `unheard_of` of positive")
+    assert unknown_keys([entry(unheard_of=Thing())], written) == []
+
+
+def test_a_prompt_is_the_same_one_number_by_number():
+    written = entry(pooled_output=torch.ones(2), reference_latents=[torch.zeros(2)], area=(1, 2))
+    twin = [written[0].clone(), {**written[1], "pooled_output": torch.ones(2), "reference_latents": [torch.zeros(2)]}]
+    assert same_prompt([twin], [written])
+    for key, other in (("pooled_output", torch.zeros(2)), ("area", (2, 1)), ("reference_latents", [])):
+        assert not same_prompt([[twin[0], {**twin[1], key: other}]], [written])
+    assert not same_prompt([[twin[0] + 1e-6, twin[1]]], [written])
+    assert not same_prompt([twin, twin], [written])
 
 
 def test_the_pooled_output_of_the_written_prompt_never_reaches_a_safe_entry_without_one():

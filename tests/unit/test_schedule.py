@@ -158,7 +158,7 @@ def test_a_progress_that_is_not_a_number_is_refused_rather_than_unguarded():
         ([[0, 1], [0.5, 0.2], [0.5, 0.3]], r"two points stand at progress 0.5 \(heights 0.2 and 0.3\)"),
         ([[0.5, 0.2], [0, 1], [0.5, 0.2]], "two points stand at progress 0.5"),
         ([[0, 1], [5e-324, 0]], "too close"),
-        ([[0, 0], [1, 0]], "got 0 everywhere"),
+        ([[0, 0], [1, 0]], "got 0 at most"),
         ([[0, 1], [1]], "expected a pair .* for point 2, got \\[1\\]"),
         ([[0, 1], [0.5, 1, 1]], "expected a pair .* for point 2"),
         ([0, 1], "expected a pair .* for point 1, got 0"),
@@ -201,7 +201,7 @@ def test_a_curve_that_is_zero_from_its_context_on_is_refused():
     for interpolation in INTERPOLATIONS:
         with pytest.raises(ValueError, match="expected a height above 0 from context 0.5 on"):
             WeightSchedule(ramp, interpolation, start_percent=0.5)
-        assert WeightSchedule(ramp, interpolation, start_percent=0.49).weight(0.49, 1.0) > 0
+        assert WeightSchedule(ramp, interpolation, start_percent=0.45).weight(0.45, 1.0) > 0
     WeightSchedule(((0.0, 0.0), (0.9, 0.0), (1.0, 1.0)), start_percent=0.2)  # zero at its context, not after it
 
 
@@ -248,7 +248,7 @@ def test_a_host_curve_that_leaves_the_range_or_is_zero_is_refused():
         WeightSchedule.from_value(HostCurve([(0, 0), (1, 1)], lambda x: 2 * x))
     with pytest.raises(ValueError, match="nan"):
         WeightSchedule.from_value(HostCurve([(0, 0), (1, 1)], lambda x: math.nan))
-    with pytest.raises(ValueError, match="got 0 everywhere"):
+    with pytest.raises(ValueError, match="got 0 at most"):
         WeightSchedule.from_value(HostCurve([(0, 0), (1, 0)], lambda x: 0.0))
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from make_curves import height
 
 CASES = 240
+LEAST = Decimal(1) / 512  # a smaller weight counts as none
 CURVES = [
     ([(0, 1), (1, 1)], "linear"),
     ([(0.2, 0.2), (1, 1)], "linear"),
@@ -30,19 +31,20 @@ CURVES = [
 ]
 
 
-def used_context(context: Decimal, heights: list[Decimal], starts: list[Decimal]) -> Decimal | None:
+def used_context(context: Decimal, weights: list[Decimal], starts: list[Decimal]) -> Decimal | None:
     """The context with which a quarter of the steps, and the step that crosses progress 3/4, lie behind it.
 
-    Where the curve is zero at all of them: the latest step at which it acts; None where there is no such step.
+    Where the curve is as good as zero at all of them: the latest step at which it acts; None where there is no such
+    step. weights: of the steps, were all of them guarded.
     """
     must = {i for i in range(len(starts)) if 4 * (len(starts) - i - 1) < len(starts)}
     early = [i for i, p in enumerate(starts) if p <= Decimal("0.75")]
     if early:
         must.add(max(early, key=lambda i: starts[i]))
     used = min([context, *(starts[i] for i in must)])
-    if any(h > 0 and p >= used for h, p in zip(heights, starts, strict=True)):
+    if any(w >= LEAST and p >= used for w, p in zip(weights, starts, strict=True)):
         return used
-    acting = [p for h, p in zip(heights, starts, strict=True) if h > 0]
+    acting = [p for w, p in zip(weights, starts, strict=True) if w >= LEAST]
     return max(acting) if acting else None
 
 
@@ -72,8 +74,9 @@ def main() -> None:
         heights = [height(exact, interpolation, p) for p in places]
         start_shift, exponent = (0.0, 0.4)[number % 2], (1.0, 0.5)[number // 2 % 2]
         used = min(Decimal(str(context)) + Decimal(str(start_shift)) * (1 - Decimal(str(safety))), Decimal(1))
+        strength = Decimal(str(safety)) ** Decimal(str(exponent))
         if safety:
-            used = used_context(used, heights[:guarded], places[:guarded])
+            used = used_context(used, [strength * h for h in heights[:guarded]], places[:guarded])
         case = {
             "points": points,
             "interpolation": interpolation,
@@ -87,7 +90,6 @@ def main() -> None:
         if used is None:
             cases.append({**case, "used": None, "weights": None})
             continue
-        strength = Decimal(str(safety)) ** Decimal(str(exponent))
         weights = [float(strength * h) if p >= used else 0.0 for h, p in zip(heights, places, strict=True)]
         cases.append({**case, "used": float(used), "weights": weights})
     lines = ",\n".join(json.dumps(case) for case in cases)
