@@ -61,16 +61,25 @@ function plot({ calls, context }) {
   return [area, axis]
 }
 
+/** How far the safe prompt moved the prediction, and where it decided alone. */
+function changeText({ moved, replaced, guided }) {
+  if (replaced >= guided || !moved.length) return say("feedback.whole")
+  const [least, most] = [Math.min(...moved), Math.max(...moved)].map((share) => (share < 0.01 ? "< 1" : percent(share)))
+  const change = say("feedback.moved", { share: least === most ? least : `${least} – ${most}` })
+  return replaced ? `${change}; ${say("feedback.replaced", { replaced, guided })}` : change
+}
+
 function drawReport(report) {
   const { state, safety, risk, gate, ratio, rows, plainRows, notes } = report
   const head = make("div", "safelight-run-row safelight-run-head", "", [make("span", "", say(`feedback.${state}`))])
   if (state === "steered") head.append(make("span", "safelight-run-end", `${say(`level.${levelOf(safety)}`)} · ${safety.toFixed(2)}`))
   const parts = [head]
   if (report.calls.length) parts.push(...plot(report))
+  if (state === "steered") parts.push(row(say("feedback.change"), make("span", "", changeText(report))))
   const opening = say(risk < gate ? "feedback.closed" : "feedback.open", { gate: gate.toFixed(2) })
   parts.push(row(say("feedback.risk"), bar(risk, gate), make("span", "", risk.toFixed(2)), make("span", "safelight-run-end", opening)))
   if (ratio !== null) {
-    const cost = row(say("feedback.work"), make("span", "", say("feedback.ratio", { ratio: ratio.toFixed(2) })))
+    const cost = row(say("feedback.work"), make("span", "", say(report.pictures > 1 ? "feedback.ratioOfStrip" : "feedback.ratio", { ratio: ratio.toFixed(2), pictures: report.pictures })))
     cost.title = say("feedback.rows", { rows, plain: plainRows })
     parts.push(cost)
   }

@@ -1,6 +1,6 @@
 // What a run told, read from the JSON texts of its `executed` message. Pure: no page, no host.
 
-const REPORT_VERSION = 1 // of nodes/report.py
+const FORMAT = 2 // of safelight/engine/run_record.py
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value)
 const isUnit = (value) => isNumber(value) && value >= 0 && value <= 1
@@ -17,27 +17,31 @@ function objectIn(text) {
 }
 
 /**
- * A sampler's report (nodes/report.py).
+ * A sampler's report (safelight/engine/run_record.py).
  * @param {unknown} text
  * @returns {{fault: "unreadable"|"foreign"} | {fault: "", state: "off"|"alone"|"waiting"|"steered", safety: number,
  *   risk: number, gate: number, context: number|null, calls: {progress: number, weight: number}[],
- *   rows: number, plainRows: number, ratio: number|null, notes: string[]}}
- *   progress in [0, 1] from noise to picture; calls without one are left out.
+ *   rows: number, plainRows: number, ratio: number|null, notes: string[], moved: number[], replaced: number,
+ *   guided: number, pictures: number}}
+ *   progress in [0, 1] from noise to picture; calls without one are left out. moved: by picture, how far the prediction was
+ *   moved, as a share of it; replaced: the guided calls that the safe prompt decided alone. pictures: of a strip, its levels.
  */
 export function readReport(text) {
   const report = objectIn(text)
   if (!report) return { fault: "unreadable" }
-  if (report.version !== REPORT_VERSION) return { fault: "foreign" }
-  const { safety, risk, gate, gate_open: open, context, weights, rows, plain_rows: plainRows } = report
+  if (report.format !== FORMAT) return { fault: "foreign" }
+  const { safety, risk, gate, gate_open: open, harmless, context, weights, moved, replaced, rows, plain_rows: plainRows } = report
   const sound = [safety, risk, gate].every(isUnit) && typeof open === "boolean" && (context === null || isUnit(context)) &&
-    Array.isArray(weights) && weights.every((call) => call !== null && isUnit(call?.w)) && isNumber(rows) && isNumber(plainRows)
+    Array.isArray(weights) && weights.every((call) => call !== null && isUnit(call?.w)) && isNumber(rows) && isNumber(plainRows) &&
+    Array.isArray(moved) && moved.every((share) => isNumber(share) && share >= 0) && isNumber(replaced)
   if (!sound) return { fault: "unreadable" }
-  const steered = weights.some((call) => call.w > 0)
-  const state = safety === 0 ? "off" : !open ? "alone" : steered ? "steered" : "waiting"
+  const steered = weights.some((call) => call.w > 0) && (replaced > 0 || moved.some((share) => share > 0))
+  const state = safety === 0 ? "off" : !open || harmless ? "alone" : steered ? "steered" : "waiting"
   // The headline says it already.
   const notes = texts(report.notes).filter((note) => !(state === "off" || state === "alone") || !note.endsWith(": the stock sampler ran."))
   return {
     fault: "", state, safety, risk, gate, context, rows, plainRows, notes,
+    moved, replaced, guided: weights.filter((call) => call.w > 0).length, pictures: Array.isArray(report.levels) ? report.levels.length : 1,
     calls: weights.filter((call) => isUnit(call.progress)).map((call) => ({ progress: call.progress, weight: call.w })),
     ratio: plainRows > 0 ? rows / plainRows : null
   }

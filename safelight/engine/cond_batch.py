@@ -1,7 +1,7 @@
 """The batching of cond, uncond and safe: one call of the model with more conditionings than a stock run has.
 
-The first two conditionings are a stock run's, cond and uncond; the others' rows are shown to patches of other packs,
-which index rows by 0 and 1, as conditional ones.
+Patches of other packs index rows by 0 and 1, as a stock run's are. So the others' rows are shown as conditional ones; and
+where a patch may take one conditional row only, each of them is evaluated in a pair with the negative.
 """
 
 from __future__ import annotations
@@ -66,32 +66,43 @@ class StepCaches:
 
 def predict_stock(call: ModelCall, pair: CondPair) -> torch.Tensor:
     """The host's own guided prediction for a pair of conditionings: rows, indices and bits are a stock run's."""
-    guider, conds = call.guider, call.guider.conds
-    guider.conds = {**conds, "positive": pair[0], "negative": pair[1]}
-    try:
-        return comfy.samplers.CFGGuider.predict_noise(guider, call.x, call.sigma, call.model_options, call.seed)
-    finally:
-        guider.conds = conds
+    # Not by CFGGuider.predict_noise, which other packs replace for their runs.
+    return comfy.samplers.sampling_function(
+        call.model,
+        call.x,
+        call.sigma,
+        pair[1],
+        pair[0],
+        call.guider.cfg,
+        model_options=call.model_options,
+        seed=call.seed,
+    )
 
 
 def calc_denoised(
     call: ModelCall, conds: Sequence[CondEntries | None], record: RunRecord, plain: Collection[int] = (0, 1)
 ) -> list[torch.Tensor]:
-    """Denoised predictions of [cond, uncond, others ...], in one call of the host's batching.
+    """Denoised predictions of [cond, uncond, others ...], in one call of the host's batching where that is possible.
 
     None for a conditioning gives zeros, as with the host. plain: which of them a stock run would evaluate as well; the
     rows of the others are noted as extra.
     """
     replaced = call.model_options.get("sampler_calc_cond_batch_function")
     if replaced is not None:
-        return _calc_by_pairs(replaced, call, conds, record)
+        return _calc_by_pairs(_replaced_pair(call, replaced), conds, record, plain, uncond_each=False)
+    if rows_matter(call):
+        return _calc_by_pairs(_host_pair(call), conds, record, plain, uncond_each=True)
+    cond, uncond, *others = conds
+    # The host evaluates a list from its end on, and a stock call has the negative's rows first.
+    order, negative = [cond, *others, uncond], len(conds) - 1
+    extra = {0: 0 not in plain, negative: 1 not in plain}
     previous = call.model_options.get("model_function_wrapper")
 
     def shown_as_pair(apply_model: Callable[..., torch.Tensor], args: dict[str, Any]) -> torch.Tensor:
         # The host's own list, by which it sorts the results, stays as it is.
         given = args["cond_or_uncond"]
-        record.extra_rows += args["input"].shape[0] // len(given) * sum(index not in plain for index in given)
-        shown = [0 if index > 1 else index for index in given]
+        record.extra_rows += args["input"].shape[0] // len(given) * sum(extra.get(index, True) for index in given)
+        shown = [int(index == negative) for index in given]
         c = dict(args["c"])
         c["transformer_options"] = {**c.get("transformer_options", {}), "cond_or_uncond": shown[:]}
         if previous is None:
@@ -99,32 +110,63 @@ def calc_denoised(
         return previous(apply_model, {**args, "c": c, "cond_or_uncond": shown})
 
     options = {**call.model_options, "model_function_wrapper": shown_as_pair}
-    return comfy.samplers.calc_cond_batch(call.model, list(conds), call.x, call.sigma, options)
+    first, *rest = comfy.samplers.calc_cond_batch(call.model, order, call.x, call.sigma, options)
+    return [first, rest.pop(), *rest]
+
+
+def rows_matter(call: ModelCall) -> bool:
+    """Whether a patch on the model may take the rows of a call for one positive prompt and one negative.
+
+    Those are patches of the attention, which guide by one row from another, or change some of the rows alone.
+    """
+    options = call.model_options.get("transformer_options", {})
+    attention = any(patches and name.startswith("attn") for name, patches in options.get("patches", {}).items())
+    replaced = any(options.get("patches_replace", {}).values())
+    objects = getattr(call.guider.model_patcher, "object_patches", {})
+    return attention or replaced or any(key.startswith("diffusion_model.") and key.endswith("forward") for key in objects)
+
+
+Pair = Callable[[CondEntries | None, CondEntries | None], Sequence[torch.Tensor]]
+
+
+def _replaced_pair(call: ModelCall, replaced: Callable[[dict[str, Any]], Sequence[torch.Tensor]]) -> Pair:
+    """Evaluation by another pack's function for a (cond, uncond) pair."""
+    args = {"input": call.x, "sigma": call.sigma, "model": call.model, "model_options": call.model_options}
+    return lambda cond, uncond: replaced({"conds": [cond, uncond], **args})
+
+
+def _host_pair(call: ModelCall) -> Pair:
+    """Evaluation of a pair as in a stock call; each with the same draws, as the patches may draw."""
+    cpu = torch.random.get_rng_state()
+    on_cuda = call.x.device.type == "cuda"
+    cuda = torch.cuda.get_rng_state(call.x.device) if on_cuda else None
+
+    def pair(cond: CondEntries | None, uncond: CondEntries | None) -> Sequence[torch.Tensor]:
+        torch.random.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, call.x.device)
+        return comfy.samplers.calc_cond_batch(call.model, [cond, uncond], call.x, call.sigma, call.model_options)
+
+    return pair
 
 
 def _calc_by_pairs(
-    replaced: Callable[[dict[str, Any]], Sequence[torch.Tensor]],
-    call: ModelCall,
+    pair: Pair,
     conds: Sequence[CondEntries | None],
     record: RunRecord,
+    plain: Collection[int],
+    *,
+    uncond_each: bool,
 ) -> list[torch.Tensor]:
-    """Evaluation by another pack's function for a (cond, uncond) pair: it gets pairs here too."""
-
-    def pair(cond: CondEntries | None, uncond: CondEntries | None) -> Sequence[torch.Tensor]:
-        return replaced(
-            {
-                "conds": [cond, uncond],
-                "input": call.x,
-                "sigma": call.sigma,
-                "model": call.model,
-                "model_options": call.model_options,
-            }
-        )
-
-    first, rows = pair(conds[0], conds[1]), record.rows
-    others = [pair(cond, None)[0] for cond in conds[2:]]
+    """Predictions of [cond, uncond, others ...] pair by pair. uncond_each: whether each pair has the negative in it."""
+    cond, uncond, *others = conds
+    before = record.rows
+    first, rows = pair(cond, uncond), record.rows
+    if uncond is not None:
+        record.extra_rows += (rows - before) * (2 - len(plain)) // 2
+    further = [pair(other, uncond if uncond_each else None)[0] for other in others]
     record.extra_rows += record.rows - rows
-    return [first[0], first[1], *others]
+    return [first[0], first[1], *further]
 
 
 def apply_cfg(

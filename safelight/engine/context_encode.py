@@ -15,18 +15,16 @@ from safelight.engine.encoder import check_clip, encode_entries, encode_prompt
 from safelight.engine.token_layout import describe, is_weighted, read_tokens, unweighted
 from safelight.text.concept_space import ConceptSpace
 from safelight.text.concept_vector import ConceptVector
-from safelight.text.concepts import DEFAULT_CONCEPTS, split_concepts
+from safelight.text.concepts import DEFAULT_CONCEPTS, DEMO_CONCEPTS, split_concepts
 from safelight.text.conditioning import Conditioning
 from safelight.text.encoding import Encoding
+from safelight.text.inherit import HARMLESS, side_texts
 from safelight.text.risk import LEAST_AUC
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
 
 AUTO, TYPED, PROJECT, SUBTRACT = METHODS = ("auto", "typed", "project", "subtract")
-# Keys of a CONDITIONING that hold no text states.
-_NOT_STATES = frozenset({"pooled_output", "attention_mask", "hooks", "clip_start_percent", "clip_end_percent"})
-
 
 @dataclass(frozen=True)
 class Context:
@@ -76,6 +74,11 @@ def encode_context(
         raise ValueError(f"method: unknown method {method!r}. Choose one of {', '.join(METHODS)}.")
     if not math.isfinite(strength) or strength < 0:
         raise ValueError(f"strength: expected a number from 0 up, got {strength}. Give such a number.")
+    if split_concepts(concepts) == split_concepts(DEMO_CONCEPTS) and not hasattr(clip.tokenizer, "safelight_anchors"):
+        raise ValueError(
+            "concepts: expected words for this text encoder, got the demo model's, which know nothing of nudity, hate or "
+            f"blood. Write your own, or: {DEFAULT_CONCEPTS}"
+        )
     if method == AUTO:
         method = TYPED if safe_prompt.strip() else PROJECT if vector is None else SUBTRACT
     if method == TYPED:
@@ -107,6 +110,8 @@ def typed_context(clip: CLIP, prompt: str, safe_prompt: str, concepts: str) -> C
             "safe_prompt: expected finite states from the text encoder, got others. Write another text, or try the "
             "encoder in fp32 or bf16."
         )
+    if safe_prompt.split() == prompt.split():
+        notes.append("safe_prompt is the prompt itself: safe would guard nothing.")
     return Context(encoded.positive, safe, risk, TYPED, (), tuple(notes))
 
 
@@ -129,9 +134,11 @@ def project_context(clip: CLIP, prompt: str, concepts: str, strength: float, rem
         words += [
             word for t, word in enumerate(encoding.words) if word and word not in space.common and changed[:, t].any()
         ]
-    notes += _kept_as_written(encoded.positive)
+    if strength == 0.0:
+        return _unchanged(encoded, risk, PROJECT, notes)
     if not any_changed:
         notes.append("Nothing unsafe was found in the prompt: safe is the prompt as written.")
+        safe = [[states, {**extra, HARMLESS: True}, *more] for states, extra, *more in encoded.positive]
     return Context(encoded.positive, safe, risk, PROJECT, tuple(dict.fromkeys(words)), tuple(notes))
 
 
@@ -158,11 +165,18 @@ def _subtracted(
     risk: float,
     notes: list[str],
 ) -> Context:
+    if strength == 0.0:
+        return _unchanged(encoded, risk, SUBTRACT, notes)
     safe = []
     for (states, extra, *_), encoding in zip(encoded.positive, encoded.encodings, strict=True):
         moved, pooled = subtract(encoding, states, extra.get("pooled_output"), strength)
         safe.append(_entry(moved, extra, pooled))
-    return Context(encoded.positive, safe, risk, SUBTRACT, (), (*notes, *_kept_as_written(encoded.positive)))
+    return Context(encoded.positive, safe, risk, SUBTRACT, (), tuple(notes))
+
+
+def _unchanged(encoded: EncodedPrompt, risk: float, method: str, notes: list[str]) -> Context:
+    note = "strength is 0: safe is the prompt as written and would guard nothing."
+    return Context(encoded.positive, list(encoded.positive), risk, method, (), (*notes, note))
 
 
 def _entry(states: torch.Tensor, extra: dict[str, Any], pooled: torch.Tensor | None) -> list[Any]:
@@ -181,7 +195,7 @@ def _required_concepts(concepts: str, method: str) -> list[str]:
 
 def _encode_prompt(clip: CLIP, prompt: str) -> EncodedPrompt:
     positive = encode_prompt(clip, prompt)
-    if not all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 for entry in positive):
+    if not all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 and entry[0].is_floating_point() for entry in positive):
         return EncodedPrompt(clip, positive, ())
     tokens = read_tokens(clip, prompt)
     entries = [(entry[0], entry[1].get("pooled_output")) for entry in positive]
@@ -197,6 +211,12 @@ def _readable_prompt(clip: CLIP, prompt: str, method: str) -> EncodedPrompt:
         raise ValueError(
             f"clip: expected a list of token states for the method {method!r}, got another form from this text "
             "encoder. Write a safe_prompt and choose the method 'typed'."
+        )
+    further = sorted({key for _, extras, *_ in encoded.positive for key in side_texts(extras)})
+    if further:
+        raise ValueError(
+            f"method: expected a text encoder with one kind of states for {method!r}, got one whose network also reads "
+            f"{', '.join(further)}, which would stay as written. Write a safe_prompt and choose the method 'typed'."
         )
     return encoded
 
@@ -232,13 +252,3 @@ def _assess(
     if not any(encoding.content.any() for encoding in encoded.encodings):
         return space, risk, ["The prompt has no words, so there is nothing to measure and risk is 1."]
     return space, risk, []
-
-
-def _kept_as_written(positive: Conditioning) -> list[str]:
-    keys = {
-        key
-        for _, extra, *_ in positive
-        for key, value in extra.items()
-        if key not in _NOT_STATES and isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim > 1
-    }
-    return [f"This text encoder also gives {', '.join(sorted(keys))}, which safe keeps as written."] if keys else []

@@ -42,10 +42,16 @@ class MethodGuider(comfy.samplers.CFGGuider):
         self.full_sigmas = full_sigmas
         self.record = record
         self.run: MethodRun | None = None
+        self.running = _Running()
 
     def set_conds(self, positive: Conditioning, negative: Conditioning) -> None:
         conds = {"positive": positive, "negative": negative}
         self.inner_set_conds({**conds, **self.setup.conditionings(positive)})
+
+    def refuse_others(self) -> None:
+        """Another guider made of this one's model and conditionings, as some packs do, is an error: it guides nothing."""
+        self.model_patcher.set_model_sampler_post_cfg_function(self.running.check)
+        self.model_options = self.model_patcher.model_options
 
     def sample(
         self,
@@ -61,9 +67,10 @@ class MethodGuider(comfy.samplers.CFGGuider):
         if sigmas.shape[-1] < 2:
             return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
         self.run = self.setup.begin(self.model_patcher, sampler, sigmas, self.full_sigmas, record)
+        self.run.start(latent_image)
         self.original_conds = self.run.select_conds(conds)
         try:
-            with nullcontext() if self.record is None else count_rows(self, record), traced(self.setup.trace):
+            with self.running, nullcontext() if self.record is None else count_rows(self, record), traced(self.setup.trace):
                 output = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
             self.run.check_guided()
         finally:
@@ -82,6 +89,29 @@ class MethodGuider(comfy.samplers.CFGGuider):
     ) -> torch.Tensor:
         assert self.run is not None
         return self.run.predict(ModelCall(self, x, timestep, model_options, seed))
+
+
+class _Running:
+    """Whether a guider samples just now; its copies share this."""
+
+    def __init__(self) -> None:
+        self._runs = 0
+
+    def __enter__(self) -> None:
+        self._runs += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._runs -= 1
+
+    def check(self, args: dict[str, Any]) -> torch.Tensor:
+        """A hook after classifier-free guidance that changes nothing."""
+        if self._runs == 0:
+            raise ValueError(
+                "safe: expected Safelight's guider to sample, got another one that a node made of it (one that upscales "
+                "or details, for instance), so nothing would be guarded. Give that node the model from a Safelight "
+                "Model Patch and the host's CFGGuider."
+            )
+        return args["denoised"]
 
 
 class StockGuider(comfy.samplers.CFGGuider):
@@ -104,7 +134,11 @@ def make_guider(
     model: ModelPatcher, positive: Conditioning, negative: Conditioning, cfg: float, setup: MethodSetup | None
 ) -> comfy.samplers.CFGGuider:
     """A guider by the method; the host's CFGGuider where there is none."""
-    guider = comfy.samplers.CFGGuider(model) if setup is None else MethodGuider(model, setup)
+    if setup is None:
+        guider = comfy.samplers.CFGGuider(model)
+    else:
+        guider = MethodGuider(model.clone(), setup)
+        guider.refuse_others()
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
     return guider

@@ -29,7 +29,7 @@ from safelight.engine.run_record import RunRecord
 from safelight.guidance.blend import NEGATIVE, POSITIVE, SAFE
 from safelight.guidance.method import EMPTY, GuidanceMethod, Step
 from safelight.guidance.progress import step_of
-from safelight.text.inherit import inherit
+from safelight.text.inherit import HARMLESS, inherit
 from safelight.views.trace import Trace
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class MethodRun:
 
     forced: None, or the conditioning ("positive" or "safe") that alone decides, or a weight in the plan's stead.
     only: the one conditioning that the host got, where every call has the weight 0 or 1; else None.
+    harmless: whether the safe prompt is the prompt as written, since nothing unsafe was found in it.
     """
 
     def __init__(self, method: GuidanceMethod, plan: RunPlan, record: RunRecord, trace: Trace) -> None:
@@ -50,8 +51,13 @@ class MethodRun:
         self.trace = trace
         self.forced: str | float | None = None
         self.only: str | None = None
+        self.harmless = False
         self._reach_checked = False
         self._caches = StepCaches()
+
+    def start(self, latents: torch.Tensor) -> None:
+        """The run begins with these latents, [B, C, ...]."""
+        self.method.shape = getattr(latents, "shape", None)
 
     def select_conds(self, conds: dict[str, CondEntries]) -> dict[str, CondEntries]:
         """The conditionings that the host gets for this run, out of all that there are, converted.
@@ -59,11 +65,25 @@ class MethodRun:
         Where every call has the same weight, 0 or 1, the one of positive and safe that is not used is left out.
         Raises ValueError where that would leave a picture without any guidance.
         """
+        self._check_conds(conds)
         conds = self._with_negative(conds)
-        self.only = self._only(conds)
+        self.only = POSITIVE if self.harmless else self._only(conds)
         if self.only is None:
             return tag_branch(conds)
         return {**{key: conds[key] for key in conds if key != SAFE}, POSITIVE: conds[self.only]}
+
+    def _check_conds(self, conds: dict[str, CondEntries]) -> None:
+        missing = {POSITIVE, *self.method.conds} - {EMPTY, self.method.replaces_negative} - conds.keys()
+        if missing:
+            raise ValueError(
+                f"{SAFE if SAFE in missing else 'clip'}: expected the conditionings that this guider was made with, got a copy of it without them (a node "
+                "that sets its own on every tile or region does that), so nothing would be guarded. Use a Safelight "
+                "node behind it, for each region."
+            )
+        self.harmless = SAFE in conds and all(entry.get(HARMLESS, False) for entry in conds[SAFE])
+        self.record.harmless = self.harmless
+        if self.harmless:
+            self.record.notes.append("nothing unsafe was found in the prompt: the stock sampler ran.")
 
     def _with_negative(self, conds: dict[str, CondEntries]) -> dict[str, CondEntries]:
         """`conds` with the negative that the method wants."""
@@ -95,7 +115,7 @@ class MethodRun:
         branches |= {name: branch(conds, name) for name in self.method.conds if name in conds}
         negative = conds.get(NEGATIVE) if self.method.pairs_uncond else positive_pair(conds)[1]
         branches[NEGATIVE] = branches.pop(EMPTY, []) if negative is None else negative
-        self._check_reach(branches)
+        self._check_reach(branches, call)
 
         step = self._step(call, branches, uncond_applies)
         needs = self.method.needs(step)
@@ -111,6 +131,8 @@ class MethodRun:
         denoised = dict(zip((first, NEGATIVE, *others), predictions, strict=True))
 
         guided = self.method.combine(step, denoised)
+        if step.weight:
+            self._note_move(guided.cond, guided.positive)
         if guided.note and guided.note not in self.record.notes:
             self.record.notes.append(guided.note)
         change = call.guider.cfg * (guided.cond - guided.positive) if step.weight else None
@@ -122,8 +144,12 @@ class MethodRun:
 
     def check_guided(self) -> None:
         """Raises ValueError where a picture came out of a run that had to be guided and was not."""
-        if self.plan.ends_in_picture and not self.record.guided:
+        if not self.plan.ends_in_picture or self.harmless:
+            return
+        if not self.record.guided:
             raise ValueError(self.method.unguided)
+        if self.method.unmoved and not self.record.movement.beyond(self.method.rounding):
+            raise ValueError(self.method.unmoved)
 
     def _step(self, call: ModelCall, branches: dict[str, CondEntries], uncond_applies: bool) -> Step:
         sigma, negative = call.sigma[0], branches[NEGATIVE]
@@ -154,6 +180,8 @@ class MethodRun:
         """The host's own prediction for a pair of conditionings, `name` being the conditional one."""
         weight = 1.0 if name == SAFE else 0.0
         self._begin_call(call, (name,), weight)
+        if weight:
+            self._note_replaced()
         denoised = predict_stock(call, pair)
         note = self.trace.safe_alone if name == SAFE else self.trace.positive_alone
         note(call.level, self.plan.progress(call.level), denoised)
@@ -164,16 +192,27 @@ class MethodRun:
         self._caches.expect(conds, call)
         self.record.note_call(call.level, self.plan.progress(call.level), weight)
 
+    def _note_move(self, guided: torch.Tensor, positive: torch.Tensor) -> None:
+        self.record.movement.add(guided, positive)
+
+    def _note_replaced(self) -> None:
+        self.record.movement.replaced += 1
+
     def _weight(self, sigma: float) -> float:
         if self.forced is None:
             return self.plan.weight(sigma)
         return {POSITIVE: 0.0, SAFE: 1.0}[self.forced] if isinstance(self.forced, str) else self.forced
 
-    def _check_reach(self, branches: dict[str, CondEntries]) -> None:
+    def _check_reach(self, branches: dict[str, CondEntries], call: ModelCall) -> None:
         """A conditioning that no guarded step would ever see is an error before the first step, not after."""
         name, checked, self._reach_checked = self.method.must_reach, self._reach_checked, True
         if checked or name is None or not self.plan.ends_in_picture or self.forced is not None:
             return
-        guarded = [sigma for sigma in self.plan.sigmas[:-1] if self.plan.weight(sigma) > 0.0]
-        if not any(any_active(branches[name], torch.tensor(sigma)) for sigma in guarded):
-            raise ValueError(self.method.unreached)
+        entries, why = branches[name], self.method.unreached
+        for sigma in self.plan.sigmas[:-1]:
+            weight, at = self.plan.weight(sigma), torch.full_like(call.sigma, sigma)
+            if weight > 0.0 and any_active(entries, at[0]):
+                why = self.method.why_nowhere(call.x, covered(entries, call.x, at), weight)
+                if not why:
+                    return
+        raise ValueError(why)

@@ -105,7 +105,8 @@ def safree_setup(prompt: SafePrompt, concepts: Conditioning | None, strength: fl
 
     def conditionings(positive: Conditioning) -> dict[str, Conditioning]:
         check_width(prompt.conditioning, positive)
-        safe = {SAFE: safe_branch(prompt.conditioning, positive)}
+        make_branch = safe_branch if prompt.words else as_branch
+        safe = {SAFE: make_branch(prompt.conditioning, positive)}
         return safe if concepts is None else {**safe, CONCEPTS: concepts}
 
     def make() -> Safree:

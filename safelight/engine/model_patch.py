@@ -55,8 +55,9 @@ def _outer_sample(setup: MethodSetup) -> Callable[..., torch.Tensor]:
         guider: comfy.samplers.CFGGuider = executor.class_obj
         if type(guider).predict_noise is not comfy.samplers.CFGGuider.predict_noise:
             raise ValueError(
-                f"model: expected the host's CFG guider for a {setup.name} Model Patch, got {type(guider).__name__}. "
-                "Give that guider the model without the patch."
+                f"model: expected the host's CFGGuider for a {setup.name} Model Patch, got {type(guider).__name__}, "
+                f"which the patch can't guide. Use CFGGuider there, or the model without the patch behind {setup.name} "
+                "Guider."
             )
         if "predict_noise" in vars(guider):
             raise ValueError(
@@ -74,6 +75,7 @@ def _outer_sample(setup: MethodSetup) -> Callable[..., torch.Tensor]:
             name: comfy.sampler_helpers.convert_cond(conditioning)
             for name, conditioning in setup.conditionings(positive).items()
         }
+        run.start(args[0] if args else kwargs["noise"])
         guider.conds = run.select_conds({**conds, **added})
         # On this one guider, for this one run; wrappers of other packs around predict_noise stay around it.
         guider.predict_noise = lambda x, timestep, model_options={}, seed=None: run.predict(

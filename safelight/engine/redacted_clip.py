@@ -19,6 +19,7 @@ from safelight.edits.redaction import POOLED, START, TAIL, WORD, ChunkStates
 from safelight.engine.encoder import encode_tokens
 from safelight.engine.token_layout import encoder_named, layout_of, read_tokens, unweighted
 from safelight.text.encoding import Part
+from safelight.text.inherit import side_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,6 +186,12 @@ class RedactedEncode:
 
     def __call__(self, tokens: HostTokens, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         states, pooled, *extra = self.encode(tokens, *args, **kwargs)
+        further = [key for extras in extra if isinstance(extras, dict) for key in side_texts(extras)]
+        if further:
+            raise ValueError(
+                f"clip: expected a text encoder with one kind of states, got one whose network also reads "
+                f"{', '.join(further)}, which a redaction can't change. Take the redaction out."
+            )
         layout = token_layout(self.model, tokens, states, pooled)
         if layout.encoder != self.encoder:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The record of a run: the weight of every call, and the rows of model evaluation."""
+"""The record of a run: the weight of every call, how far the prediction moved, and the rows of model evaluation."""
 
 from __future__ import annotations
 
@@ -6,15 +6,52 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from safelight.guidance.settings import GuidanceSettings
 
 if TYPE_CHECKING:
     from safelight.engine.run_plan import RunPlan
 
-# The version of the report, not of the pack. It goes up when a key changes its meaning.
-REPORT_VERSION = 1
+# The report's, not the pack's. It goes up when a key changes its meaning.
+FORMAT = 2
 
 log = logging.getLogger("safelight")
+
+
+class Movement:
+    """How far the guided calls moved the prediction of the prompt as written.
+
+    replaced: the calls that another prompt decided alone, so that there was no prediction to move.
+    """
+
+    def __init__(self) -> None:
+        self.replaced = 0
+        self._moved: torch.Tensor | None = None  # sums of squares over the calls, by picture
+        self._whole: torch.Tensor | None = None
+
+    def add(self, guided: torch.Tensor, positive: torch.Tensor) -> None:
+        """A call's prediction and what it would be without guidance, [B, C, ...], before CFG."""
+        moved = (guided - positive).float().square().flatten(1).mean(dim=1)
+        whole = positive.float().square().flatten(1).mean(dim=1)
+        if self._moved is None or self._whole is None or len(self._moved) != len(moved):  # or tiles of another number
+            self._moved, self._whole = moved, whole
+        else:
+            self._moved, self._whole = self._moved + moved, self._whole + whole
+
+    @property
+    def shares(self) -> list[float]:
+        """By picture, the root mean square of the change as a share of the prediction's; empty without such a call."""
+        if self._moved is None or self._whole is None:
+            return []
+        return (self._moved / self._whole.clamp_min(1e-12)).sqrt().tolist()
+
+    def beyond(self, least: float) -> bool:
+        """Whether a picture was moved by more than this share, or drawn by another prompt."""
+        return self.replaced > 0 or any(not share <= least for share in self.shares)  # NaN is no rest
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"moved": [float(f"{share:.4g}") for share in self.shares], "replaced": self.replaced}
 
 
 class RunRecord:
@@ -22,6 +59,7 @@ class RunRecord:
 
     rows: rows that the diffusion model evaluated. extra_rows: those of them that a stock run would not have needed;
         below 0 where one evaluation served what stock runs would have evaluated one by one.
+    movement: of the guided calls. harmless: whether the prompt was left as written, since nothing unsafe is in it.
     start_percent: where the guidance began in this run; None without a method.
     """
 
@@ -30,6 +68,8 @@ class RunRecord:
         self.extra_rows = 0
         self.start_percent: float | None = None
         self.notes: list[str] = []
+        self.movement = Movement()
+        self.harmless = False
         self._calls: list[dict[str, float | None]] = []
 
     @property
@@ -63,15 +103,17 @@ class RunRecord:
         """The report. more: further entries."""
         return json.dumps(
             {
-                "version": REPORT_VERSION,
+                "format": FORMAT,
                 "safety": settings.safety,
                 "risk": settings.risk,
                 "gate": settings.gate,
                 "gate_open": settings.gate_open,
+                "harmless": self.harmless,
                 "context": self.start_percent,
                 "schedule": settings.schedule.to_dict(),
                 **more,
                 "weights": self._calls,
+                **self.movement.to_dict(),
                 "rows": self.rows,
                 "plain_rows": self.plain_rows,
                 "notes": self.notes,

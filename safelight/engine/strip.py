@@ -10,7 +10,7 @@ import torch
 from safelight.engine import host
 from safelight.engine.ksampler import SamplingJob
 from safelight.engine.method_setup import dual_setup
-from safelight.engine.run_record import RunRecord
+from safelight.engine.run_record import Movement, RunRecord
 from safelight.engine.separate import EVERY_STEP
 from safelight.engine.shared_noise import share_noise
 from safelight.engine.strip_run import StripSetup
@@ -34,11 +34,15 @@ _HOOKS = (
 
 @dataclass(frozen=True)
 class Frames:
-    """record: of the highest level. weights: by level, of every call. samples: the latents, level after level."""
+    """record: of the highest level. weights: by level, of every call. samples: the latents, level after level.
+
+    movements: by level.
+    """
 
     record: RunRecord
     weights: list[list[float]]
     samples: torch.Tensor
+    movements: list[Movement]
 
 
 def sample_strip(
@@ -54,7 +58,10 @@ def sample_strip(
         )
     frames = _sample_levels(job, settings, levels, sampler_name)
     frames.record.log()
-    by_level = [{"safety": level, "weights": each} for level, each in zip(levels, frames.weights, strict=True)]
+    by_level = [
+        {"safety": level, "weights": weights, **movement.to_dict()}
+        for level, weights, movement in zip(levels, frames.weights, frames.movements, strict=True)
+    ]
     selective = None if settings.selective is None else asdict(settings.selective)
     report = frames.record.to_json(settings, levels=levels, frames=by_level, merge=EVERY_STEP, selective=selective)
     latent = host.output_latent(job.latent, host.to_intermediate(frames.samples))
@@ -74,13 +81,13 @@ def _sample_levels(
     record, count = RunRecord(), len(levels)
     if job.sigmas.shape[-1] < 2:
         record.notes.append("no step to run: the latent is unchanged.")
-        return Frames(record, [[] for _ in levels], torch.cat([job.samples] * count))
+        return Frames(record, [[] for _ in levels], torch.cat([job.samples] * count), [record.movement] * count)
     preview = host.preview_callback(job.model, job.sigmas.shape[-1] - 1)
     if not settings.acts:
         record.notes += [*settings.notes, settings.why_stock]
         samples = job.sample(None, record, preview)
         record.extra_rows = record.rows * (1 - count)
-        return Frames(record, [record.weights] * count, torch.cat([samples] * count))
+        return Frames(record, [record.weights] * count, torch.cat([samples] * count), [record.movement] * count)
     sampler = share_noise(sampler_name, job.sampler, count, job.latent.get("noise_mask") is not None)
     why = f"{sampler_name}: the frames can't share its noise" if sampler is None else why_alone(job.model)
     if why:
@@ -92,7 +99,7 @@ def _sample_levels(
     setup = StripSetup(settings, job.safe, levels)
     samples = job.sample(setup, record, callback, sampler=sampler, frames=count)
     assert setup.run is not None
-    return Frames(record, setup.run.weights, samples)
+    return Frames(record, setup.run.weights, samples, setup.run.movements)
 
 
 def _one_by_one(
@@ -109,7 +116,8 @@ def _one_by_one(
     top = records[levels.index(max(levels))]
     top.rows, top.extra_rows = sum(record.rows for record in records), sum(record.extra_rows for record in records)
     top.notes.append(note)
-    return Frames(top, [record.weights for record in records], torch.cat(parts))
+    weights, movements = [record.weights for record in records], [record.movement for record in records]
+    return Frames(top, weights, torch.cat(parts), movements)
 
 
 def why_alone(model: ModelPatcher) -> str:

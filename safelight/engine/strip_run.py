@@ -17,7 +17,7 @@ from safelight.engine.cond_batch import ModelCall
 from safelight.engine.method_run import MethodRun
 from safelight.engine.method_setup import MethodSetup
 from safelight.engine.run_plan import RunPlan
-from safelight.engine.run_record import RunRecord
+from safelight.engine.run_record import Movement, RunRecord
 from safelight.guidance.blend import POSITIVE, SAFE
 from safelight.guidance.economy import BOTH
 from safelight.guidance.frames import FramesBlend
@@ -53,10 +53,14 @@ class StripSetup(MethodSetup):
 
 
 class FrameGroup(MethodRun):
-    """Frames of a strip that one call of the model serves. acted: the weights that the last call had."""
+    """Frames of a strip that one call of the model serves.
+
+    acted: the weights that the last call had. moves: for each of its frames, what Movement.add takes.
+    """
 
     method: FramesBlend
     acted: Sequence[float] = ()
+    moves: Sequence[tuple[torch.Tensor, torch.Tensor]] = ()
 
     def kind(self, weight: float) -> str:
         """Frames of one kind can be evaluated together."""
@@ -75,16 +79,24 @@ class FrameGroup(MethodRun):
     def _weight(self, sigma: float) -> float:
         return max(self.method.weights)
 
+    def _note_move(self, guided: torch.Tensor, positive: torch.Tensor) -> None:
+        frames = len(self.method.weights)
+        self.moves = list(zip(guided.chunk(frames), positive.chunk(frames), strict=True))
+
+    def _note_replaced(self) -> None:
+        pass  # the weight of such a call says it
+
     def _begin_call(self, call: ModelCall, conds: tuple[str, ...], weight: float) -> None:
         self._caches.expect(conds, call)
+        self.moves = ()
         self.acted = self.method.weights if conds == BOTH else [weight] * len(self.method.weights)
 
 
 class StripRun(MethodRun):
     """One run of a guider over frames, which are equal parts of the batch.
 
-    plans: of each frame's level. weights: for each frame the weight of every call so far. The record has the calls of
-    the highest level, and as plain rows those of a stock run of all frames.
+    plans: of each frame's level. weights: for each frame the weight of every call so far. movements: of each frame. The
+    record has the calls of the highest level, and as plain rows those of a stock run of all frames.
     """
 
     def __init__(self, group: FrameGroup, plans: Sequence[RunPlan]) -> None:
@@ -92,20 +104,32 @@ class StripRun(MethodRun):
         self.plans = plans
         self.levels = [plan.settings.safety for plan in plans]
         self.weights: list[list[float]] = [[] for _ in plans]
+        self.movements = [Movement() for _ in plans]
         self._frames_at_once = len(plans)
         self._group = group
 
+    def start(self, latents: torch.Tensor) -> None:
+        super().start(latents)
+        if self.method.shape is not None:
+            pictures, *rest = self.method.shape
+            self.method.shape = torch.Size([pictures // len(self.levels), *rest])
+
     def select_conds(self, conds: dict[str, CondEntries]) -> dict[str, CondEntries]:
-        self._only(conds)  # for its error, in the words of a single run
+        self._check_conds(conds)
+        if not self.harmless:
+            self._only(conds)  # for its error, in the words of a single run
+        self.record.movement = self.movements[self.levels.index(max(self.levels))]
         return tag_branch(conds)
 
     def predict(self, call: ModelCall) -> torch.Tensor:
         frames, sigmas = call.x.chunk(len(self.levels)), call.sigma.chunk(len(self.levels))
-        weights = [plan.weight(call.level) for plan in self.plans]
+        weights = [0.0 if self.harmless else plan.weight(call.level) for plan in self.plans]
         # In a step outside the positive prompt's range the safe one takes its place, at every level but 0.
         positive_active = any_active(positive_pair(call.guider.conds)[0], call.sigma[0])
         kinds = [
-            OFF if level == 0.0 and not positive_active else self._group.kind(weight)
+            OFF
+            if (level == 0.0 or self.harmless) and not positive_active
+            else self._group.kind(weight)
             for level, weight in zip(self.levels, weights, strict=True)
         ]
         classes = alike(frames, list(zip(kinds, weights, strict=True)))
@@ -120,9 +144,16 @@ class StripRun(MethodRun):
             frames_per_class = sum(map(len, some)) / len(some)
             stock_rows = round((self.record.plain_rows - plain_rows) * frames_per_class)
             self.record.extra_rows = self.record.rows - plain_rows - stock_rows
-            for same, frame, weight in zip(some, predicted.chunk(len(some)), self._group.acted, strict=True):
+            moves = self._group.moves or [None] * len(some)
+            for same, frame, weight, move in zip(
+                some, predicted.chunk(len(some)), self._group.acted, moves, strict=True
+            ):
                 for i in same:
                     denoised[i], acted[i] = frame, weight
+                    if weight and move is not None:
+                        self.movements[i].add(*move)
+                    elif weight:
+                        self.movements[i].replaced += 1
 
         for kind in dict.fromkeys(kinds):
             self._in_parts(predict_classes, [same for same in classes if kinds[same[0]] == kind])
@@ -133,9 +164,13 @@ class StripRun(MethodRun):
         return torch.cat(denoised)
 
     def check_guided(self) -> None:
-        for level, weights in zip(self.levels, self.weights, strict=True):
-            if level > 0.0 and self.plan.ends_in_picture and not any(weights):
+        if self.harmless or not self.plan.ends_in_picture:
+            return
+        for level, weights, movement in zip(self.levels, self.weights, self.movements, strict=True):
+            if level > 0.0 and not any(weights):
                 raise ValueError(self.method.unguided)
+            if level > 0.0 and not movement.beyond(self.method.rounding):
+                raise ValueError(self.method.unmoved)
 
     def _in_parts(self, predict_classes: Callable[[list[list[int]]], None], classes: list[list[int]]) -> None:
         """Calls of at most as many frames as memory has been enough for; where it is not, of half as many."""

@@ -55,7 +55,7 @@ class ConflictAware(NoiseGuidance):
         step: index of the schedule's step that the call lies in. Its first call chooses the categories and moves the
         momentum on; further calls of that step, and any of an earlier one, keep both.
         """
-        if self.chosen is None or step > self._step:
+        if self.chosen is None or step > self._step or len(self.chosen) != len(noise_cond):
             self._step, self.chosen = step, best_aligned(noise_uncond, noise_cond, noises)
         samples = torch.arange(len(noise_cond), device=noise_cond.device)
         return self._sld.direction(noise_uncond, noise_cond, [torch.stack(list(noises))[self.chosen, samples]], step)

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import torch
 
-from safelight.guidance.blend import cover
+from safelight.guidance.blend import LEAST_WEIGHT, cover
 from safelight.guidance.economy import ALLOWED, BOTH, OFF, Memory
-from safelight.guidance.mask import fit_mask
+from safelight.guidance.mask import check_whole, fit_mask
 from safelight.guidance.method import NEGATIVE, POSITIVE, SAFE, GuidanceMethod, Guided, Needs, Step
 from safelight.guidance.settings import GuidanceSettings
 
@@ -27,6 +27,7 @@ class DualBlend(GuidanceMethod):
     conds: tuple[str, ...] = (SAFE,)
     must_reach = SAFE
     pairs_uncond = True
+    rounding = 2e-7  # of a blend of two equal predictions in float32
     unguided = (
         "safe: it never steered in this run (its timestep range, a cache of another node or the sampler left out every "
         "guarded step), so the picture is not guarded. Lower the schedule's context, or use more steps."
@@ -36,10 +37,25 @@ class DualBlend(GuidanceMethod):
         "would be guarded. Widen the range, lower the schedule's context, or raise safety."
     )
 
+    unmoved = (
+        "safe: it predicted what the prompt as written does at every guarded step, so nothing was guarded. The two may "
+        "be the same words, or words go along by another way (a second text, a hook, a patch). Write another safe "
+        "prompt, or set safety to 0."
+    )
+    nowhere = (
+        "safe: expected a mask or area with cells of this picture in it, got one of nothing, so nothing would be "
+        "guarded. Paint its mask, or raise its strength."
+    )
+    masked_away = (
+        "mask: expected a painted area inside the areas and masks of safe, got none there, or one too faint for the "
+        "schedule's weight, so nothing would be guarded. Paint it there, or raise safety."
+    )
+
     def __init__(self, settings: GuidanceSettings) -> None:
         self._settings = settings
         self._memory: Memory | None = None
         self._mask: torch.Tensor | None = None
+        self._fitted_to: torch.Size | None = None
 
     def settings(self, start: Callable[[], float]) -> GuidanceSettings:
         return self._settings
@@ -56,6 +72,15 @@ class DualBlend(GuidanceMethod):
                 "guarded. Raise the curve there, or set safety to 0 for this run."
             )
         return None if weight is None else {0.0: POSITIVE, 1.0: SAFE}[weight]
+
+    def why_nowhere(self, x: torch.Tensor, reach: torch.Tensor | None, weight: float) -> str:
+        if reach is not None and not bool(reach.any()):
+            return self.nowhere
+        mask = self.fitted_mask(x)
+        if mask is None:
+            return ""
+        acting = weight * mask if reach is None else weight * mask * reach[:, :1]
+        return "" if bool((acting >= LEAST_WEIGHT).any()) else self.masked_away
 
     def needs(self, step: Step) -> Needs:
         needs = self._choose(step)
@@ -78,7 +103,7 @@ class DualBlend(GuidanceMethod):
         partly = local or reach_cond is not None or reach_safe is not None
         # Where the safe prompt steers in a part only, the other part is the positive one's alone.
         weight = step.weight / (1.0 + step.weight) if partly else step.weight
-        return Needs(self._memory.select(weight, step.uncond, step.active_entries()))
+        return Needs(self._memory.select(weight, step.uncond, (step.x.shape, step.active_entries())))
 
     def combine(self, step: Step, denoised: dict[str, torch.Tensor]) -> Guided:
         if self._memory is not None:
@@ -107,9 +132,14 @@ class DualBlend(GuidanceMethod):
         return {**denoised, **dict(zip(BOTH, both, strict=True))}
 
     def fitted_mask(self, x: torch.Tensor) -> torch.Tensor | None:
-        """The artist's mask, one value per latent cell of x."""
-        if self._mask is None and self._settings.mask is not None:
-            self._mask = fit_mask(self._settings.mask, x)
+        """The artist's mask, one value per latent cell of x. Raises ValueError where x is a part of the run's picture."""
+        mask = self._settings.mask
+        if mask is None:
+            return None
+        if self._mask is None or self._fitted_to != x.shape:
+            if self.shape is not None:
+                check_whole(mask, x, self.shape)
+            self._mask, self._fitted_to = fit_mask(mask, x), x.shape
         return self._mask
 
 

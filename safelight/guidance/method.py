@@ -72,6 +72,8 @@ class GuidanceMethod:
     start_name: the method's word for the schedule's start, for notes.
     pairs_uncond: whether the negative stands opposite the entries of all conditionings, or of the positive one alone.
     replaces_negative: the conditioning that takes the linked negative's place.
+    rounding: as a share of the prediction, the change that comes of rounding alone.
+    shape: of the latents that the run begins with, [B, C, ...], where that is known.
     """
 
     strength: float = 1.0
@@ -80,8 +82,11 @@ class GuidanceMethod:
     start_name: str = "context"
     pairs_uncond: bool = False
     replaces_negative: str | None = None
+    rounding: float = 0.0
+    shape: torch.Size | None = None
     unguided = ""  # the error where a picture came out of a run that had to be guided and was not
     unreached = ""  # the error where `must_reach` would not take part
+    unmoved = ""  # the error where the guided calls changed nothing in any picture
 
     def settings(self, start: Callable[[], float]) -> GuidanceSettings:
         """What the run's weight follows. start: gives the run's progress at its first step."""
@@ -99,6 +104,13 @@ class GuidanceMethod:
 
     def check_uncond(self, applies: bool) -> None:
         """Raises ValueError where the method guards nothing without the negative prompt."""
+
+    def why_nowhere(self, x: torch.Tensor, reach: torch.Tensor | None, weight: float) -> str:
+        """The error where `must_reach` would act in no cell of x; empty where it acts.
+
+        reach: the cells that it covers, as in Step. weight: the schedule's.
+        """
+        return ""
 
     def needs(self, step: Step) -> Needs:
         raise NotImplementedError

@@ -30,6 +30,11 @@ class NoiseGuidance(GuidanceMethod):
         "sampler left out every guided step), so the picture is not guided. Widen the range, or use more steps."
     )
 
+    unmoved = (
+        "strength: the guidance changed nothing in this run, so the picture is not guided. Raise it, or write unsafe "
+        "texts that say something else than the prompt and the negative do."
+    )
+
     def __init__(self, warm_up: float, remembers: bool, texts: int = 1, strength: float = 1.0) -> None:
         self.warm_up, self.remembers, self.strength = warm_up, remembers, strength
         self.unsafe = unsafe_names(texts)

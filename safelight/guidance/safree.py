@@ -31,9 +31,16 @@ class Safree(DualBlend):
         "leaves out the first steps), so the picture would not be guarded. Widen the range, or leave out the cache."
     )
 
+    nowhere = (
+        "positive: expected a mask or area with cells of this picture in it, got one of nothing, so its safe form would "
+        "reach nothing. Paint its mask, or raise its strength."
+    )
+
     def __init__(self, strength: float, t: int, has_triggers: bool, notes: Sequence[str] = ()) -> None:
         super().__init__(GuidanceSettings(strength, window(t, 0.0)))
         self.t, self.has_triggers, self._notes = t, has_triggers, notes
+        # Without a trigger word the safe form is the prompt, and the concepts guard as the negative one.
+        self.unmoved = self.unguided if has_triggers else ""
 
     def settings(self, start: Callable[[], float]) -> GuidanceSettings:
         progress, notes = start(), list(self._notes)

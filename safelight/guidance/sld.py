@@ -78,6 +78,9 @@ class SafeLatentDiffusion(NoiseGuidance):
         if first:
             self._step, self._momentum = step, self._next
 
+        for held in (self._momentum, self._next):
+            if held is not None and held.shape != e_p.shape:  # the sampler enlarged the latents
+                self._momentum = self._next = None
         difference = e_p - e_s
         phi = (difference.abs() * self.config.scale).clamp(max=1.0)
         gamma = (e_s - e_0) * torch.where(difference >= self.config.threshold, torch.zeros_like(phi), phi)

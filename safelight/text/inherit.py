@@ -45,6 +45,14 @@ TEXT_KEYS = frozenset(
     """.split()
 )
 
+# The further texts of encoders whose network reads more than one kind of states.
+SIDE_TEXTS = frozenset(
+    """
+    text_input_ids t5xxl_ids t5xxl_weights conditioning_llama3 conditioning_mt5xl conditioning_byt5small
+    conditioning_lyrics audio_codes reference_latents_text_embeds cross_attn_pose
+    """.split()
+)
+
 # On the safe prompt of Safelight Context Encode, where it is the prompt as written since nothing unsafe is in it.
 HARMLESS = "safelight_harmless"
 
@@ -94,6 +102,11 @@ def unknown_keys(safe: list[Any], positive: list[Any]) -> list[str]:
         for key in sorted(map(str, keys))
         if not key.startswith("safelight")
     ]
+
+
+def side_texts(extras: dict[str, Any]) -> list[str]:
+    """The keys of an entry, or of what an encoder gives beside its states, that are further texts, sorted."""
+    return sorted(key for key, value in extras.items() if key in SIDE_TEXTS and value is not None)
 
 
 def same_prompt(safe: list[Any], positive: list[Any]) -> bool:

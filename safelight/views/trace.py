@@ -146,9 +146,19 @@ class _Squares:
     def add(self, cells: torch.Tensor) -> tuple[float, ...]:
         """cells: [B, ...]. Returns the root mean square of each picture."""
         squares = cells.square().cpu()
+        if self.total is not None and self.total.shape != squares.shape:
+            self._fit(squares.shape)
         self.total = squares if self.total is None else self.total + squares
         self.count += 1
         return tuple(squares.flatten(1).mean(dim=1).sqrt().tolist())
+
+    def _fit(self, shape: torch.Size) -> None:
+        """Brings the sum to another size, as of a sampler that enlarges the latents; another batch is another sum."""
+        assert self.total is not None
+        if len(self.total) == shape[0] and self.total.ndim == len(shape) > 1:
+            self.total = F.interpolate(self.total[:, None], size=shape[1:])[:, 0]
+        else:
+            self.total, self.count = None, 0
 
 
 def lost_magnitude(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,8 @@ const steps = (count, weight) =>
 
 function report(more = {}) {
   return JSON.stringify({
-    version: 1, safety: 0.75, risk: 0.93, gate: 0.5, gate_open: true, context: 0.2, schedule: {}, merge: "every step",
-    weights: steps(20, 0.75), rows: 55, plain_rows: 40, notes: [], ...more
+    format: 2, safety: 0.75, risk: 0.93, gate: 0.5, gate_open: true, context: 0.2, schedule: {}, merge: "every step",
+    weights: steps(20, 0.75), moved: [0.12], replaced: 0, harmless: false, rows: 55, plain_rows: 40, notes: [], ...more
   })
 }
 const verdict = (more = {}) => JSON.stringify({ risk: 0.93, method: "project", words: ["knife"], notes: [], ...more })
@@ -117,7 +117,7 @@ test("a sampler shows what its run did, and the workflow knows nothing of it", a
   await studio.executed(id, { safelight_report: [report({ notes: ["context was lowered to 0.1."] })] })
   const element = await studio.element(id, "safelight_feedback")
   const text = await feedback(page, id)
-  for (const said of ["Steered", "high · 0.75", "0.93", "gate 0.50 open", "1.38 x plain sampling", "context was lowered to 0.1.", "20 %"]) {
+  for (const said of ["Steered", "high · 0.75", "0.93", "over the gate (0.50)", "1.38 x a plain run", "12 % of the prediction", "context was lowered to 0.1.", "20 %"]) {
     assert.ok(text.includes(said), `${said} in ${text}`)
   }
   const heights = await part(page, id, ".safelight-run-stroke", "style.height")
@@ -146,7 +146,7 @@ test("a strip shows what its run did at the highest level", async ({ page, studi
   const frames = [{ safety: 0, weights: [0] }, { safety: 0.75, weights: [0.75] }]
   await studio.executed(id, { safelight_report: [report({ levels: [0, 0.75], frames })] })
   const text = await feedback(page, id)
-  for (const said of ["Steered", "high · 0.75", "gate 0.50 open", "x plain sampling"]) assert.ok(text.includes(said), `${said} in ${text}`)
+  for (const said of ["Steered", "high · 0.75", "over the gate (0.50)", "x 2 plain runs"]) assert.ok(text.includes(said), `${said} in ${text}`)
   for (const [name, value, stale] of [["seed", 77, false], ["levels", "0, 1", true]]) {
     await studio.set(id, name, value)
     await studio.commit()
@@ -162,7 +162,7 @@ test("a closed gate and a slider at 0 are said to be so", async ({ page, studio 
     safelight_report: [report({ safety: 1, risk: 0.12, gate_open: false, context: null, weights, rows: 40, notes: [why] })]
   })
   const text = await feedback(page, id)
-  assert.ok(text.includes("Left alone: the stock sampler ran") && text.includes("gate 0.50 closed") && text.includes("1.00 x"))
+  assert.ok(text.includes("Left alone: the stock sampler ran") && text.includes("under the gate (0.50)") && text.includes("1.00 x"))
   assert.ok(!text.includes(why), "said once")
   assert.deepEqual(await part(page, id, ".safelight-run-plot", "className"), [])
   await studio.executed(id, { safelight_report: [report({ safety: 0, context: null, weights, rows: 40 })] })
@@ -229,7 +229,7 @@ test("the settings of the run count, not those of the moment when it ends", asyn
 
 test("a broken result is an error line", async ({ page, studio }) => {
   const id = await studio.add("SafelightKSampler")
-  for (const broken of ["", "{", "[1]", "null", "{}", report({ weights: 3 }), report({ weights: [null] }), report({ risk: "high" }), report({ version: 2 })]) {
+  for (const broken of ["", "{", "[1]", "null", "{}", report({ weights: 3 }), report({ weights: [null] }), report({ risk: "high" }), report({ format: 1 })]) {
     await studio.executed(id, { safelight_report: [broken] })
     assert.ok((await feedback(page, id)).includes("can't be shown"), broken)
   }

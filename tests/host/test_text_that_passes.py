@@ -19,7 +19,6 @@ from host import base_nodes, call, extra, extra_node, has_wrappers, require, sto
 from methods import differs
 from test_fail_closed import routes
 from test_hosts_features import controlled, entries
-from test_unguarded_cases import unguarded
 from tiny_models import conditioning, controlnet, latent
 
 from safelight.text.inherit import inherit
@@ -45,7 +44,6 @@ def region_hook(seed):
     return {"hooks": hooks}
 
 
-@unguarded("the positive prompt's hooks pass to the safe one, and some of them carry words")
 @pytest.mark.parametrize("safety", [0.5, 1.0])
 @pytest.mark.parametrize("way", ["ksampler", "patched"])
 def test_a_hook_that_carries_words_never_passes_to_the_safe_prompt(pack, eps, prompts, way, safety):
@@ -165,15 +163,14 @@ def same(one: Any, other: Any) -> bool:
 
 
 TEXT_NODES = text_nodes()
-LEAK = unguarded("a key that holds words besides the prompt's own passes to the safe prompt")
-LEAKING = {"CLIPTextEncodeControlnet": LEAK, "GLIGENTextBoxApply": LEAK}
+LEAKING = {"CLIPTextEncodeControlnet", "GLIGENTextBoxApply"}  # their texts passed once
 
 
 def test_the_hosts_nodes_that_encode_texts_are_found():
     assert {"CLIPTextEncode", "CLIPTextEncodeSDXL", *LEAKING} <= TEXT_NODES.keys()
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=LEAKING.get(name, ())) for name in TEXT_NODES])
+@pytest.mark.parametrize("name", TEXT_NODES)
 def test_no_text_that_a_node_of_the_host_writes_passes_to_the_safe_prompt(name):
     """A key whose value changes with the text holds the text."""
     one, other = (written_by(TEXT_NODES[name], text) for text in ("a kitchen knife", "a cat"))
@@ -192,7 +189,6 @@ def at_full_weight(pack, model, positive, safe, negative, on_safe):
         assert not differs(ours, expected), f"{name}: the network reads the positive prompt's words"
 
 
-@LEAK
 def test_a_controlnets_own_text_never_passes_to_the_safe_prompt(pack, eps, prompts):
     positive, safe, negative = controlled(prompts, controlnet(), on_negative=False)
     control = {key: value for key, value in positive[0][1].items() if key.startswith("control")}
@@ -218,7 +214,6 @@ class Boxes(torch.nn.Module):
         return lambda x, options: x
 
 
-@LEAK
 def test_texts_in_boxes_never_pass_to_the_safe_prompt(pack, eps, prompts):
     positive, safe, negative = prompts
     cpu = torch.device("cpu")

@@ -3,14 +3,16 @@ import { test } from "node:test"
 import { markWords, readReport, readVerdict } from "../../js/feedback/result.js"
 
 const base = {
-  version: 1, safety: 0.5, risk: 0.9, gate: 0.5, gate_open: true, context: 0.2, schedule: {}, merge: "every step",
-  weights: [{ sigma: 14, progress: 0, w: 0 }, { sigma: 2, progress: 0.5, w: 0.5 }], rows: 5, plain_rows: 4, notes: ["a"]
+  format: 2, safety: 0.5, risk: 0.9, gate: 0.5, gate_open: true, harmless: false, context: 0.2, schedule: {}, merge: "every step",
+  weights: [{ sigma: 14, progress: 0, w: 0 }, { sigma: 2, progress: 0.5, w: 0.5 }], rows: 5, plain_rows: 4, notes: ["a"],
+  moved: [0.12], replaced: 0
 }
 const read = (more) => readReport(JSON.stringify({ ...base, ...more }))
 
 test("a report", () => {
   assert.deepEqual(read(), {
     fault: "", state: "steered", safety: 0.5, risk: 0.9, gate: 0.5, context: 0.2, rows: 5, plainRows: 4, ratio: 1.25, notes: ["a"],
+    moved: [0.12], replaced: 0, guided: 1, pictures: 1,
     calls: [{ progress: 0, weight: 0 }, { progress: 0.5, weight: 0.5 }]
   })
 })
@@ -21,6 +23,11 @@ test("what a run was is told by what it did", () => {
   assert.equal(read({ safety: 0, weights: idle }).state, "off")
   assert.equal(read({ gate_open: false, weights: idle }).state, "alone")
   assert.equal(read({ weights: [{ sigma: 1, progress: 0.1, w: 0 }] }).state, "waiting")
+  assert.equal(read({ harmless: true, weights: idle }).state, "alone")
+  assert.equal(read({ moved: [0, 0] }).state, "waiting", "never steered over a picture that nothing moved")
+  assert.equal(read({ moved: [0, 0.01] }).state, "steered")
+  assert.equal(read({ moved: [], replaced: 3 }).state, "steered")
+  assert.equal(read({ levels: [0, 0.5, 1] }).pictures, 3)
   assert.deepEqual(read({ safety: 0, weights: idle, notes: [why, "b"] }).notes, ["b"])
   assert.deepEqual(read({ weights: idle }).calls, [], "no progress, no place in the plot")
   assert.equal(read({ rows: 0, plain_rows: 0, weights: [] }).ratio, null)
@@ -31,9 +38,10 @@ test("a report that is not one is a fault, never a number", () => {
   for (const text of odd) assert.equal(readReport(text).fault === "", false, String(text))
   for (const more of [
     { safety: 2 }, { risk: null }, { gate: "0.5" }, { gate_open: 1 }, { context: -1 }, { weights: {} }, { weights: [null] },
-    { weights: [{ w: 2 }] }, { rows: "5" }, { plain_rows: null }
+    { weights: [{ w: 2 }] }, { rows: "5" }, { plain_rows: null },
+    { moved: 1 }, { moved: [-1] }, { moved: [null] }, { replaced: "1" }
   ]) assert.equal(read(more).fault, "unreadable", JSON.stringify(more))
-  assert.equal(read({ version: 2 }).fault, "foreign")
+  assert.equal(read({ format: 1 }).fault, "foreign")
   assert.equal(readReport(JSON.stringify(base).replace("0.9", "NaN")).fault, "unreadable")
 })
 
