@@ -24,18 +24,15 @@ def safe_branch(safe: Any, positive: Conditioning) -> Conditioning:
     """The safe conditioning, checked, as a branch. Raises ValueError, naming the input, where it could not guide."""
     check_safe(safe, positive)
     branch = as_branch(safe, positive)
+    if not same_prompt(branch, as_branch(positive, positive)):
+        return [[entry[0], {**entry[1], HARMLESS: False}, *entry[2:]] for entry in branch]
     # Of a harmless prompt the safe counterpart is the prompt itself, and that is right.
-    if same_prompt(branch, as_branch(positive, positive)) and not is_harmless(safe):
+    if not all(entry[1].get(HARMLESS, False) for entry in safe):
         raise ValueError(
             "safe: expected another prompt than positive, got the same, so nothing would be guarded. Link the safe "
             "output of Safelight Context Encode, or a harmless prompt of your own, or set safety to 0."
         )
     return branch
-
-
-def is_harmless(safe: Conditioning) -> bool:
-    """Whether Safelight Context Encode found nothing unsafe in the prompt, so that safe is the prompt as written."""
-    return len(safe) > 0 and all(entry[1].get(HARMLESS, False) for entry in safe)
 
 
 def check_safe(safe: Any, positive: Conditioning) -> None:

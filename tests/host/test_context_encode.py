@@ -16,6 +16,7 @@ import tiny_encoders
 import torch
 
 from safelight.engine import concept_spaces, context_encode
+from safelight.text.inherit import HARMLESS
 from safelight.text.risk import Calibration
 
 BENIGN = [
@@ -204,6 +205,7 @@ def test_a_weighted_unsafe_word_is_found_as_well(encode, meaningful, weight):
 
 def test_a_benign_prompt_is_below_the_decision_point_and_keeps_its_bits(encode, meaningful):
     positive, safe, risk, verdict = encode(meaningful, "a cat on a table")
+    assert all(extra.pop(HARMLESS) for _, extra in safe)  # by which a sampler knows that this is meant
     assert risk < 0.5 and same(safe, positive) and verdict["words"] == [] and verdict["notes"]
 
 
