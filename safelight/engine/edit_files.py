@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from safelight.checks import shortened
 from safelight.edits import edit_file
 from safelight.edits.edit_file import Edit
 from safelight.engine.host import folder_paths
@@ -32,6 +33,8 @@ def load(name: str, kind: str) -> Edit:
 
 
 def _path(name: str) -> Path:
+    if not isinstance(name, str):
+        raise ValueError(f"file: expected the name of a file, got {shortened(name)}. Choose a file, or link its name.")
     _register()
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None:
