@@ -91,7 +91,7 @@ def maps_of(edit: Edit, name: str) -> tuple[EncoderLayout, dict[str, Map]]:
         widths = {block: each.width for block, each in maps.items()}
         if widths != layout.widths():
             raise ValueError(f"maps of widths {widths} for an encoder of widths {layout.widths()}")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"file: expected a whole redaction, got {name} ({error}). Make it again.") from error
     return layout, maps
 
