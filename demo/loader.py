@@ -16,6 +16,8 @@ import torch
 from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel, SDTokenizer
 from safetensors.torch import load_file
 
+from safelight.text.encoding import UnknownWords
+
 from . import model, world
 from .autoencoder import CHANNELS, DOWNSCALE, Autoencoder
 
@@ -61,8 +63,8 @@ class DemoTokenizer(SDTokenizer):
         strange = [t[0] for chunk in chunks for t in chunk if isinstance(t[0], int) and t[0] not in self.known]
         if strange:
             pieces = "".join(self.inv_vocab.get(t, "?") for t in strange).replace("</w>", " ").split()
-            raise ValueError(
-                f"prompt: expected words that the demo model knows, got {', '.join(repr(p) for p in pieces)}. Use "
+            raise UnknownWords(
+                f"expected words that the demo model knows, got {', '.join(repr(p) for p in pieces)}. Use "
                 f"these words: {' '.join(world.vocabulary())}"
             )
         return chunks

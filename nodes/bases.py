@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from safelight.checks import strength_number
+from safelight.checks import check_links, check_numbers, strength_number
 from safelight.engine.guider import make_guider
 from safelight.engine.method_setup import MethodSetup
 from safelight.engine.model_patch import patch_model
@@ -116,6 +116,8 @@ class MethodGuiderNode(MethodNode, GuiderNode):
         strength: float = 1.0,
         **settings: Any,
     ) -> tuple[CFGGuider, Trace]:
+        check_links(model=model, positive=positive, negative=negative)
+        check_numbers(cfg=cfg)
         setup = self.acting(clip, strength, settings)
         return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()
 
@@ -129,5 +131,6 @@ class MethodPatchNode(MethodNode, PatchNode):
     def patch(
         self, model: ModelPatcher, clip: CLIP, strength: float = 1.0, **settings: Any
     ) -> tuple[ModelPatcher, Trace]:
+        check_links(model=model)
         setup = self.acting(clip, strength, settings)
         return patch_model(model, setup), setup.trace if setup else Trace()

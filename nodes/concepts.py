@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from safelight.checks import check_texts
 from safelight.text.concepts import I2P_CATEGORIES, join_concepts
 
 from .inputs import SEARCH_ALIASES
@@ -35,4 +36,5 @@ class SafelightConcepts:
     SEARCH_ALIASES = SEARCH_ALIASES
 
     def join(self, own_words: str = "", **ticks: bool) -> tuple[str]:
+        check_texts(own_words=own_words)
         return (join_concepts([name for name, tick in _TICKS.items() if ticks.get(tick)], own_words),)

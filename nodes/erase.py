@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from safelight.checks import strength_number
+from safelight.checks import check_links, strength_number
 from safelight.edits.edit_file import Edit
 from safelight.engine import edit_files
 from safelight.engine.edit_texts import TOKENS
@@ -130,6 +130,7 @@ class SafelightErase:
         preserve_weight: float = 1.0,
         lamb: float = 0.001,
     ) -> tuple[ModelPatcher, Edit]:
+        check_links(model=model)
         strength_number(strength, edit_files.MAX_STRENGTH)
         edit = make_edit(model, clip, erase, instead, preserve, tokens, epochs, preserve_weight, lamb)
         return apply_edit(model, edit, strength), edit

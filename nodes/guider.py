@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from safelight.checks import check_links, check_numbers
 from safelight.engine.guider import make_guider
 from safelight.engine.method_setup import dual_setup
 from safelight.guidance.schedule import WeightSchedule
@@ -58,5 +59,7 @@ class SafelightGuider(GuiderNode):
         selective: Selection | None = None,
         economy: str = inputs.OFF,
     ) -> tuple[CFGGuider, Trace]:
+        check_links(model=model, positive=positive, negative=negative)
+        check_numbers(cfg=cfg)
         setup = dual_setup(read_settings(safety, schedule, risk, gate, mask, selective, economy), safe)
         return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import comfy.samplers
 import torch
 
+from safelight.checks import check_links, check_numbers
 from safelight.engine.ksampler import SamplingJob, sample_guided, stock_sampler, whole_run
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
@@ -64,6 +65,8 @@ class SafelightKSampler(SamplerNode):
         selective: Selection | None = None,
         economy: str = inputs.OFF,
     ) -> dict[str, Any]:
+        check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
+        check_numbers(seed=seed, steps=steps, cfg=cfg, denoise=denoise)
         settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
         full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)

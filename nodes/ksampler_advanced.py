@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import comfy.samplers
 import torch
 
+from safelight.checks import check_links, check_numbers
 from safelight.engine.ksampler import SamplingJob, cut_short, sample_guided, stock_sampler
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
@@ -98,6 +99,8 @@ class SafelightKSamplerAdvanced(SamplerNode):
         selective: Selection | None = None,
         economy: str = inputs.OFF,
     ) -> dict[str, Any]:
+        check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
+        check_numbers(noise_seed=noise_seed, steps=steps, cfg=cfg, start_at_step=start_at_step, end_at_step=end_at_step)
         settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)
         stock = stock_sampler(model, steps, sampler_name, scheduler)
         full_sigmas = cut_short(stock.sigmas, end_at_step, return_with_leftover_noise)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from safelight.checks import check_links
 from safelight.engine import host
 from safelight.views import heat_map
 from safelight.views.trace import Trace
@@ -46,6 +47,7 @@ class SafelightMap:
         }
 
     def draw(self, trace: Trace, image: torch.Tensor) -> dict[str, Any]:
+        check_links(trace=trace, image=image)
         mask = heat_map.heat(trace, *image.shape[:3])
         glowing, when, note = heat_map.heat_map(mask, image), heat_map.strip(trace), heat_map.about(trace)
         if note:

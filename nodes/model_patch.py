@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from safelight.checks import check_links
 from safelight.engine.method_setup import dual_setup
 from safelight.engine.model_patch import patch_model
 from safelight.guidance.schedule import WeightSchedule
@@ -48,5 +49,6 @@ class SafelightModelPatch(PatchNode):
         selective: Selection | None = None,
         economy: str = inputs.OFF,
     ) -> tuple[ModelPatcher, Trace]:
+        check_links(model=model)
         setup = dual_setup(read_settings(safety, schedule, risk, gate, mask, selective, economy), safe)
         return patch_model(model, setup), setup.trace if setup else Trace()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from safelight.checks import strength_number
+from safelight.checks import check_links, strength_number
 from safelight.engine import edit_files
 from safelight.engine.adapted_model import KIND, adapted
 
@@ -48,6 +48,7 @@ class SafelightSafeAdapter(LoadsEdit):
         }
 
     def apply(self, model: ModelPatcher, file: str, strength: float = 1.0) -> tuple[ModelPatcher]:
+        check_links(model=model)
         if strength_number(strength, edit_files.MAX_STRENGTH) == 0.0:
             return (model,)
         return (adapted(model, edit_files.load(file, KIND), file, float(strength)),)

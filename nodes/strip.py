@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import comfy.samplers
 import torch
 
+from safelight.checks import check_links, check_numbers
 from safelight.engine.ksampler import SamplingJob, stock_sampler, whole_run
 from safelight.engine.strip import sample_strip
 from safelight.guidance.schedule import WeightSchedule
@@ -97,6 +98,8 @@ class SafelightStrip:
         mask: torch.Tensor | None = None,
         selective: Selection | None = None,
     ) -> dict[str, Any]:
+        check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
+        check_numbers(seed=seed, steps=steps, cfg=cfg, denoise=denoise)
         safeties = read_levels(levels)
         settings = read_settings(max(safeties), schedule, risk, gate, mask, selective)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)

@@ -72,16 +72,8 @@ class SafelightWeightSchedule:
             },
         }
 
-    @classmethod
-    def VALIDATE_INPUTS(cls, preset: Any, context: Any, axis: Any, curve: Any = None) -> bool | str:
-        # A linked input arrives as None here, and is judged when the node runs.
-        if None in (preset, context, axis) or (preset == CUSTOM and curve is None):
-            return True
-        try:
-            from_preset(preset, context, axis, curve)
-        except ValueError as error:
-            return str(error)
-        return True
+    # There is no VALIDATE_INPUTS: whether `curve` is read depends on `preset`, and the host would show an error of the
+    # curve at both. The host checks the other inputs by their declarations.
 
     def make(self, preset: str, context: float, axis: str, curve: Any = None) -> tuple[WeightSchedule]:
         return (from_preset(preset, context, axis, curve),)

@@ -6,6 +6,16 @@ import math
 from numbers import Real
 from typing import Any
 
+# What check_links expects of an input.
+_LINKED = {
+    "model": "a MODEL",
+    "positive": "a CONDITIONING",
+    "negative": "a CONDITIONING",
+    "latent_image": "a LATENT",
+    "image": "an IMAGE",
+    "trace": "the trace of a Safelight sampler, guider or model patch",
+}
+
 
 def unit_number(name: str, value: Any) -> float:
     """`value` as a float in [0, 1]. Raises ValueError, naming the input, for anything else."""
@@ -30,6 +40,27 @@ def strength_number(strength: Any, maximum: float) -> float:
             f"strength: expected a number from 0 to {maximum:g}, got {strength!r}. Give a number in that range."
         )
     return float(strength)
+
+
+def check_links(**links: Any) -> None:
+    """Raises ValueError, naming the input, for a link that gives None, as a switch with nothing behind it does."""
+    for name, value in links.items():
+        if value is None:
+            raise ValueError(f"{name}: expected {_LINKED[name]}, got nothing from what is linked. Link another one.")
+
+
+def check_texts(**texts: Any) -> None:
+    """Raises ValueError, naming the input, for anything but a text."""
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise ValueError(f"{name}: expected a text, got {shortened(text)}. Write the text or link one.")
+
+
+def check_numbers(**numbers: Any) -> None:
+    """Raises ValueError, naming the input, for anything but a finite number."""
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, Real) or not math.isfinite(number):
+            raise ValueError(f"{name}: expected a finite number, got {shortened(number)}. Give such a number.")
 
 
 def shortened(value: Any, limit: int = 80) -> str:

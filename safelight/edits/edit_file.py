@@ -18,6 +18,10 @@ from safetensors.torch import save_file
 
 KINDS = ("erase", "redaction", "adapter", "concept vector")
 VERSION = "1"
+# The largest number in an edit: half precision, in which hosts compute, holds no larger one.
+LARGEST = torch.finfo(torch.float16).max
+# Tables of whole numbers, by kind, as their names begin. All other tensors are weights.
+_TABLES = {"concept vector": "blocks."}
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,13 @@ class Edit:
 def write(path: str | os.PathLike[str], kind: str, tensors: dict[str, torch.Tensor], settings: dict[str, Any]) -> None:
     """Writes the file. It appears in the folder only when it is whole.
 
-    Raises ValueError for an unknown kind, for tensors with values that are not finite, and for settings that JSON can't
-    hold.
+    Raises ValueError for an unknown kind, for tensors of other numbers than `read` takes, and for settings that JSON
+    can't hold.
     """
     if kind not in KINDS:
         raise ValueError(f"edit: unknown kind {kind!r}. Use one of {', '.join(KINDS)}.")
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    _check_finite("edit", stored)
+    _numbers("edit", kind, stored)
     try:
         settings_json = json.dumps(settings, ensure_ascii=False, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -63,10 +67,11 @@ def kind_of(path: str | os.PathLike[str]) -> str | None:
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The tensors and settings of an edit of this kind.
+    """The tensors and settings of an edit of this kind; weights in float32, whatever the file has them in.
 
     Raises ValueError, naming the file, where it is not a safetensors file, not an edit, an edit of another kind or
-    format version, or holds values that are not finite; FileNotFoundError where there is no such file.
+    format version, or holds numbers that are no weights (not real, or not from -LARGEST to LARGEST); FileNotFoundError
+    where there is no such file.
     """
     path = Path(path)
     metadata = _metadata(path)
@@ -88,7 +93,7 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, torch.Tenso
         )
     try:
         settings = json.loads(metadata["settings"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:  # thousands of brackets
         raise ValueError(
             f"file: expected settings as JSON, got none that can be read in {path.name}. Make the edit again."
         ) from error
@@ -98,8 +103,7 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, torch.Tenso
         )
     with safe_open(str(path), framework="pt") as file:
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  not a dictionary
-    _check_finite("file", tensors, f" of {path.name}")
-    return tensors, settings
+    return _numbers("file", kind, tensors, f" of {path.name}"), settings
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -116,9 +120,36 @@ def _metadata(path: Path) -> dict[str, str]:
         ) from error
 
 
-def _check_finite(input_name: str, tensors: dict[str, torch.Tensor], of_file: str = "") -> None:
+def _numbers(
+    input_name: str, kind: str, tensors: dict[str, torch.Tensor], of_file: str = ""
+) -> dict[str, torch.Tensor]:
+    """The tensors, weights in float32. Raises ValueError, naming the tensor, for other numbers than `read` takes."""
+    tables = _TABLES.get(kind)
+    numbers = {}
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        is_table = tables is not None and name.startswith(tables)
+        fits = not (tensor.is_floating_point() or tensor.is_complex()) if is_table else tensor.is_floating_point()
+        if not fits:
+            expected = "whole numbers" if is_table else "real floating point numbers"
             raise ValueError(
-                f"{input_name}: expected finite values, got NaN or infinity in {name}{of_file}. Make the edit again."
+                f"{input_name}: expected {expected}, got {tensor.dtype} in {name}{of_file}. Make the edit again."
             )
+        numbers[name] = tensor if is_table else _weights(input_name, name, tensor, of_file)
+    return numbers
+
+
+def _weights(input_name: str, name: str, tensor: torch.Tensor, of_file: str) -> torch.Tensor:
+    try:
+        weights = tensor.float()
+    except NotImplementedError as error:  # a dtype of packed numbers
+        raise ValueError(
+            f"{input_name}: expected numbers that can be read, got {tensor.dtype} in {name}{of_file}. Save the edit in "
+            "another precision."
+        ) from error
+    outside = weights[~(weights.abs() <= LARGEST)]  # NaN too
+    if outside.numel():
+        raise ValueError(
+            f"{input_name}: expected numbers from {-LARGEST:g} to {LARGEST:g}, got {float(outside.flatten()[0]):g} in "
+            f"{name}{of_file}. Make the edit again."
+        )
+    return weights

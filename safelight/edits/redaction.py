@@ -170,7 +170,8 @@ class LinearMap:
         They are copied: a file's tensors are aligned differently in memory, and products then round differently.
         """
         centre, up, down = (tensors[name].float().clone() for name in ("centre", "up", "down"))
-        if centre.ndim != 2 or up.shape != (*centre.shape, up.shape[-1]) or down.shape != up.mT.shape:
+        words_and_tail = centre.ndim == 2 and len(centre) == 2
+        if not words_and_tail or up.ndim != 3 or up.shape[:2] != centre.shape or down.shape != up.mT.shape:
             shapes = f"{tuple(centre.shape)}, {tuple(up.shape)} and {tuple(down.shape)}"
             raise ValueError(f"tensors: expected centre [2, W], up [2, W, r] and down [2, r, W], got {shapes}")
         return cls(centre, up, down)

@@ -33,6 +33,7 @@ PATIENCE = 10  # evaluations without gain before training stops
 LEARNING_RATE, DECAY = 2e-3, 1e-4
 WEIGHT = 1.0  # of redacting relative to keeping
 BLEND = 0.8  # the largest share of a kept word in a blended word
+LEAST_SCALE = 1e-6  # of a block's states
 PADDING = -1  # the kind of positions that fill up a batch
 
 
@@ -95,9 +96,15 @@ class NetworkMap:
 
     @classmethod
     def of_tensors(cls, tensors: dict[str, torch.Tensor]) -> NetworkMap:
-        """The map that `tensors` gave. Raises RuntimeError or KeyError for other tensors."""
+        """The map that `tensors` gave. Raises RuntimeError, KeyError, TypeError or ValueError for other tensors."""
+        centre, scale = tensors["centre"], tensors["scale"]
+        if centre.ndim != 1 or scale.ndim != 0 or not float(scale) > LEAST_SCALE / 2:  # it may have been rounded
+            raise ValueError(
+                f"tensors: expected centre [W] and a scale of at least {LEAST_SCALE:g}, got {tuple(centre.shape)} and "
+                f"{tuple(scale.shape) or float(scale)}"
+            )
         inner, hidden = len(tensors["query.bias"]), len(tensors["enter.bias"])
-        student = Student(tensors["centre"].clone(), tensors["scale"].clone(), inner, hidden)
+        student = Student(centre.clone(), scale.clone(), inner, hidden)
         student.load_state_dict(tensors)
         return cls(student.eval())
 
@@ -258,7 +265,7 @@ def _blended(batch: _Texts, blend: float) -> torch.Tensor:
 def _student(texts: _Texts) -> Student:
     rows = texts.states[texts.kinds >= START]
     centre = rows.mean(dim=0)
-    scale = (rows - centre).square().mean().sqrt().clamp_min(1e-6)
+    scale = (rows - centre).square().mean().sqrt().clamp_min(LEAST_SCALE)
     return Student(centre, scale)
 
 

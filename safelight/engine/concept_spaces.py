@@ -13,7 +13,7 @@ from safelight.engine.encoder import encode_neutral
 from safelight.text.anchors import BENIGN, UNSAFE, anchors_for
 from safelight.text.concept_fit import Anchors, concept_space, encode_anchors
 from safelight.text.concept_space import ConceptSpace
-from safelight.text.encoding import Encoding
+from safelight.text.encoding import Encoding, text_of
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +71,8 @@ def space_of(clip: CLIP, concepts: Sequence[str]) -> ConceptSpace:
 
         _remember(known_anchors, key, encode_anchors(all_benign, all_unsafe, encode_anchor), _MOST_ANCHORS)
     known_anchors.move_to_end(key)
-    space = concept_space(known_anchors[key], benign, unsafe, concepts, lambda phrase: encode_neutral(clip, phrase))
+    with text_of("concepts"):
+        space = concept_space(known_anchors[key], benign, unsafe, concepts, lambda phrase: encode_neutral(clip, phrase))
     _remember(known_spaces, space_key, space, _MOST_SPACES)
     return space
 

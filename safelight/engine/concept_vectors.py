@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import comfy.model_management
 import comfy.utils
 
+from safelight.checks import check_texts
 from safelight.edits.edit_file import Edit
 from safelight.engine import edit_files
 from safelight.engine.encoder import check_clip, encode_neutral
 from safelight.text.concept_vector import ConceptVector, concept_vector
-from safelight.text.encoding import Encoding
+from safelight.text.encoding import Encoding, text_of
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -74,16 +75,18 @@ def read_vector(vector: object) -> ConceptVector:
 def make_vector(clip: CLIP, unsafe_prompts: str, safe_prompts: str) -> Edit:
     """The concept vector of pairs of prompts, line by line. Raises ValueError, naming the input."""
     check_clip(clip)
+    check_texts(unsafe_prompts=unsafe_prompts, safe_prompts=safe_prompts)
     pairs = read_pairs(unsafe_prompts, safe_prompts)
     bar = comfy.utils.ProgressBar(2 * len(pairs))
 
-    def encode(text: str) -> Encoding:
+    def encode(input_name: str, text: str) -> Encoding:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        encoding = encode_neutral(clip, text).check(f"the prompt {text!r}")
+        with text_of(input_name):
+            encoding = encode_neutral(clip, text).check(f"the prompt {text!r}")
         bar.update(1)
         return encoding
 
-    vector = concept_vector([(encode(a), encode(b)) for a, b in pairs])
+    vector = concept_vector([(encode("unsafe_prompts", a), encode("safe_prompts", b)) for a, b in pairs])
     settings = {"pairs": [list(pair) for pair in pairs], "text encoder": vector.form}
     return Edit(KIND, vector.tensors(), settings)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from safelight.checks import check_numbers, check_texts
 from safelight.engine.concept_spaces import space_of
 from safelight.engine.encoder import check_clip, encode_entries, encode_prompt
 from safelight.engine.token_layout import describe, is_weighted, read_tokens, unweighted
@@ -17,7 +18,7 @@ from safelight.text.concept_space import ConceptSpace
 from safelight.text.concept_vector import ConceptVector
 from safelight.text.concepts import DEFAULT_CONCEPTS, DEMO_CONCEPTS, split_concepts
 from safelight.text.conditioning import Conditioning
-from safelight.text.encoding import Encoding
+from safelight.text.encoding import Encoding, text_of
 from safelight.text.inherit import HARMLESS, side_texts
 from safelight.text.risk import LEAST_AUC
 
@@ -70,9 +71,11 @@ def encode_context(
     Raises ValueError, naming the input, where no safe counterpart can be made.
     """
     check_clip(clip)
+    check_texts(prompt=prompt, safe_prompt=safe_prompt, concepts=concepts)
+    check_numbers(strength=strength)
     if method not in METHODS:
         raise ValueError(f"method: unknown method {method!r}. Choose one of {', '.join(METHODS)}.")
-    if not math.isfinite(strength) or strength < 0:
+    if strength < 0:
         raise ValueError(f"strength: expected a number from 0 up, got {strength}. Give such a number.")
     if split_concepts(concepts) == split_concepts(DEMO_CONCEPTS) and not hasattr(clip.tokenizer, "safelight_anchors"):
         raise ValueError(
@@ -104,7 +107,8 @@ def typed_context(clip: CLIP, prompt: str, safe_prompt: str, concepts: str) -> C
         )
     encoded = _encode_prompt(clip, prompt)
     _, risk, notes = _assess(encoded, split_concepts(concepts), needs_space=False)
-    safe = encode_prompt(clip, safe_prompt)
+    with text_of("safe_prompt"):
+        safe = encode_prompt(clip, safe_prompt)
     if not all(torch.isfinite(entry[0]).all() for entry in safe):
         raise ValueError(
             "safe_prompt: expected finite states from the text encoder, got others. Write another text, or try the "
@@ -194,7 +198,8 @@ def _required_concepts(concepts: str, method: str) -> list[str]:
 
 
 def _encode_prompt(clip: CLIP, prompt: str) -> EncodedPrompt:
-    positive = encode_prompt(clip, prompt)
+    with text_of("prompt"):
+        positive = encode_prompt(clip, prompt)
     if not all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 and entry[0].is_floating_point() for entry in positive):
         return EncodedPrompt(clip, positive, ())
     tokens = read_tokens(clip, prompt)

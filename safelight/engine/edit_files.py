@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from safelight.checks import check_texts, shortened
 from safelight.edits import edit_file
 from safelight.edits.edit_file import Edit
 from safelight.engine.host import folder_paths
@@ -32,6 +33,8 @@ def load(name: str, kind: str) -> Edit:
 
 
 def _path(name: str) -> Path:
+    if not isinstance(name, str):
+        raise ValueError(f"file: expected the name of a file, got {shortened(name)}. Choose a file, or link its name.")
     _register()
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None:
@@ -62,6 +65,7 @@ def save(edit: object, filename_prefix: str) -> tuple[str, dict[str, str]]:
     """Writes the edit to the output folder. Returns its name in the lists of files, and its place for the page."""
     if not isinstance(edit, Edit):
         raise ValueError(f"edit: expected an edit, got {type(edit).__name__}. Connect the node that makes one.")
+    check_texts(filename_prefix=filename_prefix)
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, _output_folder())
     _register()
     while folder_paths.get_full_path(FOLDER, os.path.join(subfolder, f"{name}_{counter:05}_.safetensors")):

@@ -10,7 +10,7 @@ import torch
 
 from safelight.edits.uce import gram
 from safelight.engine.encoder import encode_neutral
-from safelight.text.encoding import Encoding
+from safelight.text.encoding import Encoding, text_of
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -51,16 +51,17 @@ def read_texts(
     on_progress: called after every text. Raises ValueError, naming the input.
     """
 
-    def encode(text: str) -> Encoding:
-        encoding = encode_neutral(clip, text).check(f"the text {text!r}")
+    def encode(input_name: str, text: str) -> Encoding:
+        with text_of(input_name):
+            encoding = encode_neutral(clip, text).check(f"the text {text!r}")
         on_progress()
         return encoding
 
-    guide = encode(instead)
-    encodings = [encode(text) for text in erase]
+    guide = encode("instead", instead)
+    encodings = [encode("erase", text) for text in erase]
     rows_by_reader = {reader: _Rows(reader, encodings, guide, tokens) for reader in readers}
     for text in preserve:
-        encoding = encode(text)
+        encoding = encode("preserve", text)
         for rows in rows_by_reader.values():
             rows.preserve(encoding)
     return {reader: rows.texts() for reader, rows in rows_by_reader.items()}

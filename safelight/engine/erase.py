@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import comfy.model_management
 import comfy.utils
 import torch
 
-from safelight.checks import strength_number
+from safelight.checks import check_numbers, check_texts, strength_number
 from safelight.edits import rece, uce
 from safelight.edits.edit_file import Edit
 from safelight.edits.uce import StateMap
@@ -46,6 +45,8 @@ def make_edit(
 ) -> Edit:
     """The edit as a file holds it. The model is only read. Raises ValueError, naming the input."""
     check_clip(clip)
+    check_texts(erase=erase, instead=instead, preserve=preserve)
+    check_numbers(epochs=epochs, preserve_weight=preserve_weight, lamb=lamb)
     concepts = split_concepts(erase)
     if not concepts:
         raise ValueError(
@@ -53,9 +54,9 @@ def make_edit(
         )
     if tokens not in TOKENS:
         raise ValueError(f"tokens: expected one of {', '.join(TOKENS)}, got {tokens!r}. Choose one of them.")
-    if not math.isfinite(preserve_weight) or preserve_weight < 0.0:
+    if preserve_weight < 0.0:
         raise ValueError(f"preserve_weight: expected a number from 0 up, got {preserve_weight}. Give such a number.")
-    if not math.isfinite(lamb) or lamb <= 0.0:
+    if lamb <= 0.0:
         raise ValueError(f"lamb: expected a number above 0, got {lamb}. Give such a number.")
     targets = targets_of(model)
     started = time.perf_counter()

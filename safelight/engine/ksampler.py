@@ -48,6 +48,17 @@ class SamplingJob:
         """The latent's samples, with the shape that the model expects of an empty one."""
         return host.fix_empty_latent(self.model, self.latent)
 
+    def noise_mask(self, frames: int) -> torch.Tensor | None:
+        """The latent's noise mask for its batch repeated `frames` times.
+
+        The host gives masks to the pictures of a batch in turn, so each repetition needs those of a single batch.
+        """
+        mask, pictures = self.latent.get("noise_mask"), len(self.samples)
+        if mask is None or frames == 1 or (self.samples.ndim == 5 and mask.ndim < 5):  # those of a video's frames
+            return mask
+        masks = mask if mask.ndim == 5 else mask.reshape(-1, *mask.shape[-2:])
+        return torch.cat([masks[[i % len(masks) for i in range(pictures)]]] * frames)
+
     def sample(
         self,
         setup: MethodSetup | None,
@@ -77,7 +88,7 @@ class SamplingJob:
             samples,
             sampler or self.sampler,
             self.sigmas,
-            denoise_mask=self.latent.get("noise_mask"),
+            denoise_mask=self.noise_mask(frames),
             callback=callback,
             disable_pbar=host.progress_bar_disabled(),
             seed=self.seed,

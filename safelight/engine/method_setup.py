@@ -21,6 +21,7 @@ from safelight.guidance.progress import noise_level_progress
 from safelight.guidance.safree import CONCEPTS, Safree
 from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning, as_branch, check_width, safe_branch
+from safelight.text.encoding import text_of
 from safelight.views.trace import Trace
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ def safree_setup(prompt: SafePrompt, concepts: Conditioning | None, strength: fl
 
 
 def _encode(clip: CLIP, text: str, texts_input: str) -> Conditioning:
-    conditioning = encode_prompt(clip, text)
+    with text_of(texts_input):
+        conditioning = encode_prompt(clip, text)
     for states, extras, *_ in conditioning:
         for tensor in (states, extras.get("pooled_output")):
             if isinstance(tensor, torch.Tensor) and not bool(torch.isfinite(tensor).all()):

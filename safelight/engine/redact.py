@@ -10,12 +10,15 @@ import comfy.utils
 import numpy as np
 import torch
 
+from safelight.checks import check_numbers, check_texts
 from safelight.edits.edit_file import Edit
 from safelight.edits.redaction import ChunkStates, Example, LinearMap, fit, held_out_fit, sample
 from safelight.edits.redaction_network import NetworkMap, Trained, train
 from safelight.engine import edit_files
 from safelight.engine.redacted_clip import EncoderLayout, Map, chunks_of
+from safelight.engine.token_layout import read_tokens
 from safelight.text.anchors import BENIGN
+from safelight.text.encoding import text_of
 from safelight.views.learning_curve import bars, curve
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ def make_redaction(
     """
     if form not in FORMS:
         raise ValueError(f"form: unknown form {form!r}. Choose one of {', '.join(FORMS)}.")
+    check_texts(redact=redact, reference=reference, keep=keep)
+    check_numbers(steps=steps, seed=seed)
     pairs, texts_to_keep = _texts(clip, redact, reference, keep, seed)
     encoder_calls = 2 * len(pairs) + len(texts_to_keep)
     bar = comfy.utils.ProgressBar(encoder_calls + (steps if form == NETWORK else 1))
@@ -91,7 +96,7 @@ def maps_of(edit: Edit, name: str) -> tuple[EncoderLayout, dict[str, Map]]:
         widths = {block: each.width for block, each in maps.items()}
         if widths != layout.widths():
             raise ValueError(f"maps of widths {widths} for an encoder of widths {layout.widths()}")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"file: expected a whole redaction, got {name} ({error}). Make it again.") from error
     return layout, maps
 
@@ -131,6 +136,11 @@ def _texts(clip: CLIP, redact: str, reference: str, keep: str, seed: int) -> tup
         anchors = getattr(clip.tokenizer, "safelight_anchors", None)
         phrases = list(BENIGN if anchors is None else anchors["benign"])
     phrases = list(dict.fromkeys(phrases))
+    # Here, because a sentence is made of two of the inputs.
+    for input_name, parts in (("redact", things), ("reference", references), ("keep", phrases)):
+        with text_of(input_name):
+            for part in parts:
+                read_tokens(clip, part)
     rng = np.random.default_rng(seed)
     pairs = [(thing, instead) for thing, instead in lines if instead]  # an empty reference needs a phrase beside it
     count = min(max(_REDACTED // len(lines), _FEWEST), _MOST)

@@ -63,7 +63,7 @@ class EncoderLayout:
 
     @classmethod
     def of_record(cls, record: Any) -> EncoderLayout:
-        """Raises TypeError, KeyError or ValueError for anything but a record."""
+        """Raises TypeError, KeyError, ValueError or OverflowError for anything but a record."""
         blocks = tuple(tuple(int(width) for width in part) for part in record["blocks"])
         return cls(tuple(str(name) for name in record["encoders"]), blocks, int(record["pooled"]))
 

@@ -19,6 +19,7 @@ import comfy.model_management
 import comfy.utils
 import torch
 
+from safelight.checks import check_texts
 from safelight.engine.encoder import check_clip, encode_entries, encode_prompt, encode_tokens
 from safelight.engine.token_layout import (
     Token,
@@ -32,7 +33,7 @@ from safelight.engine.token_layout import (
 )
 from safelight.text.concepts import join_concepts, split_concepts
 from safelight.text.conditioning import Conditioning
-from safelight.text.encoding import Encoding
+from safelight.text.encoding import Encoding, text_of
 from safelight.text.safree import PromptChunk, filter_prompt
 
 if TYPE_CHECKING:
@@ -63,13 +64,12 @@ def encode_safe(clip: CLIP, prompt: str, concepts: str, variant: str) -> SafePro
     A prompt without triggers comes back as written. Raises ValueError, naming the input.
     """
     check_clip(clip)
-    for name, text in (("prompt", prompt), ("concepts", concepts)):
-        if not isinstance(text, str):
-            raise ValueError(f"{name}: expected a text, got {text!r}. Write the text or link it.")
+    check_texts(prompt=prompt, concepts=concepts)
     phrases = split_concepts(concepts)
     if not phrases:
         raise ValueError("concepts: expected words for SAFREE to keep out, got an empty list. Name what is unsafe.")
-    positive = encode_prompt(clip, prompt)
+    with text_of("prompt"):
+        positive = encode_prompt(clip, prompt)
     if not all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 and len(entry[0]) == 1 for entry in positive):
         raise ValueError(_UNREADABLE)
     tokens = read_tokens(clip, prompt)
@@ -96,7 +96,8 @@ def encode_safe(clip: CLIP, prompt: str, concepts: str, variant: str) -> SafePro
 
 def encode_concepts(clip: CLIP, concepts: str) -> Conditioning:
     """The concepts as one text, for the negative prompt. Raises ValueError, naming the input."""
-    conditioning = encode_prompt(clip, join_concepts([], concepts))
+    with text_of("concepts"):
+        conditioning = encode_prompt(clip, join_concepts([], concepts))
     if not all(torch.isfinite(entry[0]).all() for entry in conditioning):
         raise ValueError(
             "concepts: expected finite states from the text encoder, got others for them as one text. Name fewer, or "
@@ -161,7 +162,9 @@ def _phrase_chunks(clip: CLIP, phrases: list[str]) -> Tokens:
     """A chunk for each concept phrase, by encoder."""
     chunks: Tokens = {}
     for phrase in phrases:
-        for name, phrase_chunks in read_tokens(clip, phrase).items():
+        with text_of("concepts"):
+            phrase_tokens = read_tokens(clip, phrase)
+        for name, phrase_chunks in phrase_tokens.items():
             if len(phrase_chunks) > 1:
                 raise ValueError(
                     f"concepts: expected phrases within one chunk of the text encoder, got {phrase[:40]!r}..., which "

@@ -65,9 +65,11 @@ def sample_strip(
     selective = None if settings.selective is None else asdict(settings.selective)
     report = frames.record.to_json(settings, levels=levels, frames=by_level, merge=EVERY_STEP, selective=selective)
     latent = host.output_latent(job.latent, host.to_intermediate(frames.samples))
-    # So that a sampler behind this node starts every level of a picture from the same noise again.
+    # So that a sampler behind this node starts every level of a picture from the same noise and mask again.
     pictures = len(frames.samples) // len(levels)
     latent["batch_index"] = list(job.latent.get("batch_index") or range(pictures)) * len(levels)
+    if "noise_mask" in latent:
+        latent["noise_mask"] = job.noise_mask(len(levels))
     images = vae.decode(latent["samples"])
     middle = images[:, images.shape[1] // 2] if images.ndim == 5 else images
     strip = labelled(middle[..., :3].float().cpu().clamp(0.0, 1.0).unflatten(0, (len(levels), -1)), levels)

@@ -237,8 +237,8 @@ def from_preset(preset: str, context: float, axis: str, curve: Any = None) -> We
             raise ValueError(
                 'curve: expected a curve for the preset "custom", got none. Connect a curve or choose another preset.'
             )
-        schedule = WeightSchedule.from_value(curve, start_percent=context, axis=axis)
-        return replace(schedule, start_shift=START_SHIFT, exponent=EXPONENT)
+        schedule = WeightSchedule.from_value(curve, start_percent=unit_number("context", context))
+        return replace(schedule, axis=axis, start_shift=START_SHIFT, exponent=EXPONENT)
     if preset not in PRESETS:
         raise ValueError(f"preset: unknown preset {shortened(preset)}. Use one of {', '.join([*PRESETS, CUSTOM])}.")
     return replace(PRESETS[preset], axis=axis)

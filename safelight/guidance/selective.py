@@ -20,7 +20,7 @@ from numbers import Integral
 
 import torch
 
-from safelight.checks import unit_number
+from safelight.checks import check_numbers, unit_number
 
 MODES = ("soft threshold", "quantile")
 MAX_SMOOTH = 8
@@ -54,7 +54,8 @@ class Selection:
             raise ValueError(
                 "quantile: expected less than 1, where no cell would be left to guide. Use less, such as 0.9."
             )
-        if not MIN_THRESHOLD <= self.threshold <= MAX_THRESHOLD:  # true for NaN too
+        check_numbers(threshold=self.threshold)
+        if not MIN_THRESHOLD <= self.threshold <= MAX_THRESHOLD:
             raise ValueError(
                 f"threshold: expected a number from {MIN_THRESHOLD:g} to {MAX_THRESHOLD:g}, got {self.threshold}. Give "
                 "such a number."

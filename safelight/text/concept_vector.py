@@ -54,7 +54,7 @@ class ConceptVector:
         except (KeyError, TypeError, ValueError):
             count = 0
         pooled = tensors.get("pooled")
-        if not count or any(r.ndim != 2 for r in rows) or (pooled is not None and pooled.ndim != 1):
+        if not count or any(r.ndim != 2 or not len(r) for r in rows) or (pooled is not None and pooled.ndim != 1):
             raise ValueError(
                 "vector: expected states by position, got other tensors. Make it with Safelight Concept Vector."
             )

@@ -28,7 +28,7 @@ def test_every_preset_gives_a_schedule_with_and_without_a_curve(node, pack):
     assert offered == [*PRESETS, "custom"]
     for preset in offered:
         (schedule,) = host.call(node, **{**given, "preset": preset})
-        assert node.VALIDATE_INPUTS(**{**given, "preset": preset}) is True
+        assert host.validation_errors(node, **{**given, "preset": preset}) == []
         if preset != "custom":
             assert schedule == PRESETS[preset]
             (bare,) = host.call(node, preset=preset, context=given["context"], axis=given["axis"])
@@ -58,16 +58,18 @@ def test_a_curve_acts_in_every_form_in_which_it_can_arrive(node, pack):
         ({"curve": CURVE, "preset": "brutal"}, "preset: unknown preset 'brutal'"),
     ],
 )
-def test_what_cannot_be_read_stops_the_prompt_and_names_the_input(node, given, named):
-    given = {**defaults(node), "preset": "custom", **given}
-    assert named in node.VALIDATE_INPUTS(**given)
+def test_what_cannot_be_read_is_an_error_that_names_the_input(node, given, named):
     with pytest.raises(ValueError) as error:
-        host.call(node, **given)
+        host.call(node, **{**defaults(node), "preset": "custom", **given})
     assert named in str(error.value)
 
 
-def test_custom_without_a_curve_is_judged_when_it_runs_since_a_link_shows_no_value_before(node):
-    given = {"preset": "custom", "context": 0.2, "axis": "steps"}
-    assert node.VALIDATE_INPUTS(**given) is True
+@pytest.mark.parametrize(("name", "value"), [("preset", "brutal"), ("axis", "time"), ("context", -0.5), ("context", 2)])
+def test_a_widgets_value_that_the_node_does_not_offer_stops_the_prompt(node, name, value):
+    errors = host.validation_errors(node, **{**defaults(node), "preset": "custom", name: value})
+    assert [key for key, _ in errors] == [name]
+
+
+def test_custom_without_a_curve_is_an_error_of_the_curve(node):
     with pytest.raises(ValueError, match='expected a curve for the preset "custom"'):
-        host.call(node, **given)
+        host.call(node, preset="custom", context=0.2, axis="steps")

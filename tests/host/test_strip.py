@@ -134,8 +134,10 @@ def test_pictures_of_a_batch(pack, eps, prompts):
     assert strip.shape[1] > 2 * 16 and strip.shape[2] > 5 * 16 and frames.shape == (10, 16, 16, 3)
 
 
-def test_a_later_sampler_gives_the_levels_of_a_picture_the_same_noise(pack, eps, prompts):
-    for given in (latent(batch=2), {**latent(batch=2), "batch_index": [3, 5]}):
+def test_a_later_sampler_gives_the_levels_of_a_picture_the_same_noise_and_mask(pack, eps, prompts):
+    masks = torch.cat([left_half(), 1 - left_half(), left_half()])
+    for more in ({}, {"batch_index": [3, 5]}, {"noise_mask": masks}):
+        given = {**latent(batch=2), **more}
         settings = {**SETTINGS, "levels": "0, 1", "vae": PlainVAE()}
         out = call(
             pack.nodes["SafelightStrip"],

@@ -24,7 +24,7 @@ def test_what_was_written_comes_back(path):
     assert settings == SETTINGS
     assert tensors.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
-        assert torch.equal(tensors[name], tensor) and tensors[name].dtype == tensor.dtype
+        assert torch.equal(tensors[name], tensor.float()) and tensors[name].dtype == torch.float32
     assert edit_file.kind_of(path) == "erase"
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
@@ -73,8 +73,8 @@ def test_no_file_is_an_error(tmp_path):
         edit_file.read(tmp_path / "gone.safetensors", "erase")
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_values_that_are_no_numbers_are_neither_written_nor_read(tmp_path, bad):
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e5])
+def test_values_that_no_edit_has_are_neither_written_nor_read(tmp_path, bad):
     path = tmp_path / "edit.safetensors"
     tensors = {"a": torch.tensor([1.0, bad])}
     with pytest.raises(ValueError, match="^edit: .*in a\\."):
