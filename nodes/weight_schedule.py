@@ -8,6 +8,8 @@ from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, PRESETS, S
 
 from .inputs import SEARCH_ALIASES
 
+FULL = '{"points": [[0, 1], [1, 1]], "interpolation": "linear"}'
+UNLINKED = object()
 
 class SafelightWeightSchedule:
     CATEGORY = "Safelight/sampling"
@@ -59,23 +61,33 @@ class SafelightWeightSchedule:
                 ),
             },
             "optional": {
+                # Text, since converters of saved workflows read no other kind of widget value alike.
                 "curve": (
-                    "CURVE",
+                    "STRING",
                     {
                         "widgetType": "SAFELIGHT_CURVE",
-                        "default": {"points": [[0.0, 1.0], [1.0, 1.0]], "interpolation": "linear"},
-                        "tooltip": "For preset custom: the weight along the run, as points [progress, height] from 0 "
-                        "to 1. interpolation is linear, monotone_cubic or step. A core Curve Editor can be linked "
-                        "here instead.",
+                        "default": FULL,
+                        "tooltip": "For preset custom: the weight along the run, as JSON text with points [progress, "
+                        "height] from 0 to 1. interpolation is linear, monotone_cubic or step.",
+                    },
+                ),
+                "curve_editor": (
+                    "CURVE",
+                    {
+                        "forceInput": True,
+                        "tooltip": "For preset custom: a curve linked from a core Curve Editor. It acts in the place "
+                        "of curve.",
                     },
                 ),
             },
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, preset: Any, context: Any, axis: Any, curve: Any = None) -> bool | str:
+    def VALIDATE_INPUTS(
+        cls, preset: Any, context: Any, axis: Any, curve: Any = FULL, curve_editor: Any = UNLINKED
+    ) -> bool | str:
         # A linked input arrives as None here, and is judged when the node runs.
-        if None in (preset, context, axis) or (preset == CUSTOM and curve is None):
+        if None in (preset, context, axis, curve_editor) or (preset == CUSTOM and curve is None):
             return True
         try:
             from_preset(preset, context, axis, curve)
@@ -83,5 +95,7 @@ class SafelightWeightSchedule:
             return str(error)
         return True
 
-    def make(self, preset: str, context: float, axis: str, curve: Any = None) -> tuple[WeightSchedule]:
-        return (from_preset(preset, context, axis, curve),)
+    def make(
+        self, preset: str, context: float, axis: str, curve: Any = FULL, curve_editor: Any = None
+    ) -> tuple[WeightSchedule]:
+        return (from_preset(preset, context, axis, curve if curve_editor is None else curve_editor),)

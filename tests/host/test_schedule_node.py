@@ -19,7 +19,7 @@ def node(pack):
 def defaults(node):
     sections = node.INPUT_TYPES()
     inputs = {**sections["required"], **sections["optional"]}
-    return {name: declared[1]["default"] for name, declared in inputs.items()}
+    return {name: declared[1]["default"] for name, declared in inputs.items() if "default" in declared[1]}
 
 
 def test_every_preset_gives_a_schedule_with_and_without_a_curve(node, pack):
@@ -36,7 +36,9 @@ def test_every_preset_gives_a_schedule_with_and_without_a_curve(node, pack):
 
 
 def test_a_curve_acts_in_every_form_in_which_it_can_arrive(node, pack):
-    forms = [CURVE, json.dumps(CURVE), {"__value__": CURVE}, {"__type__": "CURVE", "__value__": CURVE}]
+    """As text, from files that an older page saved, and as text that a host makes of an object in a prompt."""
+    wrapped = [{"__value__": CURVE}, {"__type__": "CURVE", "__value__": CURVE}]
+    forms = [json.dumps(CURVE), CURVE, *wrapped, str(CURVE), *map(str, wrapped)]
     made = [host.call(node, preset="custom", context=0.3, axis="steps", curve=form)[0] for form in forms]
     assert made == [made[0]] * len(forms)
     assert (made[0].curve(0.6), made[0].start_percent, made[0].axis) == (0.75, 0.3, "steps")
@@ -66,8 +68,18 @@ def test_what_cannot_be_read_stops_the_prompt_and_names_the_input(node, given, n
     assert named in str(error.value)
 
 
-def test_custom_without_a_curve_is_judged_when_it_runs_since_a_link_shows_no_value_before(node):
+def test_without_a_curve_custom_is_the_one_that_its_widget_shows(node):
     given = {"preset": "custom", "context": 0.2, "axis": "steps"}
     assert node.VALIDATE_INPUTS(**given) is True
-    with pytest.raises(ValueError, match='expected a curve for the preset "custom"'):
-        host.call(node, **given)
+    (schedule,) = host.call(node, **given)
+    assert schedule == host.call(node, **given, curve=defaults(node)["curve"])[0]
+    assert schedule.points == ((0.0, 1.0), (1.0, 1.0))
+
+
+def test_a_linked_curve_goes_before_the_text_and_is_judged_when_it_runs(node):
+    """The host tells a validator None of what is linked."""
+    given = {"preset": "custom", "context": 0.2, "axis": "steps"}
+    assert node.VALIDATE_INPUTS(**given, curve="{oops", curve_editor=None) is True
+    assert node.VALIDATE_INPUTS(**given, curve=None) is True
+    (schedule,) = host.call(node, **given, curve="{oops", curve_editor=CURVE)
+    assert schedule.points == ((0.2, 0.5), (1.0, 1.0))
