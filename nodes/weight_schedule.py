@@ -8,7 +8,7 @@ from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, PRESETS, S
 
 from .inputs import SEARCH_ALIASES
 
-FULL = '{"points": [[0, 1], [1, 1]], "interpolation": "linear"}'
+FULL = '{"points":[[0,1],[1,1]],"interpolation":"linear"}'
 UNLINKED = object()
 
 class SafelightWeightSchedule:
