@@ -11,6 +11,7 @@ from .inputs import SEARCH_ALIASES
 FULL = '{"points":[[0,1],[1,1]],"interpolation":"linear"}'
 UNLINKED = object()
 
+
 class SafelightWeightSchedule:
     CATEGORY = "Safelight/sampling"
     DESCRIPTION = (

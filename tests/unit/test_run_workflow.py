@@ -60,7 +60,9 @@ def test_values_go_to_widgets_by_position_and_links_by_name():
 def test_a_file_of_the_earlier_form_gives_the_same_prompt():
     """There the curve was an object among the widget values."""
     info = workflow.load(ROOT / "tests" / "browser" / "object_info.json")
-    earlier, now = (workflow.load(ROOT / folder / demo.WORKFLOW.name) for folder in ("tests/browser/earlier", "workflows"))
+    earlier, now = (
+        workflow.load(ROOT / folder / demo.WORKFLOW.name) for folder in ("tests/browser/earlier", "workflows")
+    )
     assert any(isinstance(value, dict) for node in earlier["nodes"] for value in node.get("widgets_values", ()))
     prompts = [to_prompt(page, info) for page in (earlier, now)]
     for prompt in prompts:
