@@ -84,8 +84,8 @@ def _read(name: str) -> dict[str, torch.Tensor]:
     path = WEIGHTS / f"{name}.safetensors"
     if not path.exists():
         raise FileNotFoundError(
-            f"weights: expected {path.name} in demo/weights, got no such file. Clone the repository; the registry's "
-            "package comes without the demo model's weights."
+            f"weights: expected {path.name} in demo/weights, got no such file. Install Safelight again, "
+            "or put Load Checkpoint in the place of this node."
         )
     return load_file(str(path))
 

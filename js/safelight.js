@@ -2,6 +2,7 @@
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { DEFAULT_PRESET, PRESETS } from "./schedule/curve.js"
+import { fromEarlier } from "./schedule/earlier.js"
 import { createResults } from "./feedback/results.js"
 import { createScheduleWidgets } from "./schedule/schedule.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
@@ -113,11 +114,12 @@ app.registerExtension({
     bareSockets(node)
     followSafety(node)
   },
+  beforeConfigureGraph: fromEarlier,
   afterConfigureGraph: () => showResults(),
   onNodeOutputsUpdated: () => showResults(),
   getCustomWidgets() {
     return {
-      // Asked for by `widgetType`; the input itself stays the host's CURVE, so a core Curve Editor can be linked to it.
+      // Asked for by `widgetType`; the input itself is text, so that a page without this shows it as such.
       SAFELIGHT_CURVE: createScheduleWidgets({ askSteps, edited, firstPreset })
     }
   }

@@ -38,14 +38,11 @@ class SamplerNode:
         "(arXiv 2411.13982); the choices are ours. A creative control, not a moderation gate."
     )
     OPTIONAL = {
-        "schedule": inputs.SCHEDULE,
-        "risk": inputs.RISK,
         "gate": inputs.GATE,
         "merge": inputs.MERGE,
         "merge_at": inputs.MERGE_AT,
-        "mask": inputs.MASK,
-        "selective": inputs.SELECTIVE,
         "economy": inputs.ECONOMY,
+        **inputs.SOCKETS,
     }
 
 
@@ -99,8 +96,8 @@ class MethodGuiderNode(MethodNode, GuiderNode):
                 "model": inputs.MODEL,
                 "clip": cls.CLIP_INPUT,
                 "positive": ("CONDITIONING", {"tooltip": "The prompt as written."}),
-                **cls.REQUIRED,
                 "negative": cls.NEGATIVE,
+                **cls.REQUIRED,
                 "cfg": inputs.CFG,
             },
             "optional": cls.SETTINGS,

@@ -123,15 +123,11 @@ ECONOMY = (
         "other: about 1.1 and 1.05 times the work, for almost the same picture.",
     },
 )
+# Optional inputs without a widget. They come after all widgets: converters of saved workflows take `risk` for a widget,
+# and would give it the value of the one that follows.
+SOCKETS = {"schedule": SCHEDULE, "risk": RISK, "mask": MASK, "selective": SELECTIVE}
 # The optional inputs of guiders and model patches.
-GUIDANCE = {
-    "schedule": SCHEDULE,
-    "risk": RISK,
-    "gate": GATE,
-    "mask": MASK,
-    "selective": SELECTIVE,
-    "economy": ECONOMY,
-}
+GUIDANCE = {"gate": GATE, "economy": ECONOMY, **SOCKETS}
 CONCEPT = ("STRING", {"default": DEFAULT_CONCEPTS, "multiline": True, "tooltip": "What is unsafe, as one text."})
 EDITS = "Safelight/edits"  # the menu of edits
 EDIT_TOOLTIP = "The edit with its settings, for Safelight Save Edit."

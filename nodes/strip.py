@@ -68,13 +68,7 @@ class SafelightStrip:
                 "denoise": inputs.DENOISE,
                 "levels": LEVELS,
             },
-            "optional": {
-                "schedule": inputs.SCHEDULE,
-                "risk": inputs.RISK,
-                "gate": inputs.GATE,
-                "mask": inputs.MASK,
-                "selective": inputs.SELECTIVE,
-            },
+            "optional": {"gate": inputs.GATE, **inputs.SOCKETS},
         }
 
     def sample(

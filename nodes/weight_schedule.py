@@ -8,6 +8,8 @@ from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, PRESETS, S
 
 from .inputs import SEARCH_ALIASES
 
+FULL = '{"points":[[0,1],[1,1]],"interpolation":"linear"}'
+
 
 class SafelightWeightSchedule:
     CATEGORY = "Safelight/sampling"
@@ -59,14 +61,22 @@ class SafelightWeightSchedule:
                 ),
             },
             "optional": {
+                # Text, since converters of saved workflows read no other kind of widget value alike.
                 "curve": (
-                    "CURVE",
+                    "STRING",
                     {
                         "widgetType": "SAFELIGHT_CURVE",
-                        "default": {"points": [[0.0, 1.0], [1.0, 1.0]], "interpolation": "linear"},
-                        "tooltip": "For preset custom: the weight along the run, as points [progress, height] from 0 "
-                        "to 1. interpolation is linear, monotone_cubic or step. A core Curve Editor can be linked "
-                        "here instead.",
+                        "default": FULL,
+                        "tooltip": "For preset custom: the weight along the run, as JSON text with points [progress, "
+                        "height] from 0 to 1. interpolation is linear, monotone_cubic or step.",
+                    },
+                ),
+                "curve_editor": (
+                    "CURVE",
+                    {
+                        "forceInput": True,
+                        "tooltip": "For preset custom: a curve linked from a core Curve Editor. It acts in the place "
+                        "of curve.",
                     },
                 ),
             },
@@ -75,5 +85,7 @@ class SafelightWeightSchedule:
     # There is no VALIDATE_INPUTS: whether `curve` is read depends on `preset`, and the host would show an error of the
     # curve at both. The host checks the other inputs by their declarations.
 
-    def make(self, preset: str, context: float, axis: str, curve: Any = None) -> tuple[WeightSchedule]:
-        return (from_preset(preset, context, axis, curve),)
+    def make(
+        self, preset: str, context: float, axis: str, curve: Any = FULL, curve_editor: Any = None
+    ) -> tuple[WeightSchedule]:
+        return (from_preset(preset, context, axis, curve if curve_editor is None else curve_editor),)

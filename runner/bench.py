@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from .environment import BENCH_TOOLS, prepare
+from .environment import BENCH_STEPS, prepare
 from .hosts import Host
 
 
@@ -18,5 +18,5 @@ def command(python: Path, host: Host, name: str, further: Sequence[str]) -> list
 
 def run(root: Path, host: Host, environment: Path, name: str, further: Sequence[str]) -> int:
     """Returns the benchmark's exit code."""
-    python = prepare(host, environment, extra=BENCH_TOOLS, title="what the benchmarks need")
+    python = prepare(host, environment, extra=BENCH_STEPS)
     return subprocess.run(command(python, host, name, further), cwd=root, check=False).returncode

@@ -33,7 +33,9 @@ INDEX_NEEDS = (
     "opentelemetry-semantic-conventions",
 )
 BENCH_TOOLS = ("matplotlib", "tqdm", "scipy", "tabulate", "pandas")
-TEST_TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "Pillow", *BENCH_TOOLS)
+# Converters of workflows to the API's format, and the few of their requirements that converting takes.
+CONVERTERS = ("--no-deps", "comfy-cli>=1.23,<2", "comfy-script>=0.6,<1", "comfy-test>=0.4.15,<1")
+TEST_TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "Pillow", *BENCH_TOOLS, "pathspec", "typer", "nest-asyncio2")
 CHECK_TOOLS = ("ruff>=0.9", "mypy>=1.13")
 
 
@@ -49,6 +51,10 @@ class Step:
         """Changes when the requirements, the Python or the system do."""
         here = (*sys.version_info[:2], platform.system(), platform.machine())
         return hashlib.sha256(json.dumps([self.arguments, here]).encode()).hexdigest()[:16]
+
+
+TEST_STEPS = (Step("test tools", TEST_TOOLS), Step("converters of workflows", CONVERTERS))
+BENCH_STEPS = (Step("what the benchmarks need", BENCH_TOOLS),)
 
 
 def torch_steps() -> list[Step]:
@@ -149,16 +155,13 @@ class Environment:
         progress.done()
 
 
-def prepare(host: Host, folder: Path, *, extra: Sequence[str] = (), title: str = "test tools") -> Path:
+def prepare(host: Host, folder: Path, *, extra: Sequence[Step] = ()) -> Path:
     """The interpreter to run `host` with, everything installed unless the host brings its own environment."""
     if host.python:
         say(f"Using {host.python} as it is; nothing is installed there")
         return host.python
     environment = Environment(folder)
-    steps = [*torch_steps(), *host_steps(host)]
-    if extra:
-        steps.append(Step(title, tuple(extra)))
-    environment.install(steps)
+    environment.install([*torch_steps(), *host_steps(host), *extra])
     shim = Path(__file__).with_name("shim.py")
     subprocess.run([str(environment.python), str(shim)], check=True)
     return environment.python

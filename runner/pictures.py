@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import browser, thumbnails
-from .environment import TEST_TOOLS, prepare
+from .environment import TEST_STEPS, prepare
 from .hosts import Host
 from .messages import Failure, say
 
@@ -17,7 +17,7 @@ def make(root: Path, host: Host, environment: Path, which: Sequence[str]) -> int
     """Makes the pictures of `which`, "nodes" and "workflows". Returns the exit code."""
     if host.path is None:
         raise Failure("pictures show real runs on a recent ComfyUI", "name one, 0.3.64 or newer: --comfyui PATH")
-    python = prepare(host, environment, extra=TEST_TOOLS)
+    python = prepare(host, environment, extra=TEST_STEPS)
     if "nodes" in which:
         take(root, host, python)
     if "workflows" in which:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import browser
-from .environment import CHECK_TOOLS, TEST_TOOLS, Environment, Step, prepare, torch_steps
+from .environment import CHECK_TOOLS, TEST_STEPS, Environment, Step, prepare, torch_steps
 from .hosts import Host
 from .messages import Failure, say
 
@@ -146,7 +146,7 @@ def run_tests(
     frontends: releases of the page; without any, those that the browser suite is held to on this host.
     everything: the slow tests and the older releases of the page too.
     """
-    python = prepare(host, environment, extra=TEST_TOOLS)
+    python = prepare(host, environment, extra=TEST_STEPS)
     if not _has(python, "pytest"):
         raise Failure(
             f"{python} has no pytest, and this command installs nothing in an environment it did not make",

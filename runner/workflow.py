@@ -39,6 +39,8 @@ def _widget_values(node: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str
         if not _is_widget(type_, options):
             continue
         named[name] = values.pop(0)
+        if type_ == "STRING" and isinstance(named[name], dict):  # a curve of an earlier form; the page does the same
+            named[name] = json.dumps(named[name], separators=(",", ":"))
         # The page puts a widget of its own behind a seed: what happens to it after a run.
         seed = options.get("control_after_generate") or name in ("seed", "noise_seed")
         if type_ == "INT" and seed and values and values[0] in SEED_CONTROLS:

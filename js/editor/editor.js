@@ -32,12 +32,12 @@ const isShare = (number) => typeof number === "number" && number >= 0 && number 
 
 /**
  * @param {object} handlers
- * @param {object} handlers.initial the curve shown at first
- * @param {(schedule: {preset: string, curve: object|string, context: number, axis?: string}) => void} handlers.edit
+ * @param {string} handlers.initial the curve shown at first, as JSON text
+ * @param {(schedule: {preset: string, curve: string, context: number, axis?: string}) => void} handlers.edit
  *   called with each change by the artist, many times in a drag
  * @param {() => void} handlers.commit called when a gesture is over: one step of undo
  * @param {() => void} handlers.reset asks for the schedule that a new node has
- * @returns {{element: HTMLElement, getValue: () => object|string, setValue: (value: unknown) => void,
+ * @returns {{element: HTMLElement, getValue: () => string, setValue: (value: unknown) => void,
  *   update: (surroundings: Partial<Surroundings>) => void}}
  */
 export function createCurveEditor(handlers) {
@@ -213,7 +213,7 @@ export function createCurveEditor(handlers) {
       draw()
     },
     text() {
-      if (!view.curve) return writeCurve(own.value)
+      if (!view.curve) return own.value
       const { points, interpolation } = view.curve
       return writeCurve({ points, interpolation, context: view.context, axis: around.axis })
     },
@@ -269,12 +269,12 @@ export function createCurveEditor(handlers) {
   /** A schedule from text. Returns what is wrong with it, "" where it was taken. */
   function take(text) {
     if (view.fixed) return view.said || say("editor.fixed")
-    const { value, curve, fault } = readCurve(text)
+    const { read, curve, fault } = readCurve(text)
     if (fault) return fault
     apply({
       curve,
-      context: view.contextFixed || !isShare(value.context) ? undefined : tidyContext(value.context),
-      axis: AXES.includes(value.axis) ? value.axis : undefined
+      context: view.contextFixed || !isShare(read.context) ? undefined : tidyContext(read.context),
+      axis: AXES.includes(read.axis) ? read.axis : undefined
     })
     actions.commit()
     announce(say("editor.pasted"))
@@ -312,7 +312,7 @@ export function createCurveEditor(handlers) {
     setValue(given) {
       if (given === undefined || given === null) return // an older workflow without this value
       const read = readCurve(given)
-      if (JSON.stringify(read.value) === JSON.stringify(own.value)) return
+      if (read.value === own.value) return
       own = read
       draw()
     },

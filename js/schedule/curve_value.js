@@ -1,6 +1,7 @@
 // Reading a curve from whatever a workflow, a link or an artist holds, and writing it as JSON text. No page, no host.
 //
-// A broken value is passed on as it is, so that Python refuses it: it must never act as some other curve.
+// The value to keep is JSON text: every converter of workflows takes it as it is. A broken one is passed on, so that Python
+// refuses it: it must never act as some other curve.
 import { INTERPOLATIONS, LEAST_WEIGHT, heightOf } from "./curve.js"
 import { say } from "../words.js"
 
@@ -8,23 +9,21 @@ import { say } from "../words.js"
 const HOST_INTERPOLATION = "monotone_cubic"
 
 /**
- * Reads a curve value: an object with points, a list of pairs, either of them in the host's wrappers
- * ({__value__} or {__type__: "CURVE", __value__}), or JSON text of any of these.
+ * Reads a curve value: JSON text of an object with points, of a list of pairs, or of either of them in the host's
+ * wrappers ({__value__} or {__type__: "CURVE", __value__}); or, as earlier pages saved them, any of these itself.
  * @param {unknown} given
- * @returns {{value: object|string, fault: string, curve: ?{points: number[][], interpolation: string}}} the value to
- *   keep and send; what is wrong with it, "" if nothing is; the curve that it stands for, null where there is a fault.
- *   The value is never a list, which the host would take for a link in a prompt.
+ * @returns {{value: string, read: unknown, fault: string, curve: ?{points: number[][], interpolation: string}}} the text
+ *   to keep and send; what it says, without wrappers; what is wrong with it, "" if nothing is; the curve that it stands
+ *   for, null where there is a fault
  */
 export function readCurve(given) {
-  const text = typeof given === "string" ? given : undefined
-  const broken = (fault) => ({ value: text ?? JSON.stringify(given) ?? String(given), fault, curve: null })
-  let read = given
-  if (text !== undefined) {
-    try {
-      read = JSON.parse(text)
-    } catch (error) {
-      return broken(text.trim() ? say("fault.json", { why: error.message }) : say("fault.empty"))
-    }
+  const value = typeof given === "string" ? given : (JSON.stringify(given) ?? String(given))
+  const broken = (fault, read = null) => ({ value, read, fault, curve: null })
+  let read
+  try {
+    read = JSON.parse(value)
+  } catch (error) {
+    return broken(value.trim() ? say("fault.json", { why: error.message }) : say("fault.empty"))
   }
   while (isObject(read) && "__value__" in read) {
     if ((read.__type__ ?? "CURVE") !== "CURVE") return broken(say("fault.type"))
@@ -33,9 +32,9 @@ export function readCurve(given) {
   if (Array.isArray(read)) read = { points: read }
   if (!isObject(read)) return broken(say("fault.form"))
   const fault = faultOf(read)
-  if (fault) return { value: read, fault, curve: null }
+  if (fault) return broken(fault, read)
   const points = read.points.map(([x, y]) => [x, y]).sort((a, b) => a[0] - b[0])
-  return { value: read, fault, curve: { points, interpolation: read.interpolation ?? HOST_INTERPOLATION } }
+  return { value, read, fault, curve: { points, interpolation: read.interpolation ?? HOST_INTERPOLATION } }
 }
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value)
@@ -68,11 +67,10 @@ export function scheduleFault({ points, interpolation, context }) {
 }
 
 /**
- * JSON text of a value, or the text that it is. One line for each point would be long: the points stand in one line.
- * @param {object|string} value
+ * JSON text of a schedule to be read and corrected by hand: a line for each entry.
+ * @param {object} schedule
  */
-export function writeCurve(value) {
-  if (typeof value === "string") return value
-  const lines = Object.entries(value).map(([key, entry]) => `  ${JSON.stringify(key)}: ${JSON.stringify(entry)}`)
+export function writeCurve(schedule) {
+  const lines = Object.entries(schedule).map(([key, entry]) => `  ${JSON.stringify(key)}: ${JSON.stringify(entry)}`)
   return `{\n${lines.join(",\n")}\n}`
 }

@@ -8,7 +8,7 @@ import { holdPlace } from "../widgets/place.js"
 
 const TYPE = "SAFELIGHT_CURVE"
 const SIZE = { width: 280, height: 168 } // px: the plot stays legible
-const FULL = { points: [[0, 1], [1, 1]], interpolation: "linear" }
+const LINKED = "curve_editor" // the input for a curve of the host's own
 const OFTEN = 400 // ms
 
 /**
@@ -60,7 +60,7 @@ export function createScheduleWidgets(page) {
   }
 
   return (node, name, spec) => {
-    const start = spec?.[1]?.default ?? FULL
+    const start = spec[1].default
     const put = (input, value) => {
       const { widget } = sourceOf(node, input)
       if (widget && JSON.stringify(widget.value) !== JSON.stringify(value)) widget.value = value
@@ -100,8 +100,9 @@ export function createScheduleWidgets(page) {
       editor.update(surroundings)
     }
     const look = () => {
-      const [preset, context, axis, curve] = ["preset", "context", "axis", name].map((input) => sourceOf(node, input))
-      if (curve.widget && curve.widget !== widget) editor.setValue(curve.value) // shown on a subgraph's node, which holds it
+      const [preset, context, axis, own, given] = ["preset", "context", "axis", name, LINKED].map((input) => sourceOf(node, input))
+      if (own.widget && own.widget !== widget) editor.setValue(own.value) // shown on a subgraph's node, which holds it
+      const curve = given.linked ? given : own
       const { safety, run } = servedBy(node)
       const steps = stepsOf(run)
       const by = AXES.includes(axis.value) ? axis.value : AXES[0]

@@ -247,6 +247,8 @@ def from_preset(preset: str, context: float, axis: str, curve: Any = None) -> We
 def _parse(text: str) -> Any:
     if not text.strip():
         raise ValueError('curve: expected JSON, got an empty text. Write for example {"points": [[0, 1], [1, 1]]}.')
+    if text.startswith("{'"):
+        text = text.replace("'", '"')  # how the host writes an object that a prompt holds in the place of text
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -18,6 +18,9 @@ for (const file of readdirSync(FOLDER).filter((name) => name.endsWith(".json")))
   pages[file.replace(".json", "")] = JSON.parse(readFileSync(new URL(file, FOLDER), "utf8"))
 }
 
+/** A workflow as the page saved it before the schedule's curve was text. */
+export const earlier = JSON.parse(readFileSync(new URL("earlier/safelight_text_to_image.json", import.meta.url), "utf8"))
+
 /** {name: prompt} of workflows, by what a server says of its nodes (its object_info). */
 export function conversions(nodes, workflows = pages) {
   const input = JSON.stringify({ nodes, pages: workflows })

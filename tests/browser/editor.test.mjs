@@ -23,7 +23,7 @@ test("choosing a preset draws it", async ({ page, studio }) => {
   near((await plot.drawn()).points, BELL)
   await studio.set(id, "preset", "gentle")
   assert.equal((await plot.drawn()).context, 0.3)
-  assert.deepEqual((await studio.get(id, "curve")).points, [[0, 1], [1, 1]], "a preset leaves the own curve alone")
+  assert.deepEqual((await studio.curve(id)).points, [[0, 1], [1, 1]], "a preset leaves the own curve alone")
 })
 
 test("a drag of a preset's point makes it the own curve, and one undo brings the preset back", async ({ page, studio }) => {
@@ -35,25 +35,25 @@ test("a drag of a preset's point makes it the own curve, and one undo brings the
   await studio.settle()
   assert.equal(await studio.get(id, "preset"), "custom")
   assert.equal(await studio.get(id, "context"), 0.2)
-  const curve = await studio.get(id, "curve")
+  const curve = await studio.curve(id)
   near(curve.points, [[0.2, 0.2], [0.5, 0.6], [1, 0.2]])
   assert.equal(curve.interpolation, "monotone_cubic")
   await studio.until((undo) => window.studio.tracker.undoQueue.length === undo, before.undo + 1)
   const sent = (await studio.prompt())[id].inputs
-  assert.deepEqual(sent.curve, curve)
+  assert.deepEqual(JSON.parse(sent.curve), curve)
   assert.equal(sent.preset, "custom")
   await studio.undo()
   assert.equal(await studio.get(id, "preset"), "bell")
   near((await (await Plot.of(page, studio, id)).drawn()).points, BELL)
   await studio.redo()
-  assert.deepEqual(await studio.get(id, "curve"), curve)
+  assert.deepEqual(await studio.curve(id), curve)
   near((await (await Plot.of(page, studio, id)).drawn()).points, curve.points)
 })
 
 test("a point stops at its neighbours", async ({ page, studio }) => {
   const { id, plot } = await schedule(page, studio, { preset: "bell" })
   await plot.drag(await plot.point(1), await plot.at(0.05, 0.5))
-  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.2, 0.5], [1, 0.2]])
+  near((await studio.curve(id)).points, [[0.2, 0.2], [0.2, 0.5], [1, 0.2]])
 })
 
 test("the edge of the context is dragged", async ({ page, studio }) => {
@@ -69,13 +69,13 @@ test("the edge of the context is dragged", async ({ page, studio }) => {
 test("a click on the curve adds a point there, a double click on an empty place one at that place", async ({ page, studio }) => {
   const { id, plot } = await schedule(page, studio, { preset: "ramp up" })
   await plot.click(await plot.at(0.6, 0.6))
-  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.6, 0.6], [1, 1]])
+  near((await studio.curve(id)).points, [[0.2, 0.2], [0.6, 0.6], [1, 1]])
   const place = await plot.at(0.4, 0.85)
   await plot.click(place)
-  assert.equal((await studio.get(id, "curve")).points.length, 3, "one click on an empty place changes nothing")
+  assert.equal((await studio.curve(id)).points.length, 3, "one click on an empty place changes nothing")
   await page.waitForTimeout(600)
   await page.mouse.dblclick(place.x, place.y)
-  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.4, 0.85], [0.6, 0.6], [1, 1]])
+  near((await studio.curve(id)).points, [[0.2, 0.2], [0.4, 0.85], [0.6, 0.6], [1, 1]])
   assert.equal(await page.locator(".p-dialog, .litesearchbox, .comfy-vue-node-search-container").count(), 0, "no search")
 })
 
@@ -83,13 +83,13 @@ test("the context menu adds, deletes and sets the interpolation", async ({ page,
   const { id, plot } = await schedule(page, studio)
   await plot.click(await plot.at(0.5, 0.5), { button: "right" })
   await plot.choose("Add point here")
-  near((await studio.get(id, "curve")).points, [[0, 1], [0.5, 0.5], [1, 1]])
+  near((await studio.curve(id)).points, [[0, 1], [0.5, 0.5], [1, 1]])
   await plot.click(await plot.at(0.8, 0.2), { button: "right" })
   await plot.choose("Steps")
-  assert.equal((await studio.get(id, "curve")).interpolation, "step")
+  assert.equal((await studio.curve(id)).interpolation, "step")
   await plot.click(await plot.point(1), { button: "right" })
   await plot.choose("Delete point")
-  near((await studio.get(id, "curve")).points, [[0, 1], [1, 1]])
+  near((await studio.curve(id)).points, [[0, 1], [1, 1]])
   await plot.click(await plot.point(1), { button: "right" })
   assert.ok(await page.locator(".safelight-menu button", { hasText: "Delete point" }).isDisabled(), "two points stay")
   await page.keyboard.press("Escape")
@@ -107,7 +107,7 @@ test("the menu by keyboard: it has the focus, and gives it back to the point", a
   await page.keyboard.press("Shift+F10")
   await page.keyboard.press("ArrowDown")
   await page.keyboard.press("Enter")
-  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [1, 0.2]])
+  near((await studio.curve(id)).points, [[0.2, 0.2], [1, 0.2]])
 })
 
 test("a click with Ctrl deletes a point", async ({ page, studio }) => {
@@ -115,13 +115,13 @@ test("a click with Ctrl deletes a point", async ({ page, studio }) => {
   await page.keyboard.down("Control")
   await plot.click(await plot.point(1))
   await page.keyboard.up("Control")
-  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [1, 0.2]])
+  near((await studio.curve(id)).points, [[0.2, 0.2], [1, 0.2]])
 })
 
 test("a finger drags a point, and one undo takes it back", async ({ page, studio }) => {
   const { id, plot } = await schedule(page, studio, { preset: "bell" })
   await plot.swipe(await plot.point(1), await plot.at(0.4, 0.5))
-  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.4, 0.5], [1, 0.2]])
+  near((await studio.curve(id)).points, [[0.2, 0.2], [0.4, 0.5], [1, 0.2]])
   await studio.undo()
   assert.equal(await studio.get(id, "preset"), "bell")
 })
@@ -129,7 +129,7 @@ test("a finger drags a point, and one undo takes it back", async ({ page, studio
 test("two taps add a point", async ({ page, studio }) => {
   const { id, plot } = await schedule(page, studio, { preset: "ramp up" })
   await plot.tapTwice(await plot.at(0.4, 0.9))
-  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.4, 0.9], [1, 1]], 0.04) // a finger stands on whole pixels
+  near((await studio.curve(id)).points, [[0.2, 0.2], [0.4, 0.9], [1, 1]], 0.04) // a finger stands on whole pixels
 })
 
 test("the keyboard moves, adds and deletes points, each an undo of its own", async ({ page, studio }) => {
@@ -138,9 +138,9 @@ test("the keyboard moves, adds and deletes points, each an undo of its own", asy
   await plot.focus(1)
   await keyboard.press("ArrowDown")
   await keyboard.press("Shift+ArrowLeft")
-  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.5, 0.99], [1, 0.2]])
+  near((await studio.curve(id)).points, [[0.2, 0.2], [0.5, 0.99], [1, 0.2]])
   await keyboard.press("Enter")
-  assert.equal((await studio.get(id, "curve")).points.length, 4)
+  assert.equal((await studio.curve(id)).points.length, 4)
   await keyboard.press("Delete")
   await keyboard.press("Home")
   await keyboard.press("ArrowUp")
@@ -148,12 +148,12 @@ test("the keyboard moves, adds and deletes points, each an undo of its own", asy
   await keyboard.press("Shift+ArrowUp")
   await keyboard.press("PageUp")
   await keyboard.press("ArrowRight")
-  near((await studio.get(id, "curve")).points, [[0.2, 0.21], [0.51, 0.99], [1, 0.3]])
+  near((await studio.curve(id)).points, [[0.2, 0.21], [0.51, 0.99], [1, 0.3]])
   await studio.settle()
   await studio.undo()
-  near((await studio.get(id, "curve")).points, [[0.2, 0.21], [0.5, 0.99], [1, 0.3]])
+  near((await studio.curve(id)).points, [[0.2, 0.21], [0.5, 0.99], [1, 0.3]])
   await studio.undo()
-  near((await studio.get(id, "curve")).points, [[0.2, 0.21], [0.5, 0.99], [1, 0.2]])
+  near((await studio.curve(id)).points, [[0.2, 0.21], [0.5, 0.99], [1, 0.2]])
 })
 
 test("Delete in the editor leaves the node", async ({ page, studio }) => {
@@ -199,7 +199,7 @@ test("a schedule is copied and pasted as JSON by the keyboard, and no node with 
   await page.keyboard.press("Control+v")
   await studio.until((id) => window.studio.widget(id, "preset").value === "custom", id)
   assert.deepEqual(await studio.values(id), {
-    preset: "custom", context: 0.4, axis: "steps", curve: { points: [[0, 0.5], [1, 1]], interpolation: "step" }
+    preset: "custom", context: 0.4, axis: "steps", curve: JSON.stringify({ points: [[0, 0.5], [1, 1]], interpolation: "step" })
   })
   assert.equal((await studio.save()).nodes.length, 1)
 })
@@ -214,7 +214,7 @@ test("a pasted text that is no schedule changes nothing and is shown to be corre
   assert.equal(await studio.get(id, "preset"), "balanced")
   await area.fill('{"points": [[0, 1], [1, 0.5]]}')
   await page.locator(".safelight-text button", { hasText: "Use" }).click()
-  assert.deepEqual((await studio.get(id, "curve")).points, [[0, 1], [1, 0.5]])
+  assert.deepEqual((await studio.curve(id)).points, [[0, 1], [1, 0.5]])
 })
 
 test("where the clipboard is refused the text is shown", async ({ page, studio }) => {
@@ -264,7 +264,7 @@ test("zoomed in or out, the editor takes the pointer where it is", async ({ page
     await studio.view({ scale, x: 40, y: 20 })
     await page.waitForTimeout(300)
     await plot.drag(await plot.point(1), await plot.at(0.4 + scale / 10, 0.5))
-    near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.4 + scale / 10, 0.5], [1, 0.2]])
+    near((await studio.curve(id)).points, [[0.2, 0.2], [0.4 + scale / 10, 0.5], [1, 0.2]])
   }
 })
 
@@ -315,5 +315,5 @@ test("the plot fills a larger node, and comes back after the node was collapsed"
   const again = await Plot.of(page, studio, id)
   near((await again.drawn()).points, BELL)
   await again.drag(await again.point(1), await again.at(0.5, 0.5))
-  near((await studio.get(id, "curve")).points, [[0.2, 0.2], [0.5, 0.5], [1, 0.2]])
+  near((await studio.curve(id)).points, [[0.2, 0.2], [0.5, 0.5], [1, 0.2]])
 })

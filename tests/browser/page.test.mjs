@@ -3,7 +3,7 @@ import assert from "node:assert/strict"
 import { since, test } from "./harness.mjs"
 import { OURS } from "./studio.mjs"
 
-const CURVE = { points: [[0, 0.25], [1, 0.75]], interpolation: "step" }
+const CURVE = JSON.stringify({ points: [[0, 0.25], [1, 0.75]], interpolation: "step" })
 
 test("every node of ours comes up on one page, as large as its contents", async ({ page, studio }) => {
   for (const [i, type] of OURS.entries()) await studio.add(type, { at: [80 + 420 * (i % 3), 60 + 20 * i] })
@@ -40,7 +40,7 @@ test("a schedule in a subgraph, its widgets shown outside, keeps and sends its v
   assert.deepEqual(await sent(), { preset: "custom", context: 0.3, axis: "noise level", curve: CURVE })
   assert.deepEqual(await studio.values(host), { preset: "custom", context: 0.3, axis: "noise level", curve: CURVE })
   await studio.set(host, "context", 0.5)
-  const other = { points: [[0, 1], [0.5, 0.5], [1, 1]], interpolation: "linear" }
+  const other = JSON.stringify({ points: [[0, 1], [0.5, 0.5], [1, 1]], interpolation: "linear" })
   await studio.set(host, "curve", other)
   for (const again of [false, true]) {
     if (again) await studio.reopen()
@@ -57,34 +57,35 @@ test("a node goes into a subgraph and out again with its values", SUBGRAPHS, asy
   assert.deepEqual(await studio.values(back[0][1]), { preset: "custom", context: 0.3, axis: "noise level", curve: CURVE })
 })
 
-// As pages older than the option do: no widget, only a socket.
-const asSocket = { objectInfo: (nodes) => { nodes.SafelightWeightSchedule.input.optional.curve[1] = { forceInput: true } } }
+// As pages older than the option do: a field with the text.
+const asText = { objectInfo: (nodes) => void delete nodes.SafelightWeightSchedule.input.optional.curve[1].widgetType }
 let savedHere // by the test before: a page with our widget
 
 test("a workflow for the page without our widget", async ({ studio }) => {
   await studio.add("SafelightWeightSchedule", { values: { preset: "ramp up", context: 0.35, axis: "steps", curve: CURVE } })
   savedHere = await studio.save()
-  assert.deepEqual(savedHere.nodes[0].widgets_values.slice(0, 3), ["ramp up", 0.35, "steps"])
+  assert.deepEqual(savedHere.nodes[0].widgets_values, ["ramp up", 0.35, "steps", CURVE])
 })
 
-test("on a page without our widget the curve is a socket, and workflows go both ways", asSocket, async ({ page, studio }) => {
-  const own = await studio.add("SafelightWeightSchedule", { values: { preset: "bell", context: 0.15, axis: "steps" } })
+test("on a page without our widget the curve is text, and workflows go both ways", asText, async ({ page, studio }) => {
+  const values = { preset: "bell", context: 0.15, axis: "steps", curve: '{"points":[[0,0.5],[1,1]]}' }
+  const own = await studio.add("SafelightWeightSchedule", { values })
   const sockets = await page.evaluate((id) => window.studio.node(id).inputs.filter((slot) => !slot.widget).map((slot) => slot.name), own)
-  assert.deepEqual(sockets, ["curve"])
-  assert.deepEqual((await studio.prompt())[own].inputs, { preset: "bell", context: 0.15, axis: "steps" })
+  assert.deepEqual(sockets, ["curve_editor"])
+  assert.deepEqual((await studio.prompt())[own].inputs, values)
   const savedThere = await studio.save()
 
   await studio.load(savedHere)
   const [{ id }] = savedHere.nodes
-  assert.deepEqual(await studio.values(id), { preset: "ramp up", context: 0.35, axis: "steps" })
-  assert.deepEqual((await studio.save()).nodes[0].widgets_values.slice(0, 3), ["ramp up", 0.35, "steps"])
+  assert.deepEqual(await studio.values(id), { preset: "ramp up", context: 0.35, axis: "steps", curve: CURVE })
+  assert.deepEqual((await studio.save()).nodes[0].widgets_values, ["ramp up", 0.35, "steps", CURVE])
   savedHere = savedThere
 })
 
 test("a workflow of a page without our widget opens with every value in its place", async ({ studio }) => {
   await studio.load(savedHere)
   const values = await studio.values(savedHere.nodes[0].id)
-  assert.deepEqual(values, { preset: "bell", context: 0.15, axis: "steps", curve: { points: [[0, 1], [1, 1]], interpolation: "linear" } })
+  assert.deepEqual(values, { preset: "bell", context: 0.15, axis: "steps", curve: '{"points":[[0,0.5],[1,1]]}' })
 })
 
 /** The node's sides on the screen, in CSS pixels. */

@@ -163,6 +163,11 @@ export class Studio {
     return this.page.evaluate(([id, name]) => window.studio.widget(id, name).value, [id, name])
   }
 
+  /** The curve that a schedule node holds, as an object. */
+  async curve(id) {
+    return JSON.parse(await this.get(id, "curve"))
+  }
+
   /** Sets a widget as the page's own controls do: the value, then the callback. */
   set(id, name, value) {
     return this.setAll(id, { [name]: value })

@@ -1,7 +1,7 @@
 // The workflows and the subgraph in the page: nothing missing, every value in its place, nothing in the way of anything
 // else, and the prompt that runner/workflow.py makes of the file. On a real server each one runs.
 import assert from "node:assert/strict"
-import { bare, conversions, pages } from "./conversions.mjs"
+import { bare, conversions, earlier, pages } from "./conversions.mjs"
 import { HOST, URL as SERVER, since, test } from "./harness.mjs"
 
 const REAL = HOST !== "stand-in"
@@ -89,6 +89,35 @@ for (const [name, workflow] of Object.entries(pages)) {
     assert.equal(saved.length, workflow.nodes.filter((n) => n.type === "SaveImage").length)
   })
 }
+
+test("a workflow of the earlier form gives the same prompt, and is saved in today's", async ({ studio }) => {
+  const expected = (await prompts()).safelight_text_to_image
+  await studio.load(earlier)
+  assert.deepEqual(bare(await studio.prompt()), expected)
+  const { nodes } = await studio.reopen()
+  assert.deepEqual(bare(await studio.prompt()), expected)
+  const { widgets_values } = nodes.find(({ type }) => type === "SafelightWeightSchedule")
+  assert.ok(widgets_values.every((value) => typeof value !== "object"))
+})
+
+test("a Curve Editor linked in the earlier form is linked again", async ({ studio, t }) => {
+  if (!(await studio.has("CurveEditor"))) return t.skip("this ComfyUI, or its page, has no core curve")
+  const id = await studio.add("SafelightWeightSchedule", { at: [700, 160], values: { preset: "custom" } })
+  const core = await studio.add("CurveEditor", { at: [120, 160] })
+  await studio.connect(core, "curve", id, "curve_editor")
+  const expected = bare(await studio.prompt())
+  const saved = await studio.save()
+  const [schedule] = saved.nodes.filter(({ type }) => type === "SafelightWeightSchedule")
+  const { link } = schedule.inputs.find(({ name }) => name === "curve_editor")
+  schedule.inputs = schedule.inputs.filter(({ name }) => !/^curve/.test(name))
+  schedule.inputs.push({ name: "curve", shape: 7, type: "CURVE", widget: { name: "curve" }, link })
+  saved.links.find(([number]) => number === link)[4] = schedule.inputs.length - 1
+  schedule.widgets_values[3] = JSON.parse(schedule.widgets_values[3])
+  await studio.load(saved)
+  assert.deepEqual(bare(await studio.prompt()), expected)
+  await studio.reopen()
+  assert.deepEqual(bare(await studio.prompt()), expected)
+})
 
 /** Puts a node into the graph as an artist does: double click, its name, Enter. */
 async function search(page, studio, words) {

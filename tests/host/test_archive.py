@@ -10,8 +10,6 @@ from pathlib import Path
 import loading
 import pytest
 
-WEIGHTS = "demo/weights/"
-
 
 def listed(*options: str) -> set[str]:
     words = ["git", "ls-files", "-z", "--cached", *options]
@@ -28,39 +26,62 @@ def test_the_archive_has_all_that_the_pack_and_its_page_need(archive):
     tracked = listed()
     needed = ("__init__.py", "nodes/", "safelight/", "js/", "locales/", "workflows/", "subgraphs/", "LICENSE")
     assert {file for file in tracked if file.startswith(needed)} <= archive
-    assert {file for file in tracked if file.startswith("demo/") and file.endswith(".py")} <= archive
+    assert {file for file in tracked if file.startswith("demo/")} <= archive, "with the weights"
     assert {"pyproject.toml", "requirements.txt", "README.md"} <= archive
 
 
 def test_the_archive_has_help_for_every_node_and_none_of_the_workshop(archive, pack):
     pages = {Path(file).stem for file in archive if file.startswith("js/docs/") and file.endswith(".md")}
     assert pack.nodes.keys() <= pages
-    assert not [file for file in archive if file.startswith(("tests/", "bench/", "runner/", ".github/", WEIGHTS))]
+    assert not [file for file in archive if file.startswith(("tests/", "bench/", "runner/", ".github/", "docs/"))]
 
 
-def test_the_archive_loads_and_the_demo_loader_says_where_its_weights_are(archive, request, tmp_path):
+@pytest.fixture
+def unpacked(archive, request, tmp_path):
+    """Runs Python with the host and, as `pack`, the archive's pack in a custom_nodes folder; gives what it prints."""
     folder, checkout = tmp_path / "custom_nodes" / "safelight", request.config.checkout
     for file in archive:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(loading.ROOT / file, folder / file)
-    script = f"""
+    begin = f"""
 import sys
 from pathlib import Path
 sys.path.append({str(loading.HERE)!r})
 import loading
 loading.load_host({f"Path({str(checkout)!r})" if checkout else None})
 sys.path.remove(str(loading.ROOT))
-pack = loading.load_file("safelight_pack", Path({str(folder)!r}) / "__init__.py", package=True)
+folder = Path({str(folder)!r})
+pack = loading.load_file("safelight_pack", folder / "__init__.py", package=True)
 import safelight
-assert safelight.__file__.startswith({str(folder)!r}), safelight.__file__
-assert (Path({str(folder)!r}) / pack.WEB_DIRECTORY / "safelight.js").is_file()
+assert safelight.__file__.startswith(str(folder)), safelight.__file__
+"""
+
+    def run(script: str) -> str:
+        command = [sys.executable, "-c", begin + script]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_what_is_unpacked_loads_with_its_page_and_its_model(unpacked):
+    said = unpacked("""
+assert (folder / pack.WEB_DIRECTORY / "safelight.js").is_file()
+model, clip, vae = pack.NODE_CLASS_MAPPINGS["SafelightDemoLoader"]().load()
+adapters, _ = pack.NODE_CLASS_MAPPINGS["SafelightSafeAdapter"].INPUT_TYPES()["required"]["file"]
+print(type(model.model).__name__, len(adapters))
+""")
+    assert said.split()[-2:] == ["BaseModel", "1"]
+
+
+def test_without_its_weights_the_demo_loader_says_what_to_do(unpacked):
+    said = unpacked("""
+import shutil
+shutil.rmtree(folder / "demo" / "weights")
 try:
     pack.NODE_CLASS_MAPPINGS["SafelightDemoLoader"]().load()
 except FileNotFoundError as error:
-    print(len(pack.NODE_CLASS_MAPPINGS), error)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (
-        "weights: expected model.safetensors in demo/weights" in done.stdout and "Clone the repository" in done.stdout
-    )
+    print(error)
+""")
+    assert "weights: expected model.safetensors in demo/weights" in said and "Load Checkpoint" in said

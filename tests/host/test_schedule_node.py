@@ -19,7 +19,7 @@ def node(pack):
 def defaults(node):
     sections = node.INPUT_TYPES()
     inputs = {**sections["required"], **sections["optional"]}
-    return {name: declared[1]["default"] for name, declared in inputs.items()}
+    return {name: declared[1]["default"] for name, declared in inputs.items() if "default" in declared[1]}
 
 
 def test_every_preset_gives_a_schedule_with_and_without_a_curve(node, pack):
@@ -36,7 +36,9 @@ def test_every_preset_gives_a_schedule_with_and_without_a_curve(node, pack):
 
 
 def test_a_curve_acts_in_every_form_in_which_it_can_arrive(node, pack):
-    forms = [CURVE, json.dumps(CURVE), {"__value__": CURVE}, {"__type__": "CURVE", "__value__": CURVE}]
+    """As text, from files that an older page saved, and as text that a host makes of an object in a prompt."""
+    wrapped = [{"__value__": CURVE}, {"__type__": "CURVE", "__value__": CURVE}]
+    forms = [json.dumps(CURVE), CURVE, *wrapped, str(CURVE), *map(str, wrapped)]
     made = [host.call(node, preset="custom", context=0.3, axis="steps", curve=form)[0] for form in forms]
     assert made == [made[0]] * len(forms)
     assert (made[0].curve(0.6), made[0].start_percent, made[0].axis) == (0.75, 0.3, "steps")
@@ -70,6 +72,14 @@ def test_a_widgets_value_that_the_node_does_not_offer_stops_the_prompt(node, nam
     assert [key for key, _ in errors] == [name]
 
 
-def test_custom_without_a_curve_is_an_error_of_the_curve(node):
-    with pytest.raises(ValueError, match='expected a curve for the preset "custom"'):
-        host.call(node, preset="custom", context=0.2, axis="steps")
+def test_without_a_curve_custom_is_the_one_that_its_widget_shows(node):
+    given = {"preset": "custom", "context": 0.2, "axis": "steps"}
+    (schedule,) = host.call(node, **given)
+    assert schedule == host.call(node, **given, curve=defaults(node)["curve"])[0]
+    assert schedule.points == ((0.0, 1.0), (1.0, 1.0))
+
+
+def test_a_linked_curve_goes_before_the_text_and_is_judged_when_it_runs(node):
+    given = {"preset": "custom", "context": 0.2, "axis": "steps"}
+    (schedule,) = host.call(node, **given, curve="{oops", curve_editor=CURVE)
+    assert schedule.points == ((0.2, 0.5), (1.0, 1.0))

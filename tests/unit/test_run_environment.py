@@ -71,7 +71,7 @@ def test_environment_of_somebody_else_is_left_alone(tmp_path, pip):
 def test_hosts_own_environment_gets_nothing(tmp_path, pip):
     own = tmp_path / "their python"
     host = Host(None, "0.0.1", "", own)
-    assert environment.prepare(host, tmp_path / "env", extra=("pytest",)) == own
+    assert environment.prepare(host, tmp_path / "env", extra=environment.TEST_STEPS) == own
     assert pip == []
 
 

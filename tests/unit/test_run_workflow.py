@@ -1,5 +1,7 @@
 """From the page's workflow format to the API's."""
 
+import json
+
 import pytest
 
 from runner import demo, workflow
@@ -20,9 +22,9 @@ INFO = {
                 "shape": ["COMBO", {"options": ["a"]}],
             },
             "optional": {
-                "risk": ["FLOAT", {"forceInput": True}],
                 "gate": ["FLOAT", {"default": 0.5}],
-                "curve": ["CURVE", {"widgetType": "OURS"}],
+                "curve": ["STRING", {"widgetType": "OURS"}],
+                "risk": ["FLOAT", {"forceInput": True}],
             },
         }
     },
@@ -43,7 +45,7 @@ def convert(values, **links):
 
 
 def test_values_go_to_widgets_by_position_and_links_by_name():
-    inputs = convert([7, "fixed", 20, "euler", "a", 0.5, {"points": []}])
+    inputs = convert([7, "fixed", 20, "euler", "a", 0.5, "{}"])
     assert inputs == {
         "model": ["1", 0],
         "seed": 7,
@@ -51,8 +53,22 @@ def test_values_go_to_widgets_by_position_and_links_by_name():
         "kind": "euler",
         "shape": "a",
         "gate": 0.5,
-        "curve": {"points": []},
+        "curve": "{}",
     }
+
+
+def test_a_file_of_the_earlier_form_gives_the_same_prompt():
+    """There the curve was an object among the widget values."""
+    info = workflow.load(ROOT / "tests" / "browser" / "object_info.json")
+    earlier, now = (
+        workflow.load(ROOT / folder / demo.WORKFLOW.name) for folder in ("tests/browser/earlier", "workflows")
+    )
+    assert any(isinstance(value, dict) for node in earlier["nodes"] for value in node.get("widgets_values", ()))
+    prompts = [to_prompt(page, info) for page in (earlier, now)]
+    for prompt in prompts:
+        (schedule,) = [node["inputs"] for node in prompt.values() if node["class_type"] == "SafelightWeightSchedule"]
+        schedule["curve"] = json.loads(schedule["curve"])
+    assert prompts[0] == prompts[1]
 
 
 def test_seed_without_the_pages_own_widget_behind_it():

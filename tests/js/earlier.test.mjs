@@ -1,0 +1,57 @@
+import assert from "node:assert/strict"
+import test from "node:test"
+
+import { fromEarlier } from "../../js/schedule/earlier.js"
+
+const schedule = (curve) => ({ id: 1, type: "SafelightWeightSchedule", inputs: [{ name: "curve", type: "CURVE", ...curve }] })
+const opened = (workflow) => {
+  fromEarlier(workflow)
+  return workflow
+}
+const WIDGET = { widget: { name: "curve" } }
+
+test("a linked curve has an input of its own, whether the page had a widget for it or not", () => {
+  for (const widget of [WIDGET, {}]) {
+    const [{ inputs }] = opened({ nodes: [schedule({ ...widget, link: 5 })], links: [[5, 2, 0, 1, 0, "CURVE"]] }).nodes
+    assert.deepEqual(inputs, [{ name: "curve_editor", type: "CURVE", link: 5 }])
+  }
+})
+
+test("a curve's widget without a link is text", () => {
+  const [{ inputs }] = opened({ nodes: [schedule({ ...WIDGET, link: null })] }).nodes
+  assert.deepEqual(inputs, [{ name: "curve", type: "STRING", ...WIDGET, link: null }])
+})
+
+/** A schedule in a subgraph, its curve an input of that. */
+const inside = (outerLink) => ({
+  nodes: [{ id: 9, type: "the subgraph", inputs: [{ name: "shape", type: "CURVE", widget: { name: "shape" }, link: outerLink }] }],
+  definitions: {
+    subgraphs: [{
+      id: "the subgraph",
+      inputs: [{ name: "shape", type: "CURVE", linkIds: [3] }],
+      links: [{ id: 3, origin_id: -10, origin_slot: 0, target_id: 1, target_slot: 0, type: "CURVE" }],
+      nodes: [schedule({ ...WIDGET, link: 3 })]
+    }]
+  }
+})
+
+test("shown on a subgraph's node it is text from end to end", () => {
+  const { nodes, definitions } = opened(inside(null))
+  const [{ inputs, links, nodes: inner }] = definitions.subgraphs
+  assert.deepEqual([nodes[0].inputs[0], inputs[0], links[0], inner[0].inputs[0]].map(({ type }) => type), Array(4).fill("STRING"))
+})
+
+test("linked through a subgraph's node it goes to the input of its own", () => {
+  const { nodes, definitions } = opened(inside(4))
+  assert.deepEqual(definitions.subgraphs[0].nodes[0].inputs, [{ name: "curve_editor", type: "CURVE", link: 3 }])
+  assert.equal(nodes[0].inputs[0].type, "CURVE")
+})
+
+test("what is of today's form, or of other nodes, stays as it is", () => {
+  const today = { nodes: [
+    { type: "SafelightWeightSchedule", inputs: [{ name: "curve", type: "STRING", ...WIDGET, link: 1 }, { name: "curve_editor", type: "CURVE", link: 2 }] },
+    { type: "CurveEditor", inputs: [{ name: "curve", type: "CURVE", ...WIDGET, link: 3 }] },
+    { type: "Note" }
+  ] }
+  assert.deepEqual(opened(structuredClone(today)), today)
+})
