@@ -1,7 +1,7 @@
 """The batching of cond, uncond and safe: one call of the model with more conditionings than a stock run has.
 
-Patches of other packs index rows by 0 and 1, as a stock run's are. So the others' rows are shown as conditional ones; and
-where a patch may take one conditional row only, each of them is evaluated in a pair with the negative.
+Patches of other packs index rows by 0 and 1, as a stock run's are. So the others' rows are shown as conditional ones;
+and where a patch may take one conditional row only, each of them is evaluated in a pair with the negative.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def rows_matter(call: ModelCall) -> bool:
     attention = any(patches and name.startswith("attn") for name, patches in options.get("patches", {}).items())
     replaced = any(options.get("patches_replace", {}).values())
     objects = getattr(call.guider.model_patcher, "object_patches", {})
-    return attention or replaced or any(key.startswith("diffusion_model.") and key.endswith("forward") for key in objects)
+    return (
+        attention or replaced or any(key.startswith("diffusion_model.") and key.endswith("forward") for key in objects)
+    )
 
 
 Pair = Callable[[CondEntries | None, CondEntries | None], Sequence[torch.Tensor]]

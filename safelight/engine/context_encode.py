@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 AUTO, TYPED, PROJECT, SUBTRACT = METHODS = ("auto", "typed", "project", "subtract")
 
+
 @dataclass(frozen=True)
 class Context:
     """The prompt as written, its safe counterpart, its risk, and the notes on how it was made."""
@@ -79,8 +80,8 @@ def encode_context(
         raise ValueError(f"strength: expected a number from 0 up, got {strength}. Give such a number.")
     if split_concepts(concepts) == split_concepts(DEMO_CONCEPTS) and not hasattr(clip.tokenizer, "safelight_anchors"):
         raise ValueError(
-            "concepts: expected words for this text encoder, got the demo model's, which know nothing of nudity, hate or "
-            f"blood. Write your own, or: {DEFAULT_CONCEPTS}"
+            "concepts: expected words for this text encoder, got the demo model's, which know nothing of nudity, hate "
+            f"or blood. Write your own, or: {DEFAULT_CONCEPTS}"
         )
     if method == AUTO:
         method = TYPED if safe_prompt.strip() else PROJECT if vector is None else SUBTRACT

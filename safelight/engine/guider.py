@@ -49,7 +49,7 @@ class MethodGuider(comfy.samplers.CFGGuider):
         self.inner_set_conds({**conds, **self.setup.conditionings(positive)})
 
     def refuse_others(self) -> None:
-        """Another guider made of this one's model and conditionings, as some packs do, is an error: it guides nothing."""
+        """Another guider made of this one's model and conditionings, as some packs do, is an error: it can't guide."""
         self.model_patcher.set_model_sampler_post_cfg_function(self.running.check)
         self.model_options = self.model_patcher.model_options
 
@@ -70,7 +70,11 @@ class MethodGuider(comfy.samplers.CFGGuider):
         self.run.start(latent_image)
         self.original_conds = self.run.select_conds(conds)
         try:
-            with self.running, nullcontext() if self.record is None else count_rows(self, record), traced(self.setup.trace):
+            with (
+                self.running,
+                nullcontext() if self.record is None else count_rows(self, record),
+                traced(self.setup.trace),
+            ):
                 output = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
             self.run.check_guided()
         finally:
@@ -107,8 +111,8 @@ class _Running:
         """A hook after classifier-free guidance that changes nothing."""
         if self._runs == 0:
             raise ValueError(
-                "safe: expected Safelight's guider to sample, got another one that a node made of it (one that upscales "
-                "or details, for instance), so nothing would be guarded. Give that node the model from a Safelight "
+                "safe: expected Safelight's guider to sample, got another one that a node made of it (one that "
+                "upscales or details, for instance), so nothing would be guarded. Give that node the model from a Safelight "
                 "Model Patch and the host's CFGGuider."
             )
         return args["denoised"]

@@ -127,9 +127,7 @@ class StripRun(MethodRun):
         # In a step outside the positive prompt's range the safe one takes its place, at every level but 0.
         positive_active = any_active(positive_pair(call.guider.conds)[0], call.sigma[0])
         kinds = [
-            OFF
-            if (level == 0.0 or self.harmless) and not positive_active
-            else self._group.kind(weight)
+            OFF if (level == 0.0 or self.harmless) and not positive_active else self._group.kind(weight)
             for level, weight in zip(self.levels, weights, strict=True)
         ]
         classes = alike(frames, list(zip(kinds, weights, strict=True)))
@@ -144,7 +142,7 @@ class StripRun(MethodRun):
             frames_per_class = sum(map(len, some)) / len(some)
             stock_rows = round((self.record.plain_rows - plain_rows) * frames_per_class)
             self.record.extra_rows = self.record.rows - plain_rows - stock_rows
-            moves = self._group.moves or [None] * len(some)
+            moves: Sequence[tuple[torch.Tensor, torch.Tensor] | None] = self._group.moves or [None] * len(some)
             for same, frame, weight, move in zip(
                 some, predicted.chunk(len(some)), self._group.acted, moves, strict=True
             ):

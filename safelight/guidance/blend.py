@@ -6,8 +6,8 @@ import torch
 
 # The conditionings that take part in a guided run, by name.
 POSITIVE, NEGATIVE, SAFE = "positive", "negative", "safe"
-# The least weight that counts as guidance: less moves no value of a picture by half of one of its 256 steps, even if the
-# two predictions are black and white.
+# The least weight that counts as guidance: less moves no value of a picture by half of one of its 256 steps, even if
+# the two predictions are black and white.
 LEAST_WEIGHT = 1 / 512
 
 

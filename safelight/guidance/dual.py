@@ -132,7 +132,7 @@ class DualBlend(GuidanceMethod):
         return {**denoised, **dict(zip(BOTH, both, strict=True))}
 
     def fitted_mask(self, x: torch.Tensor) -> torch.Tensor | None:
-        """The artist's mask, one value per latent cell of x. Raises ValueError where x is a part of the run's picture."""
+        """The artist's mask, one value per latent cell of x. Raises ValueError where x is a part of a picture."""
         mask = self._settings.mask
         if mask is None:
             return None

@@ -31,17 +31,19 @@ def read_mask(mask: Any) -> torch.Tensor | None:
 
 
 def check_whole(mask: torch.Tensor, x: torch.Tensor, shape: torch.Size) -> None:
-    """Raises ValueError where latents x of one call are a part of the run's, so that no one knows which part of the mask
-    is theirs. shape: of the run's latents; a sampler may enlarge them on its way."""
+    """Raises ValueError where latents x of one call are a part of the run's: which part of the mask is theirs?
+
+    shape: of the run's latents; a sampler may enlarge them on its way.
+    """
     (height, width), (whole_height, whole_width) = x.shape[-2:], shape[-2:]
     smaller = height < whole_height or width < whole_width
     apart = abs(height * whole_width - width * whole_height) > max(height, width, whole_height, whole_width)
     fewer = len(mask) > 1 and (x.shape[0], *x.shape[2:-2]) != (shape[0], *shape[2:-2])
     if smaller or apart or fewer:
         raise ValueError(
-            f"mask: expected calls with the whole picture, {' x '.join(map(str, shape[2:]))} latent cells, got a part of "
-            f"{' x '.join(map(str, x.shape[2:]))}, such as a tile or a window of frames. Unlink the mask, or use a sampler "
-            "without tiles."
+            f"mask: expected calls with the whole picture, {' x '.join(map(str, shape[2:]))} latent cells, got a part "
+            f"of {' x '.join(map(str, x.shape[2:]))}, such as a tile or a window of frames. Unlink the mask, or use a "
+            "sampler without tiles."
         )
 
 
@@ -59,12 +61,12 @@ def fit_mask(mask: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     (rows, columns), (height, width) = mask.shape[-2:], x.shape[-2:]
     if not 1 / _MOST_STRETCH <= (rows / columns) / (height / width) <= _MOST_STRETCH:
         raise ValueError(
-            f"mask: expected the picture's proportions, {width} : {height}, got {columns} : {rows}. Paint it on a picture "
-            "of that form."
+            f"mask: expected the picture's proportions, {width} : {height}, got {columns} : {rows}. Paint it on a "
+            "picture of that form."
         )
     mask = mask.to(x.device)
     if x.ndim == 5 and x.shape[0] == 1 and mask.shape[0] > 1:
-        return torch.nn.functional.adaptive_avg_pool3d(mask[None, None], x.shape[2:]).to(x.dtype)
+        return torch.nn.functional.adaptive_avg_pool3d(mask[None, None], (x.shape[2], height, width)).to(x.dtype)
     cells = torch.nn.functional.adaptive_avg_pool2d(mask[:, None], (height, width))
     if cells.shape[0] > 1:
         cells = cells[torch.arange(x.shape[0], device=x.device) % cells.shape[0]]

@@ -32,8 +32,8 @@ class Safree(DualBlend):
     )
 
     nowhere = (
-        "positive: expected a mask or area with cells of this picture in it, got one of nothing, so its safe form would "
-        "reach nothing. Paint its mask, or raise its strength."
+        "positive: expected a mask or area with cells of this picture in it, got one of nothing, so its safe form "
+        "would reach nothing. Paint its mask, or raise its strength."
     )
 
     def __init__(self, strength: float, t: int, has_triggers: bool, notes: Sequence[str] = ()) -> None:

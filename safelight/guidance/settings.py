@@ -78,9 +78,7 @@ def read_settings(
             f"safety: expected 0 or at least {LEAST_SAFETY:g}, got {safety:g}, which is too small to act. Raise it, or "
             "set it to 0."
         )
-    settings = GuidanceSettings(
-        safety, schedule, risk, unit_number("gate", gate), None, tuple(notes)
-    )
+    settings = GuidanceSettings(safety, schedule, risk, unit_number("gate", gate), None, tuple(notes))
     if not settings.acts:
         return settings
     if selective is not None and not isinstance(selective, Selection):

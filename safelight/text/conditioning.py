@@ -13,6 +13,7 @@ from safelight.text.inherit import HARMLESS, check_hooks, inherit, same_prompt
 
 Conditioning = list[Any]
 
+
 def as_branch(conditioning: Conditioning, positive: Conditioning) -> Conditioning:
     """The conditioning with what it inherits from the positive one; models that ask are told "positive"."""
     # The host would otherwise call these entries by the name of their branch.

@@ -1,6 +1,6 @@
 """Every key that the host writes into a CONDITIONING, or that a model of the host reads there, is known to the pack.
 
-A new key of a new host fails here, until somebody says whether it passes to the safe prompt (safelight/text/inherit.py).
+A new key of a new host fails here, until somebody says whether it passes to the safe prompt: safelight/text/inherit.py.
 """
 
 from __future__ import annotations
@@ -20,14 +20,44 @@ from safelight.text.inherit import PASSES, SIDE_TEXTS, TEXT_KEYS
 OF_THE_RUN = {"denoise_mask", "device", "latent_image", "latent_shapes", "noise", "seed"}
 # Keys of other dicts in the same functions: latents, guiders' lists, values of a key, model options.
 OF_OTHERS = set(
-    """
-    samples noise_mask batch_index type image ui result model
-    positive middle negative empty_negative_prompt
-    latent_shape pixel_mask pre_filter_count strength_model tokens
-    audio_latent audio_embeds data kind latent latent_h latent_t latent_w ref_audio_t resolved_frame_index timestamps
-    output_block_patch patches transformer_options
-    point_coords point_labels score x y
-    """.split()
+    [
+        "samples",
+        "noise_mask",
+        "batch_index",
+        "type",
+        "image",
+        "ui",
+        "result",
+        "model",
+        "positive",
+        "middle",
+        "negative",
+        "empty_negative_prompt",
+        "latent_shape",
+        "pixel_mask",
+        "pre_filter_count",
+        "strength_model",
+        "tokens",
+        "audio_latent",
+        "audio_embeds",
+        "data",
+        "kind",
+        "latent",
+        "latent_h",
+        "latent_t",
+        "latent_w",
+        "ref_audio_t",
+        "resolved_frame_index",
+        "timestamps",
+        "output_block_patch",
+        "patches",
+        "transformer_options",
+        "point_coords",
+        "point_labels",
+        "score",
+        "x",
+        "y",
+    ]
 )
 
 
@@ -50,7 +80,12 @@ def read_of_kwargs(tree: ast.AST) -> Iterator[str]:
     """Constant keys by which a function reads its `kwargs`."""
     for node in ast.walk(tree):
         key, of = None, None
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "get"
+            and node.args
+        ):
             key, of = node.args[0], node.func.value
         elif isinstance(node, ast.Subscript):
             key, of = node.slice, node.value

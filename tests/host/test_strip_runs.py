@@ -71,7 +71,9 @@ def test_report(pack, eps, prompts, unknown_sampler):
             assert frame["weights"] == pytest.approx([call["w"] for call in single["weights"]])
         top = report["frames"][2]
         assert report["safety"] == 1.0 and [call["w"] for call in report["weights"]] == top["weights"]
-        assert report["context"] == single["context"] and report["gate_open"] and report["format"] == single["format"] == 2
+        assert (
+            report["context"] == single["context"] and report["gate_open"] and report["format"] == single["format"] == 2
+        )
     assert report["rows"] == sum(
         pack.reported(eps, *prompts, latent(), safety=level, sampler_name="euler")[1]["rows"]
         for level in (0.5, 0.0, 1.0)

@@ -9,7 +9,6 @@ import copy
 import json
 import math
 import re
-from typing import Any
 
 import comfy.model_patcher
 import comfy.samplers

@@ -1,6 +1,6 @@
 import copy
-from types import SimpleNamespace
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
