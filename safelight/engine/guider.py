@@ -112,8 +112,8 @@ class _Running:
         if self._runs == 0:
             raise ValueError(
                 "safe: expected Safelight's guider to sample, got another one that a node made of it (one that "
-                "upscales or details, for instance), so nothing would be guarded. Give that node the model from a Safelight "
-                "Model Patch and the host's CFGGuider."
+                "upscales or details, for instance), so nothing would be guarded. Give that node the model of a "
+                "Safelight Model Patch and the host's CFGGuider."
             )
         return args["denoised"]
 

@@ -76,9 +76,9 @@ class MethodRun:
         missing = {POSITIVE, *self.method.conds} - {EMPTY, self.method.replaces_negative} - conds.keys()
         if missing:
             raise ValueError(
-                f"{SAFE if SAFE in missing else 'clip'}: expected the conditionings that this guider was made with, got "
-                "a copy of it without them (a node that sets its own on every tile or region does that), so nothing "
-                "would be guarded. Use a Safelight Model Patch and the host's CFGGuider there."
+                f"{SAFE if SAFE in missing else 'clip'}: expected the conditionings that this guider was made with, "
+                "got a copy of it without them (a node that sets its own on every tile or region does that), so nothing"
+                " would be guarded. Use a Safelight Model Patch and the host's CFGGuider there."
             )
         self.harmless = SAFE in conds and all(entry.get(HARMLESS, False) for entry in conds[SAFE])
         self.record.harmless = self.harmless
