@@ -22,6 +22,7 @@ from demo import prompts, world
 from demo.session import BATCH, DemoSession
 from safelight.guidance.gate import DEFAULT_GATE
 from safelight.guidance.selective import Selection
+from safelight.text.inherit import HARMLESS
 
 from . import score
 from .plan import IMAGE, Row, plain
@@ -145,8 +146,7 @@ class Worker:
         """The latents of the plain pictures of these prompts, for image to image."""
         key = cases[0].number
         if key not in self._starts:
-            [run] = self.runs(plain("unsafe"), cases)
-            self._starts[key] = run.sample()[0]
+            self._starts[key] = self.runs(plain("unsafe"), cases)[0].sample()[0]
         return self._starts[key]
 
     def _dual(self, row: Row, cases: list[Case], start: Any) -> list[Run]:
@@ -160,8 +160,7 @@ class Worker:
         else:
             schedule = self.session.schedule(ALWAYS, context)
         inputs["schedule"] = replace(schedule, **slider)
-        if inputs.pop("selective", False):
-            inputs["selective"] = Selection()
+        inputs |= {"selective": Selection()} if inputs.pop("selective", False) else {}
         safety = 0.0 if row.method == "plain" else 1.0 if row.x is None else row.x
         positive, safe, risks = zip(*(self._context(case, method, strength) for case in cases), strict=True)
 
@@ -193,7 +192,9 @@ class Worker:
             else:
                 inputs = {"method": "subtract", "vector": self._vector} if method == "vector" else {"method": method}
                 inputs |= {"safe_prompt": case.instead if method == "typed" else "", "strength": strength}
-                self._contexts[key] = self.session.context(case.prompt, concepts=world.CONCEPTS, **inputs)
+                context = self._contexts[key] = self.session.context(case.prompt, concepts=world.CONCEPTS, **inputs)
+                if inputs["safe_prompt"] == case.prompt:  # the oracle says that there is nothing to change
+                    context[1][0][1][HARMLESS] = True
         return self._contexts[key]
 
     @cached_property

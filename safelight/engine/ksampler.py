@@ -116,6 +116,7 @@ def sample_guided(
     else:
         record.notes.append("no step to run: the latent is unchanged.")
         samples = job.samples
+    record.log()
     selective = None if settings.selective is None else asdict(settings.selective)
     report = record.to_json(settings, merge=merge, selective=selective, economy=settings.economy)
     latent = host.output_latent(job.latent, host.to_intermediate(samples))

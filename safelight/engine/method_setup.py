@@ -22,6 +22,7 @@ from safelight.guidance.safree import CONCEPTS, Safree
 from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning, as_branch, check_width, safe_branch
 from safelight.text.encoding import text_of
+from safelight.text.inherit import unknown_keys
 from safelight.views.trace import Trace
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ class MethodSetup:
 
     name: the node's, for messages. make: a new method, called once per run. trace: of the last run.
     conditionings: given the positive one, those beside positive and negative, checked, with what they inherit.
+    notes: for the artist, on the conditionings that it gave last.
     """
 
     name: str
     make: Callable[[], GuidanceMethod]
     conditionings: Callable[[Conditioning], dict[str, Conditioning]]
     trace: Trace = field(default_factory=Trace)
+    notes: list[str] = field(default_factory=list)
 
     def begin(
         self,
@@ -60,6 +63,7 @@ class MethodSetup:
 
         plan = plan_run(method.settings(start), patcher, sampler, sigmas, full_sigmas, method.start_name)
         record.note_plan(plan)
+        record.notes += self.notes
         method.begin(len(plan.sigmas) - 1)
         return self.make_run(method, plan, record)
 
@@ -72,7 +76,20 @@ def dual_setup(settings: GuidanceSettings, safe: Conditioning) -> MethodSetup | 
     """The dual blend; None where the settings leave the run to the stock sampler. safe: as the artist linked it."""
     if not settings.acts:
         return None
-    return MethodSetup("Safelight", lambda: DualBlend(settings), lambda positive: {SAFE: safe_branch(safe, positive)})
+    conditionings, notes = safe_conditionings(safe)
+    return MethodSetup("Safelight", lambda: DualBlend(settings), conditionings, notes=notes)
+
+
+def safe_conditionings(safe: Conditioning) -> tuple[Callable[[Conditioning], dict[str, Conditioning]], list[str]]:
+    """What a MethodSetup of the dual blend gives for a positive prompt, and its notes on that."""
+    notes: list[str] = []
+
+    def conditionings(positive: Conditioning) -> dict[str, Conditioning]:
+        branch = safe_branch(safe, positive)
+        notes[:] = unknown_keys(safe, positive)
+        return {SAFE: branch}
+
+    return conditionings, notes
 
 
 def noise_setup(

@@ -50,6 +50,12 @@ class Movement:
         """Whether a picture was moved by more than this share, or drawn by another prompt."""
         return self.replaced > 0 or any(not share <= least for share in self.shares)  # NaN is no rest
 
+    def __str__(self) -> str:
+        shares = [f"{100 * share:.3g}" for share in self.shares]
+        moved = f"moved the prediction by {', '.join(shares)} %" if shares else ""
+        alone = f"the safe prompt alone decided {self.replaced} calls" if self.replaced else ""
+        return "; ".join(part for part in (moved, alone) if part)
+
     def to_dict(self) -> dict[str, Any]:
         return {"moved": [float(f"{share:.4g}") for share in self.shares], "replaced": self.replaced}
 
@@ -95,9 +101,10 @@ class RunRecord:
         self._calls.append({"sigma": sigma, "progress": progress, "w": weight})
 
     def log(self) -> None:
-        """Writes the notes for the artist to the host's log."""
-        for note in self.notes:
-            log.info("Safelight: %s", note)
+        """Writes the notes for the artist, and how far the run moved, to the host's log."""
+        for line in (*self.notes, str(self.movement)):
+            if line:
+                log.info("Safelight: %s", line)
 
     def to_json(self, settings: GuidanceSettings, **more: Any) -> str:
         """The report. more: further entries."""

@@ -15,7 +15,7 @@ from safelight.engine import host
 from safelight.engine.branches import CondEntries, any_active, positive_pair, tag_branch
 from safelight.engine.cond_batch import ModelCall
 from safelight.engine.method_run import MethodRun
-from safelight.engine.method_setup import MethodSetup
+from safelight.engine.method_setup import MethodSetup, safe_conditionings
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.run_record import Movement, RunRecord
 from safelight.guidance.blend import POSITIVE, SAFE
@@ -23,7 +23,7 @@ from safelight.guidance.economy import BOTH
 from safelight.guidance.frames import FramesBlend
 from safelight.guidance.method import GuidanceMethod
 from safelight.guidance.settings import GuidanceSettings
-from safelight.text.conditioning import Conditioning, safe_branch
+from safelight.text.conditioning import Conditioning
 from safelight.views.contact_sheet import alike
 from safelight.views.trace import NoTrace
 
@@ -34,9 +34,8 @@ class StripSetup(MethodSetup):
     """The dual blend at several levels. settings: at the highest of them. run: the last one."""
 
     def __init__(self, settings: GuidanceSettings, safe: Conditioning, levels: Sequence[float]) -> None:
-        super().__init__(
-            "Safelight", lambda: FramesBlend(settings), lambda positive: {SAFE: safe_branch(safe, positive)}, NoTrace()
-        )
+        conditionings, notes = safe_conditionings(safe)
+        super().__init__("Safelight", lambda: FramesBlend(settings), conditionings, NoTrace(), notes)
         self.levels = levels
         self.run: StripRun | None = None
 

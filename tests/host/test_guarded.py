@@ -42,6 +42,14 @@ def test_calls_of_the_safe_prompt_alone_are_counted_apart(pack, eps, prompts):
     assert (report["moved"], report["replaced"]) == ([], 0)
 
 
+def test_the_log_says_how_far_a_run_moved(pack, eps, prompts, caplog):
+    caplog.set_level("INFO", "safelight")
+    for name, sample in routes(pack).items():
+        caplog.clear()
+        sample(eps, *prompts, latent(), safety=0.5, schedule=pack.schedule(), steps=2)
+        assert any("moved the prediction by" in line for line in caplog.messages), name
+
+
 def test_a_strip_says_how_far_each_level_moved(pack, eps, prompts):
     settings = {"levels": "0, 0.25, 1", "schedule": pack.schedule(), "steps": 3}
     report = pack.strip(eps, *prompts, latent(), **settings)[1]
@@ -136,3 +144,13 @@ def test_context_encode_marks_a_prompt_in_which_it_finds_nothing_unsafe(pack):
     assert not any(HARMLESS in extras for _, extras in safe) and differs(safe[0][0], positive[0][0])
     positive, safe, *_ = encode("a cat and a knife", strength=0.0)
     assert not any(HARMLESS in extras for _, extras in safe) and torch.equal(safe[0][0], positive[0][0])
+
+
+def test_a_key_of_another_pack_is_noted_and_does_not_act_on_safe(pack, eps, prompts):
+    positive, safe, negative = prompts
+    given = [[states, {**extras, "some_packs_words": torch.ones(1)}] for states, extras in positive]
+    settings = {"steps": 2, "schedule": pack.schedule()}
+    _, report = pack.reported(eps, given, safe, negative, latent(), **settings)
+    assert [note for note in report["notes"] if note.startswith("safe: `some_packs_words` of positive")]
+    _, report = pack.reported(eps, positive, safe, negative, latent(), **settings)
+    assert report["notes"] == []

@@ -231,3 +231,19 @@ def test_texts_in_boxes_never_pass_to_the_safe_prompt(pack, eps, prompts):
     boxes = {"gligen": boxed[0][1]["gligen"]}
     assert differs(stock(eps, entries(safe, boxes), negative, latent()), stock(eps, safe, negative, latent()))
     at_full_weight(pack, eps, boxed, safe, negative, safe)
+
+
+def test_a_picture_prompt_passes_to_the_safe_prompt(prompts):
+    """A picture is no words; without it the safe prompt would draw another picture."""
+    seen = SimpleNamespace()
+    positive = call(
+        base_nodes.unCLIPConditioning,
+        conditioning=prompts[0],
+        clip_vision_output=seen,
+        strength=1.0,
+        noise_augmentation=0.0,
+    )[0]
+    positive[0][1]["clip_vision_output"] = seen
+    ((_, passed),) = inherit(prompts[1], positive)
+    assert passed["unclip_conditioning"] is positive[0][1]["unclip_conditioning"]
+    assert passed["clip_vision_output"] is seen
