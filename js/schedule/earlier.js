@@ -1,5 +1,5 @@
 // Workflows that earlier pages saved: there the schedule's `curve` was an object of the host's type CURVE, to which a core
-// Curve Editor was linked. Now it is text, and the link goes to an input of its own. The value itself is read by
+// Curve Editor was linked. Now it is text, and the link goes to an input of its own. The node's own value is read by
 // readCurve. This knows the shape of saved workflows, and no page.
 
 const TYPE = "SafelightWeightSchedule"
@@ -13,9 +13,9 @@ export function fromEarlier(workflow) {
     for (const node of graph.nodes ?? []) {
       const curve = node.type === TYPE && node.inputs?.find(({ name, type }) => name === "curve" && type === "CURVE")
       if (!curve) continue
-      const shown = curve.widget && (curve.link == null ? [] : shownOutside(graph, curve.link, placed))
-      if (shown) {
-        for (const end of [curve, ...shown]) end.type = "STRING"
+      const isText = curve.widget && (curve.link == null || showAsText(graph, curve.link, placed))
+      if (isText) {
+        curve.type = "STRING"
       } else {
         curve.name = "curve_editor"
         delete curve.widget
@@ -24,12 +24,25 @@ export function fromEarlier(workflow) {
   }
 }
 
-/** The ends of a link by which a curve's widget is shown on the subgraph's node; null where it is another link. */
-function shownOutside(graph, id, placed) {
+/** Makes text of a curve that is shown on the subgraph's nodes, end to end; false where the link hands in another. */
+function showAsText(graph, id, placed) {
   const link = graph.links?.find?.((each) => each.id === id)
   const slot = Number(link?.origin_id) === INSIDE_INPUT && graph.inputs?.[link.origin_slot]
-  if (!slot) return null
-  const outside = placed.filter(({ type }) => type === graph.id).flatMap(({ inputs }) => inputs ?? [])
-  const ends = outside.filter(({ name }) => name === slot.name)
-  return ends.some((input) => input.link != null) ? null : [link, slot, ...ends]
+  if (!slot) return false
+  const shown = placed
+    .filter(({ type }) => type === graph.id)
+    .map((node) => ({ node, input: node.inputs?.find(({ name }) => name === slot.name) }))
+    .filter(({ input }) => input)
+  if (shown.some(({ input }) => input.link != null)) return false
+  for (const end of [link, slot, ...shown.map(({ input }) => input)]) end.type = "STRING"
+  for (const { node, input } of shown) {
+    const place = node.inputs.filter(({ widget }) => widget).indexOf(input)
+    writeText(node.widgets_values, place)
+    writeText(node.widgets_values_named, input.name)
+  }
+  return true
+}
+
+function writeText(values, key) {
+  if (values?.[key] && typeof values[key] === "object") values[key] = JSON.stringify(values[key])
 }

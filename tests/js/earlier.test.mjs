@@ -22,9 +22,21 @@ test("a curve's widget without a link is text", () => {
   assert.deepEqual(inputs, [{ name: "curve", type: "STRING", ...WIDGET, link: null }])
 })
 
+const SHAPE = { points: [[0, 1], [1, 0.5]] }
+
 /** A schedule in a subgraph, its curve an input of that. */
 const inside = (outerLink) => ({
-  nodes: [{ id: 9, type: "the subgraph", inputs: [{ name: "shape", type: "CURVE", widget: { name: "shape" }, link: outerLink }] }],
+  nodes: [{
+    id: 9,
+    type: "the subgraph",
+    inputs: [
+      { name: "model", type: "MODEL", link: 1 },
+      { name: "preset", type: "COMBO", widget: { name: "preset" }, link: null },
+      { name: "shape", type: "CURVE", widget: { name: "shape" }, link: outerLink }
+    ],
+    widgets_values: ["custom", SHAPE],
+    widgets_values_named: { preset: "custom", shape: SHAPE }
+  }],
   definitions: {
     subgraphs: [{
       id: "the subgraph",
@@ -38,13 +50,15 @@ const inside = (outerLink) => ({
 test("shown on a subgraph's node it is text from end to end", () => {
   const { nodes, definitions } = opened(inside(null))
   const [{ inputs, links, nodes: inner }] = definitions.subgraphs
-  assert.deepEqual([nodes[0].inputs[0], inputs[0], links[0], inner[0].inputs[0]].map(({ type }) => type), Array(4).fill("STRING"))
+  assert.deepEqual([nodes[0].inputs[2], inputs[0], links[0], inner[0].inputs[0]].map(({ type }) => type), Array(4).fill("STRING"))
+  assert.deepEqual(nodes[0].widgets_values, ["custom", JSON.stringify(SHAPE)])
+  assert.deepEqual(nodes[0].widgets_values_named, { preset: "custom", shape: JSON.stringify(SHAPE) })
 })
 
 test("linked through a subgraph's node it goes to the input of its own", () => {
   const { nodes, definitions } = opened(inside(4))
   assert.deepEqual(definitions.subgraphs[0].nodes[0].inputs, [{ name: "curve_editor", type: "CURVE", link: 3 }])
-  assert.equal(nodes[0].inputs[0].type, "CURVE")
+  assert.equal(nodes[0].inputs[2].type, "CURVE")
 })
 
 test("what is of today's form, or of other nodes, stays as it is", () => {
