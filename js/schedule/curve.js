@@ -35,18 +35,16 @@ function tangents(points) {
   const slopes = points.map((_, i) => {
     if (i === 0) return secants[0]
     if (i === secants.length) return secants[i - 1]
-    return secants[i - 1] * secants[i] > 0 ? (secants[i - 1] + secants[i]) / 2 : 0
+    return secants[i - 1] * secants[i] > 0 ? secants[i - 1] / 2 + secants[i] / 2 : 0
   })
   // Left to right: a segment sees its left tangent as the segment before it has left it.
   secants.forEach((secant, i) => {
-    if (secant === 0) return // the tangents at both ends of a flat segment are 0 already
-    const left = slopes[i] / secant
-    const right = slopes[i + 1] / secant
-    const square = left * left + right * right
-    if (square > 9) {
-      const shorten = 3 / Math.sqrt(square)
-      slopes[i] = shorten * left * secant
-      slopes[i + 1] = shorten * right * secant
+    // No slope is divided by the secant, which may be too small for that.
+    const radius = 3 * Math.abs(secant)
+    const size = Math.hypot(slopes[i], slopes[i + 1])
+    if (size > radius) {
+      slopes[i] *= radius / size
+      slopes[i + 1] *= radius / size
     }
   })
   return slopes

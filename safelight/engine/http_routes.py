@@ -7,7 +7,9 @@ is known only when it runs; until then Stable Diffusion's noise schedule is used
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from types import SimpleNamespace
 from typing import TypedDict
@@ -16,6 +18,7 @@ import comfy.model_sampling
 import comfy.samplers
 import torch
 
+from safelight.checks import shortened
 from safelight.engine import host
 from safelight.engine.ksampler import cut_short, stock_sampler, whole_run
 from safelight.guidance.progress import noise_level_progress, step_progress
@@ -105,27 +108,49 @@ def answer(query: Mapping[str, str]) -> Steps:
         if name not in query:
             raise ValueError(f"{name}: expected a value in the query, got none. Ask with steps and scheduler.")
     return steps_of(
-        int(query["steps"]),
+        _whole_number("steps", query["steps"]),
         query.get("sampler_name", "euler"),
         query["scheduler"],
-        float(query.get("denoise", 1.0)),
-        int(query.get("start_at_step", 0)),
-        int(query.get("end_at_step", 10000)),
+        _number("denoise", query.get("denoise", "1")),
+        _whole_number("start_at_step", query.get("start_at_step", "0")),
+        _whole_number("end_at_step", query.get("end_at_step", "10000")),
         query.get("return_with_leftover_noise", "disable"),
     )
 
 
+def _whole_number(name: str, text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError(f"{name}: expected a whole number from 0 up, got {shortened(text)}. Give such a number.")
+    return int(text)
+
+
+def _number(name: str, text: str) -> float:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", text):
+        raise ValueError(f"{name}: expected a number from 0 up, got {shortened(text)}. Give such a number.")
+    return float(text)
+
+
 def serve() -> None:
-    """Answers GET /safelight/steps on the server that loads this pack, where there is one."""
+    """Answers GET /safelight/steps on the server that loads this pack, where there is one.
+
+    A thread of its own works the answers out, one at a time: a thousand steps take half a second, and the server's
+    other threads, with which it reads files, are free meanwhile.
+    """
     server = host.prompt_server()
     if server is None:
         return
     from aiohttp import web
 
-    @server.routes.get(ROUTE)
-    async def steps(request: web.Request) -> web.Response:
+    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="safelight")
+
+    def work(request: web.Request) -> web.Response:
+        if request.transport is None:  # the page has gone while its request waited
+            return web.Response()
         try:
-            # In a thread, so that the server goes on meanwhile: a thousand steps take half a second.
-            return web.json_response(await asyncio.to_thread(answer, request.query))
+            return web.json_response(answer(request.query))
         except ValueError as error:
             return web.json_response({"error": str(error)}, status=400)
+
+    @server.routes.get(ROUTE)
+    async def steps(request: web.Request) -> web.Response:
+        return await asyncio.get_running_loop().run_in_executor(worker, work, request)

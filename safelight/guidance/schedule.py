@@ -93,18 +93,15 @@ class WeightSchedule:
         """Slope of the monotone cubic at each point."""
         secants = [(y1 - y0) / (x1 - x0) for (x0, y0), (x1, y1) in zip(self.points, self.points[1:], strict=False)]
         tangents = [secants[0]]
-        tangents += [(a + b) / 2 if a * b > 0 else 0.0 for a, b in zip(secants, secants[1:], strict=False)]
+        tangents += [a / 2 + b / 2 if a * b > 0 else 0.0 for a, b in zip(secants, secants[1:], strict=False)]
         tangents.append(secants[-1])
         # Left to right: a segment sees its left tangent as the segment before it has left it.
         for i, secant in enumerate(secants):
-            if secant == 0.0:
-                continue  # the tangents at both ends of a flat segment are 0 already
-            left, right = tangents[i] / secant, tangents[i + 1] / secant
-            square = left * left + right * right
-            if square > 9:
-                shorten = 3 / math.sqrt(square)
-                tangents[i] = shorten * left * secant
-                tangents[i + 1] = shorten * right * secant
+            # No tangent is divided by the secant, which may be too small for that.
+            radius, size = 3 * abs(secant), math.hypot(tangents[i], tangents[i + 1])
+            if size > radius:
+                tangents[i] *= radius / size
+                tangents[i + 1] *= radius / size
         return tangents
 
     def curve(self, p: float) -> float:

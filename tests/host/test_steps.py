@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
+import threading
+from types import SimpleNamespace
 
 import pytest
 import tiny_models
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from safelight.engine import http_routes
 
@@ -84,12 +90,97 @@ def test_the_guard_counts_the_calls_that_dpm_fast_makes(pack, inputs, count):
         ({"steps": "20", "scheduler": "karras", "denoise": "nan"}, "^denoise: "),
         ({"steps": "9999", "scheduler": "karras"}, "^steps: "),
         ({"steps": "500", "scheduler": "karras", "denoise": "0.1"}, "^steps: "),
-        ({"steps": "many", "scheduler": "karras"}, "many"),
+        ({"steps": "many", "scheduler": "karras"}, "^steps: .*many"),
     ],
 )
 def test_a_request_that_no_node_could_make_is_refused_by_name(query, named):
     with pytest.raises(ValueError, match=named):
         http_routes.answer(query)
+
+
+@pytest.mark.parametrize("denoise", ["0.30000000000000004", "1e-3", "1.0"])
+def test_a_number_is_taken_as_the_page_writes_it(denoise):
+    query = {"steps": "1", "scheduler": "karras", "denoise": denoise}
+    assert http_routes.answer(query) == http_routes.steps_of(1, "euler", "karras", float(denoise))
+
+
+class Server(TestServer):
+    """Goes on with a request when its client has gone, as ComfyUI does."""
+
+    async def _make_runner(self, **options):
+        return web.AppRunner(self.app, **{**options, "handler_cancellation": False})
+
+
+@contextlib.asynccontextmanager
+async def served(monkeypatch):
+    """Serves the route alone. Yields a client, the requests, the answers begun, and the event that answers wait for."""
+    server = SimpleNamespace(routes=web.RouteTableDef())
+    requests, begun, go_on = [], [], threading.Event()
+
+    @web.middleware
+    async def note(request, handler):
+        requests.append(request)
+        return await handler(request)
+
+    def answer(query):
+        begun.append(query["number"])
+        assert go_on.wait(60)
+        return {}
+
+    monkeypatch.setattr(http_routes.host, "prompt_server", lambda: server)
+    monkeypatch.setattr(http_routes, "answer", answer)
+    http_routes.serve()
+    application = web.Application(middlewares=[note])
+    application.add_routes(server.routes)
+    try:
+        async with TestClient(Server(application)) as client:
+            yield client, requests, begun, go_on
+    finally:
+        go_on.set()
+
+
+def asked(client, numbers):
+    return [asyncio.create_task(client.get(http_routes.ROUTE, params={"number": str(n)})) for n in numbers]
+
+
+async def until(condition):
+    async def wait():
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(wait(), 60)
+
+
+def test_many_requests_leave_the_servers_threads_to_others(monkeypatch):
+    async def run():
+        async with served(monkeypatch) as (client, requests, begun, go_on):
+            responses = asked(client, range(50))
+            await until(lambda: len(requests) == 50 and begun)
+            await asyncio.wait_for(asyncio.to_thread(lambda: None), 20)  # as the server reads a file
+            go_on.set()
+            assert {response.status for response in await asyncio.gather(*responses)} == {200}
+            assert len(begun) == 50
+
+    asyncio.run(run())
+
+
+def test_what_nobody_waits_for_any_more_is_not_worked_out(monkeypatch):
+    async def run():
+        async with served(monkeypatch) as (client, requests, begun, go_on):
+            (first,) = asked(client, ["first"])
+            await until(lambda: begun)
+            gone = asked(client, range(20))
+            await until(lambda: len(requests) == 21)
+            for response in gone:
+                response.cancel()
+            await until(lambda: all(request.transport is None for request in requests[1:]))
+            (last,) = asked(client, ["last"])
+            await until(lambda: len(requests) == 22)
+            go_on.set()
+            await asyncio.gather(first, last)
+            assert begun == ["first", "last"]
+
+    asyncio.run(run())
 
 
 def test_the_answer_has_the_defaults_of_the_nodes():

@@ -14,7 +14,7 @@ from decimal import Decimal, getcontext
 from pathlib import Path
 
 getcontext().prec = 40
-SHAPES = 72
+SHAPES = 74
 STRUCTURED = [
     [(0, 1), (1, 1)],
     [(0, 0), (1, 1)],
@@ -27,6 +27,8 @@ STRUCTURED = [
     [(0, 1), (0.99, 0.9), (1, 0)],
     [(0.1, 0), (0.2, 1), (0.3, 0), (0.4, 1), (0.5, 0)],
     [(0, 0), (0.5, 0.15), (1, 0.87)],  # tangents just outside the circle of radius 3
+    [(0, 0), (0.5, 5e-324), (1, 1)],  # the least number above 0, by which nothing can be divided
+    [(0, 1), (0.5, 1e-310), (1, 0)],
 ]
 
 
