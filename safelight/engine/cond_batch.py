@@ -18,6 +18,7 @@ import torch
 from safelight.engine.branches import CondEntries, CondPair
 from safelight.engine.host import renew_step_cache
 from safelight.engine.run_record import RunRecord
+from safelight.text.inherit import other_hooks
 
 if TYPE_CHECKING:
     from comfy.model_base import BaseModel
@@ -90,7 +91,7 @@ def calc_denoised(
     replaced = call.model_options.get("sampler_calc_cond_batch_function")
     if replaced is not None:
         return _calc_by_pairs(_replaced_pair(call, replaced), conds, record, plain, uncond_each=False)
-    if rows_matter(call):
+    if rows_matter(call, conds):
         return _calc_by_pairs(_host_pair(call), conds, record, plain, uncond_each=True)
     cond, uncond, *others = conds
     # The host evaluates a list from its end on, and a stock call has the negative's rows first.
@@ -114,11 +115,13 @@ def calc_denoised(
     return [first, rest.pop(), *rest]
 
 
-def rows_matter(call: ModelCall) -> bool:
-    """Whether a patch on the model may take the rows of a call for one positive prompt and one negative.
+def rows_matter(call: ModelCall, conds: Sequence[CondEntries | None]) -> bool:
+    """Whether a patch or a hook may take the rows of a call for one positive prompt and one negative.
 
     Those are patches of the attention, which guide by one row from another, or change some of the rows alone.
     """
+    if any(other_hooks(entry) for entries in conds for entry in entries or ()):
+        return True
     options = call.model_options.get("transformer_options", {})
     attention = any(patches and name.startswith("attn") for name, patches in options.get("patches", {}).items())
     replaced = any(options.get("patches_replace", {}).values())

@@ -110,13 +110,19 @@ def inherit(conditioning: list[Any], positive: list[Any]) -> list[Any]:
 
 def check_hooks(safe: list[Any], positive: list[Any]) -> None:
     """Raises ValueError where the positive prompt has a hook that may carry words, and the safe one has no hooks."""
-    kinds = {kind for _, extras, *_ in positive for kind in _other_hooks(extras)}
+    kinds = {kind for _, extras, *_ in positive for kind in other_hooks(extras)}
     if kinds and any(extras.get("hooks") is None for _, extras, *_ in safe):
         raise ValueError(
             f"safe: expected hooks of its own, since positive has a hook ({', '.join(sorted(kinds))}) that may carry "
             "words, as attention couple and regional prompts do. Make safe with the same nodes as positive, with "
             "harmless words for every region."
         )
+
+
+def other_hooks(extras: dict[str, Any]) -> list[str]:
+    """The kinds of the hooks of an entry, those that change the model's weights left out."""
+    kinds = [getattr(hook.hook_type, "value", hook.hook_type) for hook in getattr(extras.get("hooks"), "hooks", ())]
+    return [str(kind) for kind in kinds if kind != "weight"]
 
 
 def unknown_keys(safe: list[Any], positive: list[Any]) -> list[str]:
@@ -151,15 +157,9 @@ def same_prompt(safe: list[Any], positive: list[Any]) -> bool:
 
 def _take(entry: Any, positive: Any) -> list[Any]:
     taken = {key: value for key, value in positive[1].items() if key in PASSES and key not in entry[1]}
-    if positive[1].get("hooks") is not None and "hooks" not in entry[1] and not _other_hooks(positive[1]):
+    if positive[1].get("hooks") is not None and "hooks" not in entry[1] and not other_hooks(positive[1]):
         taken["hooks"] = positive[1]["hooks"]
     return [entry[0], {**entry[1], **taken}, *entry[2:]]
-
-
-def _other_hooks(extras: dict[str, Any]) -> list[str]:
-    """The kinds of the hooks of an entry, those that change the model's weights left out."""
-    kinds = [getattr(hook.hook_type, "value", hook.hook_type) for hook in getattr(extras.get("hooks"), "hooks", ())]
-    return [str(kind) for kind in kinds if kind != "weight"]
 
 
 def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
