@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import comfy.lora
 import comfy.model_management
+import comfy.model_patcher
 import comfy.sample
 import comfy.samplers
 import comfy.utils
@@ -158,21 +160,38 @@ def patched_weights(model: ModelPatcher, keys: list[str]) -> Iterator[tuple[str,
 
     Raises ValueError, naming the model, for a weight that is not a matrix of finite numbers.
     """
-    entries = model.get_key_patches("diffusion_model.")
-    for key in keys:
-        weight, *patches = entries[key]
-        weight, convert = weight if isinstance(weight, tuple) else (weight, None)
+    calculate = getattr(comfy.lora, "calculate_weight", None) or model.calculate_weight  # the old host has the method
+    for key, weight, convert, patches in _weights_and_patches(model, keys):
         readable = weight.is_floating_point() and weight.ndim == 2
         if readable:
             weight = comfy.model_management.cast_to_device(weight, torch.device("cpu"), torch.float32, copy=True)
             weight = weight if convert is None else convert(weight, inplace=True)
-            weight = model.calculate_weight(patches, weight, key)
+            weight = calculate(patches, weight, key)
         if not readable or not bool(torch.isfinite(weight).all()):
             raise ValueError(
                 f"model: expected a weight {key} of finite numbers, got one that is packed or not finite. Load the "
                 "checkpoint in another precision."
             )
         yield key, weight
+
+
+def _weights_and_patches(
+    model: ModelPatcher, keys: list[str]
+) -> Iterator[tuple[str, torch.Tensor, Callable[..., torch.Tensor] | None, list[Any]]]:
+    """(key, weight without patches, what makes numbers of a packed weight, patches on the model)."""
+    get_key_weight = getattr(comfy.model_patcher, "get_key_weight", None)
+    if get_key_weight is None:
+        entries = model.get_key_patches("diffusion_model.")
+        yield from ((key, entries[key][0], None, list(entries[key][1:])) for key in keys)
+        return
+    # Newer hosts' get_key_patches reads all keys, and fails at the scales of a checkpoint's quantised layers.
+    for key in keys:
+        weight, _, convert = get_key_weight(model.model, key)
+        if key in model.backup:
+            weight = model.backup[key].weight
+        if key in model.hook_backup:
+            weight = model.hook_backup[key][0]
+        yield key, weight, convert, model.patches.get(key, [])
 
 
 def low_rank_patch(up: torch.Tensor, down: torch.Tensor) -> Any:
