@@ -137,7 +137,7 @@ class DualBlend(GuidanceMethod):
         if mask is None:
             return None
         if self._mask is None or self._fitted_to != x.shape:
-            if self.shape is not None:
+            if self.shape is not None and x.ndim == len(self.shape):
                 check_whole(mask, x, self.shape)
             self._mask, self._fitted_to = fit_mask(mask, x), x.shape
         return self._mask
