@@ -118,6 +118,11 @@ def run_guider(guider: Any, model: Any, latent_image: dict, **settings: Any) -> 
     return custom_sample(guider, host.sigmas_of(model, **settings), latent_image, settings)
 
 
+def nudged(conditioning: list) -> list:
+    """The same prompt but for rounding, since the very same one is refused as a safe prompt."""
+    return [[states * (1 + 1e-5), extras] for states, extras in conditioning]
+
+
 def differs(ours: torch.Tensor, plain: torch.Tensor, by: float = 1e-3) -> bool:
     """Whether a picture is another one, by more than `by` of its length."""
     return bool(torch.linalg.norm(ours - plain) > by * torch.linalg.norm(plain))

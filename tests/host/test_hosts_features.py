@@ -113,10 +113,10 @@ def test_mask_input_for_each_picture_of_a_batch(pack, eps, prompts):
     ours = pack.ksampler(eps, positive, safe, negative, latent(batch=2), safety=1.0, mask=mask, **settings)
     guarded = stock(eps, safe, negative, latent(batch=2), **settings)
     written = stock(eps, positive, negative, latent(batch=2), **settings)
-    assert torch.allclose(ours[0, ..., :4], guarded[0, ..., :4], atol=1e-4)
-    assert torch.allclose(ours[0, ..., 4:], written[0, ..., 4:], atol=1e-4)
-    assert torch.allclose(ours[1, ..., :4], written[1, ..., :4], atol=1e-4)
-    assert torch.allclose(ours[1, ..., 4:], guarded[1, ..., 4:], atol=1e-4)
+    assert torch.allclose(ours[0, ..., :4], guarded[0, ..., :4], atol=1e-3)
+    assert torch.allclose(ours[0, ..., 4:], written[0, ..., 4:], atol=1e-3)
+    assert torch.allclose(ours[1, ..., :4], written[1, ..., :4], atol=1e-3)
+    assert torch.allclose(ours[1, ..., 4:], guarded[1, ..., 4:], atol=1e-3)
 
 
 # --- conditionings -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from host import count_rows, sigmas_of, stock, stock_advanced
+from methods import nudged
 from tiny_models import conditioning, latent, sd3_model, unet_model
 
 from safelight.guidance import trajectories
@@ -130,7 +131,7 @@ def test_weight_is_a_function_of_the_noise_level_also_between_steps(pack, eps, p
 
 def test_separate_trajectories_of_identical_branches_are_the_single_run(pack, eps, prompts):
     positive, _, negative = prompts
-    twin = [[positive[0][0].clone(), dict(positive[0][1])]]
+    twin = nudged(positive)
     for sampler_name in ("euler", "euler_ancestral", "dpmpp_2m"):
         plain = stock(eps, positive, negative, latent(), steps=12, sampler_name=sampler_name)
         ours = pack.ksampler(

@@ -8,7 +8,7 @@ import comfy.samplers
 import pytest
 import torch
 from host import call, extra, extra_node, sigmas_of, stock, validation_errors
-from methods import NAMES, Method
+from methods import NAMES, Method, nudged
 from test_fail_closed import refused
 from test_hosts_features import left_half
 from test_map import guided
@@ -64,11 +64,6 @@ def patched(model, name):
     model = model.clone()
     model.set_model_attn1_output_patch(PATCHES[name])
     return model
-
-
-def nudged(conditioning):
-    """The same prompt but for rounding, since the very same one is refused."""
-    return [[states * (1 + 1e-5), extras] for states, extras in conditioning]
 
 
 @pytest.mark.parametrize("safety", [0.1, 0.5, 0.9])
