@@ -84,8 +84,10 @@ class NetworkMap:
 
     def apply(self, states: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
         """States [B, S, W] of chunks with kinds [B, S], mapped."""
+        # Copies for this call alone: nothing stays on a device whose memory the host manages.
+        parameters = {name: tensor.to(states.device) for name, tensor in self.student.state_dict().items()}
         with torch.no_grad():
-            return states + self.student.to(states.device)(states, kinds)
+            return states + torch.func.functional_call(self.student, parameters, (states, kinds))
 
     @property
     def width(self) -> int:

@@ -9,6 +9,7 @@ import torch
 
 from safelight.edits import safe_adapter
 from safelight.edits.edit_file import Edit
+from safelight.engine import host
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -18,25 +19,25 @@ _NETWORK = "diffusion_model."
 
 
 class Adapted:
-    """A projection's forward with the adapter's addition. It holds no weights of the model."""
+    """A projection's forward with the adapter's addition. It holds no weights of the model.
+
+    weights: the parts of a Projection, which the host moves between devices.
+    """
 
     def __init__(
         self,
         forward: Callable[..., torch.Tensor],
-        projection: safe_adapter.Projection,
+        weights: torch.nn.ParameterList,
         tail: int,
         chunk: int,
         strength: float,
     ) -> None:
-        self._forward, self._strength = forward, strength
-        self._stored = self._used = projection
+        self._forward, self._weights, self._strength = forward, weights, strength
         self._tail, self._chunk = tail, chunk
 
     def __call__(self, states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         projected = self._forward(states, *args, **kwargs)
-        if (self._used.difference.device, self._used.difference.dtype) != (states.device, states.dtype):
-            self._used = self._stored.to(states)
-        added = self._used.delta(states, self._tail, self._chunk)
+        added = safe_adapter.Projection(*self._weights).to(states).delta(states, self._tail, self._chunk)
         return projected + (self._strength * added).to(projected.dtype)
 
 
@@ -57,11 +58,26 @@ def adapted(model: ModelPatcher, edit: Edit, name: str, strength: float) -> Mode
         ) from error
     _check_fit(model, projections, name, settings)
     patched = model.clone()
+    weights = torch.nn.ModuleList()
     for layer, projection in projections.items():
+        held = _held(projection, _dtype(model))
+        weights.append(held)
         place = f"{_NETWORK}{layer}.forward"
         forward = patched.get_model_object(place)
-        patched.add_object_patch(place, Adapted(forward, projection, tail, chunk, strength))
+        patched.add_object_patch(place, Adapted(forward, held, tail, chunk, strength))
+    host.add_weights(patched, weights)
     return patched
+
+
+def _dtype(model: ModelPatcher) -> torch.dtype:
+    """The dtype in which the model computes, or one that comes close."""
+    dtype = getattr(model.model, "manual_cast_dtype", None) or model.model.get_dtype()
+    return dtype if dtype.itemsize > 1 else torch.float16
+
+
+def _held(projection: safe_adapter.Projection, dtype: torch.dtype) -> torch.nn.ParameterList:
+    parts = (projection.difference, projection.down, projection.up)
+    return torch.nn.ParameterList([torch.nn.Parameter(part.to(dtype), requires_grad=False) for part in parts])
 
 
 def _check_fit(

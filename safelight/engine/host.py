@@ -194,6 +194,30 @@ def _weights_and_patches(
         yield key, weight, convert, model.patches.get(key, [])
 
 
+class _Weights:
+    """Weights of a patch, in the form in which the host asks a patch of a model for them."""
+
+    def __init__(self, patcher: ModelPatcher) -> None:
+        self.patcher = patcher
+
+    def models(self) -> list[ModelPatcher]:
+        """What the host loads with the model, where it asks for that: it counts them and makes room for them."""
+        return [self.patcher]
+
+    def to(self, target: torch.device | torch.dtype) -> _Weights:
+        """Called when the host loads or unloads the model. A host that doesn't ask for models moves them here alone."""
+        if isinstance(target, torch.device) and not hasattr(self.patcher, "model_patches_models"):
+            self.patcher.model.to(target)
+        return self
+
+
+def add_weights(model: ModelPatcher, weights: torch.nn.Module) -> None:
+    """The host moves the weights, parameters of a module, to the model's device and away with the model."""
+    patcher = comfy.model_patcher.ModelPatcher(weights, model.load_device, model.offload_device)
+    # No part of a model asks for patches of this name.
+    model.set_model_patch(_Weights(patcher), "safelight_weights")
+
+
 def low_rank_patch(up: torch.Tensor, down: torch.Tensor) -> Any:
     """The patch that adds up @ down to a weight: [O, r] and [r, D]. Any, because its form differs between hosts."""
     if weight_adapter is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import comfy.model_management
 import host
 import pytest
 import torch
@@ -181,3 +182,31 @@ def test_prompts_of_any_length(apply, write, eps):
     for tokens in (2, 60, CHUNK + 5):
         made = host.stock(adapted, conditioning(1, tokens), conditioning(2, tokens), latent(), steps=2)
         assert bool(torch.isfinite(made).all())
+
+
+def test_the_host_counts_the_adapters_weights_and_moves_them_with_the_model(eps, prompts, write, apply, monkeypatch):
+    file, parameters = write()
+    adapted = apply(eps, file)
+    ((held,),) = adapted.model_options["transformer_options"]["patches"].values()
+    stored = held.patcher.model
+    assert held.patcher.model_size() == sum(4 * value.numel() for value in parameters.values())
+    moved = []
+    monkeypatch.setattr(stored, "to", moved.append)
+    stock(adapted, prompts)
+    adapted.model_patches_to(adapted.offload_device)
+    loaded = [each.model.model for each in comfy.model_management.current_loaded_models]
+    if hasattr(adapted, "model_patches_models"):  # the host counts them
+        assert stored in loaded
+    else:
+        assert moved == [adapted.load_device, adapted.offload_device]
+    assert {tensor.data_ptr() for tensor in tensors_of(adapted)} == {part.data_ptr() for part in stored.parameters()}
+
+
+def tensors_of(adapted):
+    """All tensors that the adapted projections hold."""
+    held = [vars(each) for each in adapted.object_patches.values()]
+    lists = [value for one in held for value in one.values() if isinstance(value, torch.nn.ParameterList)]
+    assert len(lists) == len(held) and not any(
+        isinstance(value, torch.Tensor) for one in held for value in one.values()
+    )
+    return [part for parts in lists for part in parts]

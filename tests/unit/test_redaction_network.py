@@ -134,3 +134,11 @@ def test_it_trains_under_inference_mode():
         trained = train(texts(), steps=5, seed=0)
         states = torch.randn(1, 6, WIDTH)
         assert torch.isfinite(trained.maps["0.0"].apply(states, KINDS[None])).all()
+
+
+def test_a_map_leaves_nothing_on_the_states_device():
+    """The device "meta" stands for a GPU."""
+    made = NetworkMap(Student(torch.zeros(WIDTH), torch.ones(())).eval())
+    states, kinds = torch.empty(1, 4, WIDTH, device="meta"), torch.full((1, 4), WORD, device="meta")
+    assert made.apply(states, kinds).device.type == "meta"
+    assert {tensor.device.type for tensor in made.tensors().values()} == {"cpu"}
