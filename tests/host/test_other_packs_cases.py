@@ -22,11 +22,6 @@ from safelight.guidance.schedule import from_preset
 SHORT = {"steps": 2}
 
 
-def wrong(reason, *raises):
-    """The mark of a test that states what is right and not so yet."""
-    return pytest.mark.xfail(strict=True, raises=raises or AssertionError, reason=reason)
-
-
 def nearly(ours, plain, by=1e-4):
     """Whether two pictures are one, but for rounding."""
     return bool(torch.linalg.norm(ours - plain) <= by * torch.linalg.norm(plain))
