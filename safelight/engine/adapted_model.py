@@ -21,7 +21,8 @@ _NETWORK = "diffusion_model."
 class Adapted:
     """A projection's forward with the adapter's addition. It holds no weights of the model.
 
-    weights: the parts of a Projection, which the host moves between devices.
+    weights: the parts of a Projection, which the host moves between devices. by_row: whether every row of a call is for
+    itself, as it is unless another pack's patch stood there before.
     """
 
     def __init__(
@@ -31,9 +32,11 @@ class Adapted:
         tail: int,
         chunk: int,
         strength: float,
+        by_row: bool,
     ) -> None:
         self._forward, self._weights, self._strength = forward, weights, strength
         self._tail, self._chunk = tail, chunk
+        self.by_row = by_row
 
     def __call__(self, states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         projected = self._forward(states, *args, **kwargs)
@@ -63,8 +66,9 @@ def adapted(model: ModelPatcher, edit: Edit, name: str, strength: float) -> Mode
         held = _held(projection, _dtype(model))
         weights.append(held)
         place = f"{_NETWORK}{layer}.forward"
-        forward = patched.get_model_object(place)
-        patched.add_object_patch(place, Adapted(forward, held, tail, chunk, strength))
+        forward, patches = patched.get_model_object(place), patched.object_patches
+        by_row = getattr(patches.get(place), "by_row", place not in patches)
+        patched.add_object_patch(place, Adapted(forward, held, tail, chunk, strength, by_row))
     host.add_weights(patched, weights)
     return patched
 

@@ -125,10 +125,12 @@ def rows_matter(call: ModelCall, conds: Sequence[CondEntries | None]) -> bool:
     options = call.model_options.get("transformer_options", {})
     attention = any(patches and name.startswith("attn") for name, patches in options.get("patches", {}).items())
     replaced = any(options.get("patches_replace", {}).values())
-    objects = getattr(call.guider.model_patcher, "object_patches", {})
-    return (
-        attention or replaced or any(key.startswith("diffusion_model.") and key.endswith("forward") for key in objects)
+    forwards = (
+        patch
+        for key, patch in getattr(call.guider.model_patcher, "object_patches", {}).items()
+        if key.startswith("diffusion_model.") and key.endswith("forward")
     )
+    return attention or replaced or not all(getattr(patch, "by_row", False) for patch in forwards)
 
 
 Pair = Callable[[CondEntries | None, CondEntries | None], Sequence[torch.Tensor]]

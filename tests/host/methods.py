@@ -120,7 +120,7 @@ def run_guider(guider: Any, model: Any, latent_image: dict, **settings: Any) -> 
 
 def nudged(conditioning: list) -> list:
     """The same prompt but for rounding, since the very same one is refused as a safe prompt."""
-    return [[states * (1 + 1e-5), extras] for states, extras in conditioning]
+    return [[states * (1 + 5e-5), extras] for states, extras in conditioning]
 
 
 def differs(ours: torch.Tensor, plain: torch.Tensor, by: float = 1e-3) -> bool:
