@@ -12,12 +12,12 @@ from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, INTERPOLAT
 PAGE = Path(__file__).resolve().parents[2] / "js"
 NODE = shutil.which("node")
 SCRIPT = """
-const [{ readCurve, writeCurve }, curve] = await Promise.all(process.argv.slice(1).map((file) => import(file)))
+const [{ readCurve }, curve] = await Promise.all(process.argv.slice(1).map((file) => import(file)))
 let given = ""
 for await (const part of process.stdin) given += part
 const read = ({ value, fault }) => ({ value, fault })
 const answers = JSON.parse(given).map((text) =>
-  ({ ...read(readCurve(text)), again: readCurve(writeCurve(readCurve(text).value)).value }))
+  ({ ...read(readCurve(text)), again: readCurve(readCurve(text).value).value }))
 console.log(JSON.stringify({ answers, ...curve }))
 """
 GOOD = [
