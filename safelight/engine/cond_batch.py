@@ -7,7 +7,7 @@ and where a patch may take one conditional row only, each of them is evaluated i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -116,21 +116,37 @@ def calc_denoised(
 
 
 def rows_matter(call: ModelCall, conds: Sequence[CondEntries | None]) -> bool:
-    """Whether a patch or a hook may take the rows of a call for one positive prompt and one negative.
+    """Whether something may take the rows of a call for one positive prompt and one negative.
 
-    Those are patches of the attention, which guide by one row from another, or change some of the rows alone.
+    Those are patches and hooks of the attention, which guide by one row from another or change some of the rows alone,
+    and other packs' ControlNets and guiders: the former see the host's own list of rows, the latter may have replaced
+    the network's forward for their run.
     """
-    if any(other_hooks(entry) for entries in conds for entry in entries or ()):
-        return True
+    for entry in (entry for entries in conds for entry in entries or ()):
+        if other_hooks(entry) or any(_of_another_pack(control) for control in _controls(entry)):
+            return True
     options = call.model_options.get("transformer_options", {})
     attention = any(patches and name.startswith("attn") for name, patches in options.get("patches", {}).items())
     replaced = any(options.get("patches_replace", {}).values())
     forwards = (
         patch
         for key, patch in getattr(call.guider.model_patcher, "object_patches", {}).items()
-        if key.startswith("diffusion_model.") and key.endswith("forward")
+        if key.startswith("diffusion_model.") and key.rpartition(".")[2].startswith("forward")
     )
-    return attention or replaced or not all(getattr(patch, "by_row", False) for patch in forwards)
+    by_row = all(getattr(patch, "by_row", False) for patch in forwards)
+    return attention or replaced or not by_row or _of_another_pack(call.guider)
+
+
+def _of_another_pack(thing: Any) -> bool:
+    return type(thing).__module__.partition(".")[0] not in ("comfy", "comfy_extras", "safelight")
+
+
+def _controls(entry: dict[str, Any]) -> Iterator[Any]:
+    """The entry's chain of ControlNets."""
+    control = entry.get("control")
+    while control is not None:
+        yield control
+        control = getattr(control, "previous_controlnet", None)
 
 
 Pair = Callable[[CondEntries | None, CondEntries | None], Sequence[torch.Tensor]]
@@ -139,22 +155,29 @@ Pair = Callable[[CondEntries | None, CondEntries | None], Sequence[torch.Tensor]
 def _replaced_pair(call: ModelCall, replaced: Callable[[dict[str, Any]], Sequence[torch.Tensor]]) -> Pair:
     """Evaluation by another pack's function for a (cond, uncond) pair."""
     args = {"input": call.x, "sigma": call.sigma, "model": call.model, "model_options": call.model_options}
-    return lambda cond, uncond: replaced({"conds": [cond, uncond], **args})
+    return _with_same_draws(call, lambda cond, uncond: replaced({"conds": [cond, uncond], **args}))
 
 
 def _host_pair(call: ModelCall) -> Pair:
-    """Evaluation of a pair as in a stock call; each with the same draws, as the patches may draw."""
+    """Evaluation of a pair as in a stock call."""
+    calc = comfy.samplers.calc_cond_batch
+    args = (call.x, call.sigma, call.model_options)
+    return _with_same_draws(call, lambda cond, uncond: calc(call.model, [cond, uncond], *args))
+
+
+def _with_same_draws(call: ModelCall, pair: Pair) -> Pair:
+    """The same evaluation, each time with the same random draws, as patches may draw."""
     cpu = torch.random.get_rng_state()
     on_cuda = call.x.device.type == "cuda"
     cuda = torch.cuda.get_rng_state(call.x.device) if on_cuda else None
 
-    def pair(cond: CondEntries | None, uncond: CondEntries | None) -> Sequence[torch.Tensor]:
+    def evaluate(cond: CondEntries | None, uncond: CondEntries | None) -> Sequence[torch.Tensor]:
         torch.random.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state(cuda, call.x.device)
-        return comfy.samplers.calc_cond_batch(call.model, [cond, uncond], call.x, call.sigma, call.model_options)
+        return pair(cond, uncond)
 
-    return pair
+    return evaluate
 
 
 def _calc_by_pairs(
