@@ -7,7 +7,7 @@ and where a patch may take one conditional row only, each of them is evaluated i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,15 @@ def predict_stock(call: ModelCall, pair: CondPair) -> torch.Tensor:
     )
 
 
+def predict_aside(call: ModelCall, pair: CondPair, record: RunRecord) -> torch.Tensor:
+    """As predict_stock, for a comparison: its rows are extra, and what is drawn later is as without it."""
+    rows = record.rows
+    with torch.random.fork_rng(devices=[call.x.device] if call.x.device.type == "cuda" else []):
+        denoised = predict_stock(call, pair)
+    record.extra_rows += record.rows - rows
+    return denoised
+
+
 def calc_denoised(
     call: ModelCall, conds: Sequence[CondEntries | None], record: RunRecord, plain: Collection[int] = (0, 1)
 ) -> list[torch.Tensor]:
@@ -91,7 +100,7 @@ def calc_denoised(
     replaced = call.model_options.get("sampler_calc_cond_batch_function")
     if replaced is not None:
         return _calc_by_pairs(_replaced_pair(call, replaced), conds, record, plain, uncond_each=False)
-    if rows_matter(call, conds):
+    if rows_matter(call.guider, call.model_options, conds):
         return _calc_by_pairs(_host_pair(call), conds, record, plain, uncond_each=True)
     cond, uncond, *others = conds
     # The host evaluates a list from its end on, and a stock call has the negative's rows first.
@@ -115,7 +124,9 @@ def calc_denoised(
     return [first, rest.pop(), *rest]
 
 
-def rows_matter(call: ModelCall, conds: Sequence[CondEntries | None]) -> bool:
+def rows_matter(
+    guider: comfy.samplers.CFGGuider, model_options: dict[str, Any], conds: Iterable[CondEntries | None]
+) -> bool:
     """Whether something may take the rows of a call for one positive prompt and one negative.
 
     Those are patches and hooks of the attention, which guide by one row from another or change some of the rows alone,
@@ -125,16 +136,16 @@ def rows_matter(call: ModelCall, conds: Sequence[CondEntries | None]) -> bool:
     for entry in (entry for entries in conds for entry in entries or ()):
         if other_hooks(entry) or any(_of_another_pack(control) for control in _controls(entry)):
             return True
-    options = call.model_options.get("transformer_options", {})
+    options = model_options.get("transformer_options", {})
     attention = any(patches and name.startswith("attn") for name, patches in options.get("patches", {}).items())
     replaced = any(options.get("patches_replace", {}).values())
     forwards = (
         patch
-        for key, patch in getattr(call.guider.model_patcher, "object_patches", {}).items()
+        for key, patch in getattr(guider.model_patcher, "object_patches", {}).items()
         if key.startswith("diffusion_model.") and key.rpartition(".")[2].startswith("forward")
     )
     by_row = all(getattr(patch, "by_row", False) for patch in forwards)
-    return attention or replaced or not by_row or _of_another_pack(call.guider)
+    return attention or replaced or not by_row or _of_another_pack(guider)
 
 
 def _of_another_pack(thing: Any) -> bool:

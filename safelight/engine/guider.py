@@ -68,7 +68,7 @@ class MethodGuider(comfy.samplers.CFGGuider):
             return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
         self.run = self.setup.begin(self.model_patcher, sampler, sigmas, self.full_sigmas, record)
         self.run.start(latent_image)
-        self.original_conds = self.run.select_conds(conds)
+        self.original_conds = self.run.select_conds(conds, self)
         try:
             with (
                 self.running,

@@ -23,9 +23,17 @@ from safelight.engine.branches import (
     safe_pair,
     tag_branch,
 )
-from safelight.engine.cond_batch import ModelCall, StepCaches, apply_cfg, calc_denoised, predict_stock
+from safelight.engine.cond_batch import (
+    ModelCall,
+    StepCaches,
+    apply_cfg,
+    calc_denoised,
+    predict_aside,
+    predict_stock,
+    rows_matter,
+)
 from safelight.engine.run_plan import RunPlan
-from safelight.engine.run_record import RunRecord
+from safelight.engine.run_record import Movement, RunRecord
 from safelight.guidance.blend import NEGATIVE, POSITIVE, SAFE
 from safelight.guidance.method import EMPTY, GuidanceMethod, Step
 from safelight.guidance.progress import step_of
@@ -34,6 +42,8 @@ from safelight.views.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    import comfy.samplers
 
 
 class MethodRun:
@@ -53,21 +63,28 @@ class MethodRun:
         self.only: str | None = None
         self.harmless = False
         self._reach_checked = False
+        # Whether a call with the safe prompt alone may show what the positive one does, as where a patch on the model
+        # brings words of its own: the first such call is compared with it.
+        self._doubted, self._replaces = False, True
         self._caches = StepCaches()
 
     def start(self, latents: torch.Tensor) -> None:
         """The run begins with these latents, [B, C, ...]."""
         self.method.shape = getattr(latents, "shape", None)
 
-    def select_conds(self, conds: dict[str, CondEntries]) -> dict[str, CondEntries]:
-        """The conditionings that the host gets for this run, out of all that there are, converted.
+    def select_conds(self, conds: dict[str, CondEntries], guider: comfy.samplers.CFGGuider) -> dict[str, CondEntries]:
+        """The conditionings that the host gets for the guider's run, out of all that there are, converted.
 
-        Where every call has the same weight, 0 or 1, the one of positive and safe that is not used is left out.
+        Where every call has the same weight, 0 or 1, the one of positive and safe that is not used is left out, unless
+        something on the model may have words of its own.
         Raises ValueError where that would leave a picture without any guidance.
         """
         self._check_conds(conds)
         conds = self._with_negative(conds)
         self.only = POSITIVE if self.harmless else self._only(conds)
+        self._doubted = rows_matter(guider, guider.model_options, conds.values())
+        if self.only == SAFE and self._doubted:
+            self.only = None
         if self.only is None:
             return tag_branch(conds)
         return {**{key: conds[key] for key in conds if key != SAFE}, POSITIVE: conds[self.only]}
@@ -180,9 +197,16 @@ class MethodRun:
         """The host's own prediction for a pair of conditionings, `name` being the conditional one."""
         weight = 1.0 if name == SAFE else 0.0
         self._begin_call(call, (name,), weight)
-        if weight:
-            self._note_replaced()
+        plain = None
+        if weight and self._doubted:
+            plain, self._doubted = predict_aside(call, positive_pair(call.guider.conds), self.record), False
         denoised = predict_stock(call, pair)
+        if plain is not None:
+            compared = Movement()
+            compared.add(denoised, plain)
+            self._replaces = compared.beyond(self.method.rounding)
+        if weight and self._replaces:
+            self._note_replaced()
         note = self.trace.safe_alone if name == SAFE else self.trace.positive_alone
         note(call.level, self.plan.progress(call.level), denoised)
         return denoised

@@ -76,7 +76,7 @@ def _outer_sample(setup: MethodSetup) -> Callable[..., torch.Tensor]:
             for name, conditioning in setup.conditionings(positive).items()
         }
         run.start(args[0] if args else kwargs["noise"])
-        guider.conds = run.select_conds({**conds, **added})
+        guider.conds = run.select_conds({**conds, **added}, guider)
         # On this one guider, for this one run; wrappers of other packs around predict_noise stay around it.
         guider.predict_noise = lambda x, timestep, model_options={}, seed=None: run.predict(
             ModelCall(guider, x, timestep, model_options, seed)

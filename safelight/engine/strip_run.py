@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from safelight.engine import host
 from safelight.engine.branches import CondEntries, any_active, positive_pair, tag_branch
-from safelight.engine.cond_batch import ModelCall
+from safelight.engine.cond_batch import ModelCall, rows_matter
 from safelight.engine.method_run import MethodRun
 from safelight.engine.method_setup import MethodSetup, safe_conditionings
 from safelight.engine.run_plan import RunPlan
@@ -26,6 +27,9 @@ from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning
 from safelight.views.contact_sheet import alike
 from safelight.views.trace import NoTrace
+
+if TYPE_CHECKING:
+    import comfy.samplers
 
 OFF = "off"  # the kind of frames that the stock prediction serves
 
@@ -54,12 +58,14 @@ class StripSetup(MethodSetup):
 class FrameGroup(MethodRun):
     """Frames of a strip that one call of the model serves.
 
-    acted: the weights that the last call had. moves: for each of its frames, what Movement.add takes.
+    acted: the weights that the last call had. moves: for each of its frames, what Movement.add takes. replaces: whether
+    the safe prompt alone decided it.
     """
 
     method: FramesBlend
     acted: Sequence[float] = ()
     moves: Sequence[tuple[torch.Tensor, torch.Tensor]] = ()
+    replaces = False
 
     def kind(self, weight: float) -> str:
         """Frames of one kind can be evaluated together."""
@@ -83,11 +89,15 @@ class FrameGroup(MethodRun):
         self.moves = list(zip(guided.chunk(frames), positive.chunk(frames), strict=True))
 
     def _note_replaced(self) -> None:
-        pass  # the weight of such a call says it
+        self.replaces = True
+
+    def doubt(self, guider: comfy.samplers.CFGGuider, conds: dict[str, CondEntries]) -> None:
+        """The guider's run starts with these conditionings."""
+        self._doubted = rows_matter(guider, guider.model_options, conds.values())
 
     def _begin_call(self, call: ModelCall, conds: tuple[str, ...], weight: float) -> None:
         self._caches.expect(conds, call)
-        self.moves = ()
+        self.moves, self.replaces = (), False
         self.acted = self.method.weights if conds == BOTH else [weight] * len(self.method.weights)
 
 
@@ -113,10 +123,11 @@ class StripRun(MethodRun):
             pictures, *rest = self.method.shape
             self.method.shape = torch.Size([pictures // len(self.levels), *rest])
 
-    def select_conds(self, conds: dict[str, CondEntries]) -> dict[str, CondEntries]:
+    def select_conds(self, conds: dict[str, CondEntries], guider: comfy.samplers.CFGGuider) -> dict[str, CondEntries]:
         self._check_conds(conds)
         if not self.harmless:
             self._only(conds)  # for its error, in the words of a single run
+        self._group.doubt(guider, conds)
         self.record.movement = self.movements[self.levels.index(max(self.levels))]
         return tag_branch(conds)
 
@@ -149,7 +160,7 @@ class StripRun(MethodRun):
                     denoised[i], acted[i] = frame, weight
                     if weight and move is not None:
                         self.movements[i].add(*move)
-                    elif weight:
+                    elif weight and self._group.replaces:
                         self.movements[i].replaced += 1
 
         for kind in dict.fromkeys(kinds):

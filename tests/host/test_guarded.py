@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import tiny_encoders
+import tiny_models
 import torch
 from host import call, count_rows, stock
 from methods import differs
@@ -122,6 +123,39 @@ def test_under_an_attention_patch_each_prompt_is_evaluated_in_a_pair_with_the_sa
     assert torch.linalg.norm(ours - plain) < 1e-4 * torch.linalg.norm(plain)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(order == [1, 0] for order in orders) and rows.rows == [2, 2] * 3
+
+
+@pytest.mark.parametrize("safety", [0.5, 1.0])
+def test_a_patch_with_words_of_its_own_in_every_prompts_place_is_an_error(pack, eps, prompts, safety):
+    """As some attention couples on the MODEL have them: whatever safe says, the picture is the same."""
+    words = tiny_models.conditioning(41)[0][0]
+
+    def own_words(q, k, v, options):
+        there = words.to(k).expand(k.shape[0], -1, -1)
+        return q, there, there
+
+    model = eps.clone()
+    model.set_model_attn2_patch(own_words)
+    positive, safe, negative = ([[states, {}] for states, _ in text] for text in prompts)
+    settings = {"safety": safety, "schedule": pack.schedule(), "steps": 2}
+    for name, sample in routes(pack).items():
+        with pytest.raises(ValueError, match="^safe: it predicted what the prompt as written does"):
+            sample(model, positive, safe, negative, latent(), **settings)
+            pytest.fail(name)
+    with pytest.raises(ValueError, match="^safe: it predicted"):
+        pack.strip(model, positive, safe, negative, latent(), levels=f"0, {safety}", schedule=pack.schedule(), steps=2)
+
+
+def test_under_a_patch_of_the_attention_full_safety_is_stock_under_safe_and_one_call_more(pack, eps, prompts):
+    positive, safe, negative = prompts
+    model = patched(eps, lambda out, options: 0.9 * out)
+    plain = stock(model, safe, negative, latent(), steps=3)
+    for name in ("ksampler", "custom"):
+        with count_rows(model) as rows:
+            ours = getattr(pack, name)(
+                model, positive, safe, negative, latent(), safety=1.0, schedule=pack.schedule(), steps=3
+            )
+        assert torch.equal(ours, plain) and rows.rows == [2] * 4, name
 
 
 def test_without_such_a_patch_one_call_shows_the_negatives_rows_first(pack, eps, prompts):
