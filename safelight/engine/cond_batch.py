@@ -133,19 +133,31 @@ def rows_matter(
     and other packs' ControlNets and guiders: the former see the host's own list of rows, the latter may have replaced
     the network's forward for their run.
     """
-    for entry in (entry for entries in conds for entry in entries or ()):
-        if other_hooks(entry) or any(_of_another_pack(control) for control in _controls(entry)):
-            return True
+    entries = [entry for entries in conds for entry in entries or ()]
+    if any(_of_another_pack(control) for entry in entries for control in _controls(entry)) or _of_another_pack(guider):
+        return True
     options = model_options.get("transformer_options", {})
     attention = any(patches and name.startswith("attn") for name, patches in options.get("patches", {}).items())
-    replaced = any(options.get("patches_replace", {}).values())
+    return attention or any(options.get("patches_replace", {}).values()) or _patched_or_hooked(guider, entries)
+
+
+def may_bring_words(
+    guider: comfy.samplers.CFGGuider, model_options: dict[str, Any], conds: Iterable[CondEntries | None]
+) -> bool:
+    """Whether a patch or a hook may bring words of its own to the attention that reads the prompts."""
+    options = model_options.get("transformer_options", {})
+    crossed = options.get("patches", {}).get("attn2_patch") or options.get("patches_replace", {}).get("attn2")
+    return bool(crossed) or _patched_or_hooked(guider, [entry for entries in conds for entry in entries or ()])
+
+
+def _patched_or_hooked(guider: comfy.samplers.CFGGuider, entries: CondEntries) -> bool:
+    """Whether the network has another pack's forward in it, or an entry a hook that is more than weights."""
     forwards = (
         patch
         for key, patch in getattr(guider.model_patcher, "object_patches", {}).items()
         if key.startswith("diffusion_model.") and key.rpartition(".")[2].startswith("forward")
     )
-    by_row = all(getattr(patch, "by_row", False) for patch in forwards)
-    return attention or replaced or not by_row or _of_another_pack(guider)
+    return any(map(other_hooks, entries)) or not all(getattr(patch, "by_row", False) for patch in forwards)
 
 
 def _of_another_pack(thing: Any) -> bool:

@@ -28,9 +28,9 @@ from safelight.engine.cond_batch import (
     StepCaches,
     apply_cfg,
     calc_denoised,
+    may_bring_words,
     predict_aside,
     predict_stock,
-    rows_matter,
 )
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.run_record import Movement, RunRecord
@@ -82,7 +82,7 @@ class MethodRun:
         self._check_conds(conds)
         conds = self._with_negative(conds)
         self.only = POSITIVE if self.harmless else self._only(conds)
-        self._doubted = rows_matter(guider, guider.model_options, conds.values())
+        self._doubted = may_bring_words(guider, guider.model_options, conds.values())
         if self.only == SAFE and self._doubted:
             self.only = None
         if self.only is None:

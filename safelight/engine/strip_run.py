@@ -14,7 +14,7 @@ import torch
 
 from safelight.engine import host
 from safelight.engine.branches import CondEntries, any_active, positive_pair, tag_branch
-from safelight.engine.cond_batch import ModelCall, rows_matter
+from safelight.engine.cond_batch import ModelCall, may_bring_words
 from safelight.engine.method_run import MethodRun
 from safelight.engine.method_setup import MethodSetup, safe_conditionings
 from safelight.engine.run_plan import RunPlan
@@ -93,7 +93,7 @@ class FrameGroup(MethodRun):
 
     def doubt(self, guider: comfy.samplers.CFGGuider, conds: dict[str, CondEntries]) -> None:
         """The guider's run starts with these conditionings."""
-        self._doubted = rows_matter(guider, guider.model_options, conds.values())
+        self._doubted = may_bring_words(guider, guider.model_options, conds.values())
 
     def _begin_call(self, call: ModelCall, conds: tuple[str, ...], weight: float) -> None:
         self._caches.expect(conds, call)

@@ -146,9 +146,10 @@ def test_a_patch_with_words_of_its_own_in_every_prompts_place_is_an_error(pack, 
         pack.strip(model, positive, safe, negative, latent(), levels=f"0, {safety}", schedule=pack.schedule(), steps=2)
 
 
-def test_under_a_patch_of_the_attention_full_safety_is_stock_under_safe_and_one_call_more(pack, eps, prompts):
+def test_under_a_patch_of_the_cross_attention_full_safety_is_stock_under_safe_and_one_call_more(pack, eps, prompts):
     positive, safe, negative = prompts
-    model = patched(eps, lambda out, options: 0.9 * out)
+    model = eps.clone()
+    model.set_model_attn2_patch(lambda q, k, v, options: (q, 0.9 * k, v))
     plain = stock(model, safe, negative, latent(), steps=3)
     for name in ("ksampler", "custom"):
         with count_rows(model) as rows:

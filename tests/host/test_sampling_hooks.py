@@ -108,7 +108,7 @@ def test_patch_that_indexes_pairs_by_cond_or_uncond(pack, eps, prompts):
         factors = torch.tensor([scale[index] for index in indices]).repeat_interleave(rows).reshape(-1, 1, 1)
         return n * factors, context, value
 
-    model.set_model_attn2_patch(patch)
+    model.set_model_attn1_patch(patch)
     ends(pack, model, prompts, latent(batch=2))
     assert {tuple(sorted(indices)) for indices in shown} == {(0, 1)}
 
