@@ -179,7 +179,8 @@ def test_selective_where_one_prompt_reaches_half_of_the_picture(pack, eps, promp
     half[:, :, 32:] = 1.0
     safe, given = conditioning(12, mask=half, mask_strength=1.0, set_area_to_bounds=False), latent(seed=3)
     texts = positive, safe, negative
-    none = one_call(pack, eps, texts, given, mask=a_cell(given))  # the cell lies where the safe prompt does not
+    none, other = (one_call(pack, eps, texts, given, mask=a_cell(given, row, 7)) for row in (0, 1))
+    none[..., 0, 7] = other[..., 0, 7]  # so that no cell is the safe prompt's
     ours = one_call(pack, eps, texts, given, selective=choose(pack, "quantile", quantile=0.75, **ROUGH))
     cells = changed(ours, none)[0]
     assert not cells[:, :4].any()

@@ -303,7 +303,7 @@ def test_a_curve_that_is_zero_in_this_part_of_the_run_is_refused_before_it(pack,
 
 def test_a_run_that_was_never_guided_is_an_error(pack, eps, prompts, monkeypatch):
     """Whatever kept the safe prompt out: here a host that finds it inactive at each step."""
-    monkeypatch.setattr(strip_run.FrameGroup, "_check_reach", lambda self, safe: None)
+    monkeypatch.setattr(strip_run.FrameGroup, "_check_reach", lambda *_: None)
     early = entries(prompts[1], {"start_percent": 0.0, "end_percent": 0.1})
     refused("safe", pack.strip, eps, prompts[0], early, prompts[2], latent(), schedule=pack.schedule(context=0.5))
 
