@@ -75,8 +75,9 @@ def run(pack, eps, prompts):
 
 
 def twins(prompts):
+    """The safe prompt has the positive one's numbers, and a key that no model reads, since the same one is refused."""
     positive, _, negative = prompts
-    return positive, [[positive[0][0].clone(), dict(positive[0][1])]], negative
+    return positive, [[positive[0][0].clone(), {**positive[0][1], "read_by_nobody": 1}]], negative
 
 
 # --- noise -------------------------------------------------------------------------------------------------------
