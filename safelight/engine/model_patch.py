@@ -56,8 +56,7 @@ def _outer_sample(setup: MethodSetup) -> Callable[..., torch.Tensor]:
         if type(guider).predict_noise is not comfy.samplers.CFGGuider.predict_noise:
             raise ValueError(
                 f"model: expected the host's CFGGuider for a {setup.name} Model Patch, got {type(guider).__name__}, "
-                f"which the patch can't guide. Use CFGGuider there, or the model without the patch behind {setup.name} "
-                "Guider."
+                f"which the patch can't guide. Use CFGGuider in its place, or {setup.name} Guider."
             )
         if "predict_noise" in vars(guider):
             raise ValueError(
