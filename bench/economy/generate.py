@@ -70,7 +70,9 @@ class Worker:
     def __call__(self, run: Run) -> None:
         inputs = {"sampler": run.sampler, "economy": run.way if run.kind == "mode" else "balanced"}
         memory = {"by turns": ByTurns, "kept": KeptDifference}.get(run.kind, Memory)
-        with patch.object(dual, "Memory", lambda _, steps: memory(run.amount, steps)):
+        # Where nothing is remembered, the two predictions are one, and no movement can be measured.
+        unmoved = patch.object(dual.DualBlend, "unmoved", "")
+        with patch.object(dual, "Memory", lambda _, steps: memory(run.amount, steps)), unmoved:
             made = [self.session.sample(*batch, run.safety, **inputs) for batch in self.batches]
         pictures = np.concatenate([(batch.numpy() * 255).round().astype(np.uint8) for batch, _ in made])
         rows = sum(report["rows"] for _, report in made) / self.count
