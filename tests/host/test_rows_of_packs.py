@@ -30,8 +30,8 @@ def test_a_packs_controlnet_knows_the_negative_rows(pack, eps, prompts):
     require(has_wrappers(), "transformer options for ControlNets")
     net = controlnet()
     net.set_cond_hint(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2)), 1.0, (0.0, 1.0))
-    own = {"control": net, "control_apply_to_uncond": False}
-    positive, negative = entries(prompts[0], own), entries(prompts[2], own)
+    control = {"control": net, "control_apply_to_uncond": False}
+    positive, negative = entries(prompts[0], control), entries(prompts[2], control)
     evenly = stock(eps, positive, negative, latent(), **SHORT)
     net.__class__ = WeakOnNegative
     plain = stock(eps, positive, negative, latent(), **SHORT)

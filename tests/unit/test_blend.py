@@ -143,11 +143,11 @@ def test_what_is_known_not_to_be_words_is_inherited_as_the_same_object():
 
 @pytest.mark.parametrize("kinds", [["transformer_options"], ["weight", "add_models"]])
 def test_hooks_that_may_carry_words_are_not_inherited_and_the_safe_prompt_needs_its_own(kinds):
-    written, own = [entry(hooks=Hooks(*kinds), area=1)], Hooks("transformer_options")
-    assert inherit([entry()], written)[0][1] == {"area": 1}
+    positive, regional = [entry(hooks=Hooks(*kinds), area=1)], Hooks("transformer_options")
+    assert inherit([entry()], positive)[0][1] == {"area": 1}
     with pytest.raises(ValueError, match=f"^safe: expected hooks of its own.*{kinds[-1]}"):
-        check_hooks([entry(hooks=own), entry()], written)
-    check_hooks([entry(hooks=own)], written)
+        check_hooks([entry(hooks=regional), entry()], positive)
+    check_hooks([entry(hooks=regional)], positive)
     check_hooks([entry()], [entry(hooks=Hooks("weight"))])
 
 
