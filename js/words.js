@@ -84,9 +84,9 @@ export const ENGLISH = {
     weightTimes: "weight {weight} × √safety",
     weightProduct: "weight {product} = {weight} × √{safety}",
     until: "as written alone until {place}",
-    fromStart: "guided from the start",
+    fromStart: "would guide from the start",
     off: "safety 0: nothing is guided",
-    guided: "{count} of {all} steps guided",
+    guided: "would guide {count} of {all} steps",
     lowered: "context lowered to {place}: so few steps"
   },
   fault: {

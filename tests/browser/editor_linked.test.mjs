@@ -34,6 +34,9 @@ const untilRead = async (plot, words) => {
   assert.match(await plot.read(), words)
 }
 
+/** Of the editor's line. */
+const guidedSteps = (line) => Number(line.match(/^would guide (\d+) of/)[1])
+
 test("the steps of the linked sampler stand at the weight that each one gets", async ({ page, studio }) => {
   const { id, plot } = await schedule(page, studio)
   assert.deepEqual(await dots(plot), [0, 0], "no sampler, no steps")
@@ -43,11 +46,11 @@ test("the steps of the linked sampler stand at the weight that each one gets", a
   const drawn = await weights(plot)
   assert.ok(drawn.every((weight) => Math.abs(weight) < 0.02 || Math.abs(weight - Math.SQRT1_2) < 0.02), drawn.join(" "))
   assert.ok(drawn[0] < 0.02 && drawn.at(-1) > 0.68, "the context's steps are at zero, the last is not")
-  await untilRead(plot, /^\d+ of 20 steps guided$/)
-  const guided = Number.parseInt(await plot.read())
+  await untilRead(plot, /^would guide \d+ of 20 steps$/)
+  const guided = guidedSteps(await plot.read())
   await studio.set(sampler, "safety", 0.9)
-  await untilRead(plot, new RegExp(`^(?!${guided} )\\d+ of 20 steps guided$`))
-  assert.ok(Number.parseInt(await plot.read()) > guided, "a lower slider begins later")
+  await untilRead(plot, new RegExp(`^would guide (?!${guided} )\\d+ of 20 steps$`))
+  assert.ok(guidedSteps(await plot.read()) > guided, "a lower slider begins later")
   await studio.set(sampler, "safety", 0.5)
   await studio.set(sampler, "steps", 10)
   await untilDots(plot, [10, 0])
