@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, PRESETS, START_SHIFT, WeightSchedule, from_preset
@@ -88,4 +89,9 @@ class SafelightWeightSchedule:
     def make(
         self, preset: str, context: float, axis: str, curve: Any = FULL, curve_editor: Any = None
     ) -> tuple[WeightSchedule]:
-        return (from_preset(preset, context, axis, curve if curve_editor is None else curve_editor),)
+        if curve_editor is None:
+            return (from_preset(preset, context, axis, curve),)
+        try:
+            return (from_preset(preset, context, axis, curve_editor),)
+        except ValueError as error:
+            raise ValueError(re.sub(r"^curve\b", "curve_editor", str(error))) from error

@@ -43,7 +43,7 @@ class DualBlend(GuidanceMethod):
         "prompt, or set safety to 0."
     )
     nowhere = (
-        "safe: expected a mask or area with cells of this picture in it, got one of nothing, so nothing would be "
+        "safe: expected a mask or area with cells of this picture in it, got an empty one, so nothing would be "
         "guarded. Paint its mask, or raise its strength."
     )
     masked_away = (

@@ -32,7 +32,7 @@ class Safree(DualBlend):
     )
 
     nowhere = (
-        "positive: expected a mask or area with cells of this picture in it, got one of nothing, so its safe form "
+        "positive: expected a mask or area with cells of this picture in it, got an empty one, so its safe form "
         "would reach nothing. Paint its mask, or raise its strength."
     )
 

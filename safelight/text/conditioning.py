@@ -25,7 +25,7 @@ def safe_branch(safe: Any, positive: Conditioning) -> Conditioning:
     """The safe conditioning, checked, as a branch. Raises ValueError, naming the input, where it could not guide."""
     check_safe(safe, positive)
     branch = as_branch(safe, positive)
-    if not same_prompt(branch, as_branch(positive, positive)):
+    if not same_prompt(branch, positive):
         return [[entry[0], {**entry[1], HARMLESS: False}, *entry[2:]] for entry in branch]
     # Of a harmless prompt the safe counterpart is the prompt itself, and that is right.
     if not all(entry[1].get(HARMLESS, False) for entry in safe):

@@ -83,3 +83,7 @@ def test_a_linked_curve_goes_before_the_text_and_is_judged_when_it_runs(node):
     given = {"preset": "custom", "context": 0.2, "axis": "steps"}
     (schedule,) = host.call(node, **given, curve="{oops", curve_editor=CURVE)
     assert schedule.points == ((0.2, 0.5), (1.0, 1.0))
+    with pytest.raises(ValueError, match="^curve_editor: expected at least two points"):
+        host.call(node, **given, curve_editor={**CURVE, "points": [[0, 1]]})
+    with pytest.raises(ValueError, match="^context: "):
+        host.call(node, **{**given, "context": 2}, curve_editor=CURVE)

@@ -63,12 +63,16 @@ def repository(tmp_path, monkeypatch):
     for name in (
         "safelight/views/trace.py",
         "safelight/blend.py",
+        "safelight/schedule.py",
+        "safelight/reader.py",
         "nodes/sampler.py",
         "bench/report.py",
         "weights.bin",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(CODE)
+    (tmp_path / "nodes/inputs.py").write_text("from safelight import blend")
+    (tmp_path / "safelight/blend.py").write_text(f"from safelight.schedule import SCALE\n{CODE}")
     monkeypatch.setattr(evidence, "PICTURES", ("safelight/**/*.py", "nodes/**/*.py", "weights.bin"))
     return tmp_path
 
@@ -79,7 +83,9 @@ def repository(tmp_path, monkeypatch):
         ("safelight/blend.py", True),
         ("nodes/sampler.py", True),
         ("weights.bin", True),
+        ("safelight/schedule.py", True),  # blend imports it
         ("safelight/views/trace.py", False),
+        ("safelight/reader.py", False),  # nothing imports it
         ("bench/report.py", False),
     ],
 )
