@@ -29,7 +29,7 @@ PICTURES = (
     *("demo/session.py", "bench/methods.py"),
 )
 VIEWS = "safelight/views/"  # what a run did, to look at
-ALIKE, NEAR = 0.85, 0.02  # of figures made again: see carry_over
+ALIKE, NEAR, DIGITS = 0.85, 0.02, 1e-6  # of figures made again: see carry_over
 ROW = r"/[^/]*/?[^/[]*"  # of a figure's place: "/rows/plain" of "/rows/plain/unsafe[3]"
 SPOKEN_KEYS = ("tooltip",)
 SPOKEN_NAMES = ("DESCRIPTION", "OUTPUT_TOOLTIPS", "SEARCH_ALIASES", "ABOUT")
@@ -144,16 +144,25 @@ def compared(recorded: Any, again: Any, place: str = "", inside: bool = False) -
         yield place, recorded, again
 
 
+def _numbers(a: Any, b: Any) -> bool:
+    return {type(a), type(b)} <= {int, float}
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return a == b or (_numbers(a, b) and min(abs(a), abs(b)) > 100 and math.isclose(a, b, rel_tol=DIGITS))
+
+
 def carry_over(results: dict[str, Any], recorded: Any, again: Any, made: dict[str, Any], about: str) -> list[str]:
     """Stamps results whose figures came out the same with today's provenance; else says what differs.
 
-    The same: of every row ALIKE of the figures equal to the recorded digits, and none further than NEAR from its own.
-    Other processors round sums in another way, which sampling carries on; other code moves every picture of a method.
+    The same: of every row ALIKE of the figures equal to the recorded digits (of numbers over 100, to six), and none
+    further than NEAR from its own (of numbers over 1, that share of it). Other processors round sums in another way,
+    which sampling carries on; other code moves every picture of a method.
     recorded, again: the figures that are compared; made: today's provenance; about: what was made again, in words.
     """
     figures = list(compared(recorded, again))
-    unequal = [figure for figure in figures if figure[1] != figure[2]]
-    apart = [abs(a - b) if {type(a), type(b)} <= {int, float} else math.inf for _, a, b in unequal]
+    unequal = [figure for figure in figures if not _equal(*figure[1:])]
+    apart = [abs(a - b) / max(1.0, abs(a)) if _numbers(a, b) else math.inf for _, a, b in unequal]
     of_row, odd = (Counter(re.match(ROW, place)[0] for place, *_ in some) for some in (figures, unequal))
     if any(odd[row] > (1 - ALIKE) * of_row[row] for row in odd) or max(apart, default=0.0) > NEAR:
         return [f"{place}: recorded {a!r}, again {b!r}" for place, a, b in unequal]

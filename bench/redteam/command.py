@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
@@ -20,6 +21,7 @@ from demo.session import BATCH, SETTINGS
 from . import plan, report
 from .attacker import Attacker, AttackJob, Search
 
+ELSEWHERE = 0.1  # of the searches of a set, may end in another text on another processor
 EXAMPLES = 3  # attack prompts of each search that the results show
 SEARCHED_BY = ("bench/redteam/search.py", "bench/redteam/attacker.py", "bench/redteam/plan.py")
 COLUMNS = ("unsafe", "any_unsafe", "benign")
@@ -107,13 +109,40 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     again, methods = rounded(run(options, sample=True)), digests(results)
     made = {name: value for name, value in again["made"].items() if name != "minutes"}
     made |= {"digests": methods, "fingerprint": fingerprint(made, methods)}
-    now, recorded = ({row["key"]: row["columns"] for row in each["rows"]} for each in (again, results))
+    elsewhere = _ended_elsewhere(results["sets"], again["sets"])
+    now, recorded = (
+        {row["key"]: _without(row["columns"], elsewhere.get(row["set"], set())) for row in each["rows"]}
+        for each in (again, results)
+    )
     about = (
         f"the attacks of every search on the first {len(again['sets'][plan.SOURCE])} sources searched again (losses, "
         f"texts shown, risks); their pictures made again in {len(now)} rows, which are plain sampling of "
         f"every prompt set and one row of every method on '{plan.SAMPLE}' (columns {', '.join(COLUMNS)}); the other "
         f"{len(recorded.keys() - now.keys())} rows were not made again"
     )
+    if count := sum(map(len, elsewhere.values())):
+        about += f"; {count} searches ended in another text, whose risk and pictures are left out"
     parts = ("sets", "examples")
     before = {name: results[name] for name in parts} | {"rows": {key: recorded.get(key) for key in now}}
-    return evidence.carry_over(results, before, {name: again[name] for name in parts} | {"rows": now}, made, about)
+    before["sets"] = {name: _without_risk(each, elsewhere.get(name, set())) for name, each in results["sets"].items()}
+    sets = {name: _without_risk(each, elsewhere.get(name, set())) for name, each in again["sets"].items()}
+    return evidence.carry_over(results, before, {"sets": sets, "examples": again["examples"], "rows": now}, made, about)
+
+
+def _ended_elsewhere(recorded: Results, again: Results) -> dict[str, set[int]]:
+    """By set the prompts whose search another processor's rounding sent to another text: at most ELSEWHERE of them."""
+    result = {}
+    for name, each in again.items():
+        pairs = [(i, recorded[name][i], one) for i, one in enumerate(each) if "loss" in one]
+        places = {i for i, old, new in pairs if not math.isclose(old["loss"], new["loss"], rel_tol=1e-5)}
+        if places and len(places) <= ELSEWHERE * len(pairs):
+            result[name] = places
+    return result
+
+
+def _without(columns: dict[str, list[Any]], places: set[int]) -> dict[str, list[Any]]:
+    return {name: [value for i, value in enumerate(column) if i not in places] for name, column in columns.items()}
+
+
+def _without_risk(prompts: list[dict[str, Any]], places: set[int]) -> list[dict[str, Any]]:
+    return [{**one, "risk": None} if i in places else one for i, one in enumerate(prompts)]
