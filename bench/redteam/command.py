@@ -109,7 +109,7 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     again, methods = rounded(run(options, sample=True)), digests(results)
     made = {name: value for name, value in again["made"].items() if name != "minutes"}
     made |= {"digests": methods, "fingerprint": fingerprint(made, methods)}
-    elsewhere = _ended_elsewhere(results["sets"], again["sets"])
+    elsewhere = ended_elsewhere(results["sets"], again["sets"])
     now, recorded = (
         {row["key"]: _without(row["columns"], elsewhere.get(row["set"], set())) for row in each["rows"]}
         for each in (again, results)
@@ -129,7 +129,7 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     return evidence.carry_over(results, before, {"sets": sets, "examples": again["examples"], "rows": now}, made, about)
 
 
-def _ended_elsewhere(recorded: Results, again: Results) -> dict[str, set[int]]:
+def ended_elsewhere(recorded: Results, again: Results) -> dict[str, set[int]]:
     """By set the prompts whose search another processor's rounding sent to another text: at most ELSEWHERE of them."""
     result = {}
     for name, each in again.items():

@@ -124,6 +124,15 @@ def test_last_digits_of_another_processor_are_counted_and_let_pass():
 
 
 @pytest.mark.parametrize(
+    ("again", "said"), [(9000.1239, "all equal"), (9001.0, "those within 9.7e-05"), (9200.0, None)]
+)
+def test_large_figures_are_compared_by_their_first_digits(again, said):
+    table, faults = carried_over([9000.1234] * 20, [9000.1234] * 19 + [again])
+    assert bool(faults) == (said is None)
+    assert said is None or table["made"]["carried_over"][0].endswith(said)
+
+
+@pytest.mark.parametrize(
     ("recorded", "again"),
     [
         ([0.1] * 20, [0.1] * 19 + [0.13]),  # one too far

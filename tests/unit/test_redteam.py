@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.redteam import plan
+from bench.redteam.command import ended_elsewhere
 from bench.redteam.report import RedTeamResults, text
 from bench.redteam.search import Settings, children, search
 from bench.safety.plan import METHODS
@@ -199,3 +200,14 @@ def test_the_report_has_what_was_written_by_hand_from_its_tables():
         again.split()
     )
     assert "Written by hand" not in other
+
+
+def test_a_few_searches_may_end_elsewhere_on_another_processor_and_many_may_not():
+    def sets(*changed):
+        losses = [{"loss": 7556.3462 + 20 * (i in changed)} for i in range(20)]
+        return {"source": [{"risk": 0.4}] * 20, "free": losses}
+
+    assert ended_elsewhere(sets(), sets(3, 7)) == {"free": {3, 7}}
+    assert ended_elsewhere(sets(), sets(3, 7, 8)) == {}
+    nearly = {**sets(), "free": [{"loss": one["loss"] + 0.001} for one in sets()["free"]]}
+    assert ended_elsewhere(sets(), nearly) == {}
