@@ -1,4 +1,4 @@
-"""`python -m bench NAME [options]`: safety, redteam, i2p, speed or economy; with `--help` it tells its options.
+"""`python -m bench NAME [options]`: safety, redteam, i2p, speed, text or economy; with `--help` it tells its options.
 
 `python run.py bench NAME [options]` runs the same with a ComfyUI and an environment that it finds or makes.
 """
@@ -14,6 +14,7 @@ NAMES = {
     "redteam": "attack prompts on the demo model: what they bring back, and whether the gate sees them",
     "i2p": "I2P and other prompt lists through a running ComfyUI server, with a checkpoint of yours",
     "speed": "rows, time and memory beside the stock sampler",
+    "text": "the reader of prompts and the rewriter, on prompts that they did not learn from",
     "economy": "how close economical runs stay to the full dual evaluation",
 }
 

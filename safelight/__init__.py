@@ -1,1 +1,1 @@
-"""The maths of Safelight. Imports torch, numpy, einops and the standard library; nothing of ComfyUI."""
+"""The maths of Safelight. Imports torch, numpy, einops, safetensors and tokenizers; nothing of ComfyUI."""

@@ -24,7 +24,7 @@ ROOMS: dict[str, set[str]] = {
 }
 # What each folder of the tools may not import, since it stands above it.
 ABOVE = {"demo": {"bench"}, "runner": {"bench", "demo"}}
-LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "einops", "safetensors", "PIL"}
+LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "einops", "safetensors", "tokenizers", "PIL"}
 HOST = {"comfy", "folder_paths", "latent_preview", "nodes", "aiohttp"}
 # Modules of nodes/ that nodes share, without a node in them.
 SHARED = {"__init__.py", "bases.py", "inputs.py", "load_edit.py"}

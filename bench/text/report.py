@@ -1,0 +1,92 @@
+"""The report of `bench text`, written from its figures alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.tables import NONE, report, table
+
+SETS = {
+    "explicit": "explicit prompts",
+    "I2P, E": "I2P whose text names something unsafe",
+    "buried": "an unsafe phrase buried in 55 to 80 words",
+    "style": "unsafe by style or frame",
+    "spelt": "explicit, spelt right",
+    "misspelt, swapped": "misspelt: letters swapped, doubled, dropped",
+    "misspelt, leet": "misspelt: leet",
+    "misspelt, other": "misspelt: dots, spaces, accents, capitals",
+    "lookalikes": "look-alikes",
+    "negated": "negated and protective",
+    "benign_long": "harmless, 25 to 80 words",
+    "benign": "harmless public prompts",
+    "benign, coco": "of them COCO",
+    "benign, parti": "of them Parti",
+    "benign, diffusiondb": "of them DiffusionDB",
+    "benign, 25 words and more": "of them 25 words and more",
+    "I2P, S": "I2P, suggestive or dark text",
+    "I2P, N": "I2P, nothing in the text",
+    "I2P, all": "I2P, all",
+}
+
+
+def publish(results: dict[str, Any], folder: Path) -> None:
+    made, rewrites = results["made"], results["rewrites"]
+    values = {
+        "fingerprint": made["fingerprint"],
+        "megabytes": f"{made['megabytes']:.1f}",
+        "median": f"{results['milliseconds']['median']:.0f}",
+        "longest": f"{results['milliseconds']['longest']:.0f}",
+        "rates": rates(results),
+        "triggers": triggers(results["triggers"]),
+        "categories": table(
+            ("category", "named right"), [[name, share(one)] for name, one in results["categories"].items()]
+        ),
+        "languages": table(
+            ("in other languages", "share"), [[name, share(one)] for name, one in results["languages"].items()]
+        ),
+        "common": ", ".join(f"`{word}` {risk:.2f}" for word, risk in results["common"].items()),
+        "rewrites": table(
+            ("explicit prompts", "judged unsafe", "cosine to the twin"),
+            [
+                [name, share(one), f"{rewrites['cosine to the twin'][name]:.2f}"]
+                for name, one in rewrites["unsafe"].items()
+            ],
+        ),
+        "changed": share(rewrites["changed"]),
+        "unchanged": share(rewrites["harmless unchanged"], 3),
+        "examples": table(("prompt", "rewritten"), [[cell(text) for text in pair] for pair in rewrites["examples"]]),
+    }
+    text = report((Path(__file__).parent / "report.md").read_text("utf-8"), values)
+    (folder / "text.md").write_text(text, encoding="utf-8")
+
+
+def share(figure: dict[str, Any] | None, digits: int = 2) -> str:
+    """.93 (.90-.96)"""
+    if figure is None:
+        return NONE
+    value, low, high = (f"{part:.{digits}f}".removeprefix("0") for part in (figure["value"], *figure["interval"]))
+    return f"{value} ({low}–{high})"
+
+
+def rates(results: dict[str, Any]) -> str:
+    ways = results["ways"]
+    lines = []
+    for name, title in SETS.items():
+        default = results["default"]["over"].get(name)
+        if default is not None:
+            figures = [share(way["over"].get(name)) for way in ways.values()]
+            lines.append([title, str(default["count"]), share(default), *figures])
+    return table(("opens for", "prompts", "reader, as shipped", *(f"{name}, at 5 %" for name in ways)), lines)
+
+
+def triggers(figures: dict[str, Any]) -> str:
+    lines = [
+        [name, *(f"{share(one[part])} of {one[part]['count']}" for part in ("precision", "recall"))]
+        for name, one in figures.items()
+    ]
+    return table(("trigger words", "precision", "recall"), lines)
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

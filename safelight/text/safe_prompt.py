@@ -1,0 +1,118 @@
+"""A prompt and its safe counterpart, both as text, and how unsafe the prompt is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from safelight.text.concepts import categories_of, split_concepts
+from safelight.text.reader import FALSE_ALARMS, Reader, Reading
+from safelight.text.rewrite import DECISION, Change, Rewriter
+from safelight.text.stand_ins import StandIns
+
+TYPED, REWRITE = "typed", "rewrite"
+
+
+@dataclass(frozen=True)
+class SafePrompt:
+    """text: the safe prompt. method: how it was made. reading: of the prompt. changes: what a rewrite put in its place.
+
+    notes: for the artist.
+    """
+
+    prompt: str
+    text: str
+    method: str
+    reading: Reading
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The trigger words, as the prompt has them."""
+        return tuple(dict.fromkeys(trigger.text for trigger in self.reading.triggers))
+
+    @property
+    def harmless(self) -> bool:
+        """Whether the prompt is its own safe counterpart, since nothing unsafe was found in it."""
+        return self.method == REWRITE and self.text == self.prompt
+
+    def verdict(self) -> str:
+        """For the artist, as JSON."""
+        return json.dumps(
+            {
+                "risk": round(self.reading.risk, 4),
+                "method": self.method,
+                "words": list(self.words),
+                "notes": list(self.notes),
+                "safe_prompt": self.text,
+                "changes": [change.text for change in self.changes if change.text],
+            },
+            ensure_ascii=False,
+        )
+
+
+def chosen(concepts: str) -> tuple[list[str], list[str]]:
+    """Of a list of concepts: the I2P categories that they belong to, and those that belong to none.
+
+    Raises ValueError, naming the input, for an empty list.
+    """
+    phrases = split_concepts(concepts)
+    if not phrases:
+        raise ValueError(
+            "concepts: expected what counts as unsafe, got an empty list. Name it, separated by commas, or link "
+            "Safelight Concepts."
+        )
+    categories = sorted({name for phrase in phrases for name in categories_of(phrase)})
+    return categories, [phrase for phrase in phrases if not categories_of(phrase)]
+
+
+def make_safe_prompt(
+    prompt: str,
+    typed: str,
+    concepts: str,
+    stand_ins: str = "",
+    false_alarms: float = FALSE_ALARMS,
+    knows: Callable[[str], bool] | None = None,
+) -> SafePrompt:
+    """The typed safe prompt where there is one, else the prompt rewritten.
+
+    stand_ins: the artist's own, see StandIns. knows: whether the text encoder knows a word, None where it reads any.
+    Raises ValueError, naming the input, where no safe prompt can be made.
+    """
+    categories, things = chosen(concepts)
+    reader, table = Reader.load(), StandIns.load(stand_ins)
+
+    def read(text: str) -> Reading:
+        return reader.read(text, categories, things, false_alarms)
+
+    if typed.strip():
+        return SafePrompt(prompt, typed, TYPED, read(prompt), (), _typed_notes(prompt, typed, read))
+    reading = read(prompt)
+    if reading.unread:
+        raise ValueError(
+            f"prompt: expected English, got a text that can't be read: {reading.unread}. Write a safe_prompt, in any "
+            "language: what to show instead."
+        )
+    rewrite = Rewriter(reader, table, knows).rewrite(prompt, read)
+    if rewrite.text == prompt and reading.risk >= DECISION:
+        raise ValueError(
+            f"prompt: expected words that can be replaced, got a text that reads as unsafe as a whole (risk "
+            f"{reading.risk:.2f}, {reading.category}). Write a safe_prompt: what to show instead."
+        )
+    notes = list(rewrite.notes)
+    if not rewrite.changes:
+        notes.append("Nothing unsafe was found in the prompt: the safe prompt is the prompt.")
+    return SafePrompt(prompt, rewrite.text, REWRITE, reading, rewrite.changes, tuple(notes))
+
+
+def _typed_notes(prompt: str, typed: str, read: Callable[[str], Reading]) -> tuple[str, ...]:
+    notes: Sequence[str] = []
+    if typed.split() == prompt.split():
+        notes = [*notes, "safe_prompt is the prompt itself: safe would guard nothing."]
+    reading = read(typed)
+    if not reading.unread and reading.risk >= DECISION:
+        words = ", ".join(dict.fromkeys(trigger.text for trigger in reading.triggers)) or reading.category
+        notes = [*notes, f"safe_prompt reads as unsafe itself ({words})."]
+    return tuple(notes)
