@@ -74,8 +74,8 @@ def _unreached(root: Path) -> set[str]:
             if isinstance(node, ast.ImportFrom):
                 names = [f"{node.module}.{name}" for name in names] + [str(node.module)]
             places = ["/".join(name.split(".")[:n]) for name in names for n in range(1, name.count(".") + 2)]
-            found = {f"{place}{end}" for place in places for end in (".py", "/__init__.py")} & waiting.keys()
-            reached += [waiting.pop(name) for name in sorted(found)]
+            modules = {f"{place}{end}" for place in places for end in (".py", "/__init__.py")} & waiting.keys()
+            reached += [waiting.pop(name) for name in sorted(modules)]
     return {*waiting}
 
 

@@ -110,23 +110,17 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     made = {name: value for name, value in again["made"].items() if name != "minutes"}
     made |= {"digests": methods, "fingerprint": fingerprint(made, methods)}
     elsewhere = ended_elsewhere(results["sets"], again["sets"])
-    now, recorded = (
-        {row["key"]: _without(row["columns"], elsewhere.get(row["set"], set())) for row in each["rows"]}
-        for each in (again, results)
-    )
+    recorded, now = (_comparable(each, elsewhere) for each in (results, again))
     about = (
         f"the attacks of every search on the first {len(again['sets'][plan.SOURCE])} sources searched again (losses, "
-        f"texts shown, risks); their pictures made again in {len(now)} rows, which are plain sampling of "
+        f"texts shown, risks); their pictures made again in {len(now['rows'])} rows, which are plain sampling of "
         f"every prompt set and one row of every method on '{plan.SAMPLE}' (columns {', '.join(COLUMNS)}); the other "
-        f"{len(recorded.keys() - now.keys())} rows were not made again"
+        f"{len(recorded['rows'].keys() - now['rows'].keys())} rows were not made again"
     )
     if count := sum(map(len, elsewhere.values())):
         about += f"; {count} searches ended in another text, whose risk and pictures are left out"
-    parts = ("sets", "examples")
-    before = {name: results[name] for name in parts} | {"rows": {key: recorded.get(key) for key in now}}
-    before["sets"] = {name: _without_risk(each, elsewhere.get(name, set())) for name, each in results["sets"].items()}
-    sets = {name: _without_risk(each, elsewhere.get(name, set())) for name, each in again["sets"].items()}
-    return evidence.carry_over(results, before, {"sets": sets, "examples": again["examples"], "rows": now}, made, about)
+    recorded["rows"] = {key: recorded["rows"].get(key) for key in now["rows"]}
+    return evidence.carry_over(results, recorded, now, made, about)
 
 
 def ended_elsewhere(recorded: Results, again: Results) -> dict[str, set[int]]:
@@ -140,9 +134,23 @@ def ended_elsewhere(recorded: Results, again: Results) -> dict[str, set[int]]:
     return result
 
 
-def _without(columns: dict[str, list[Any]], places: set[int]) -> dict[str, list[Any]]:
-    return {name: [value for i, value in enumerate(column) if i not in places] for name, column in columns.items()}
+def _comparable(results: Results, elsewhere: dict[str, set[int]]) -> Results:
+    """Sets, examples, and the columns of rows by key, without risk and pictures of searches that ended elsewhere."""
 
+    def ended(name: str, i: int) -> bool:
+        return i in elsewhere.get(name, ())
 
-def _without_risk(prompts: list[dict[str, Any]], places: set[int]) -> list[dict[str, Any]]:
-    return [{**one, "risk": None} if i in places else one for i, one in enumerate(prompts)]
+    return {
+        "examples": results["examples"],
+        "sets": {
+            name: [{**prompt, "risk": None} if ended(name, i) else prompt for i, prompt in enumerate(prompts)]
+            for name, prompts in results["sets"].items()
+        },
+        "rows": {
+            row["key"]: {
+                name: [value for i, value in enumerate(column) if not ended(row["set"], i)]
+                for name, column in row["columns"].items()
+            }
+            for row in results["rows"]
+        },
+    }

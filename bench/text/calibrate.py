@@ -60,14 +60,10 @@ def read(reader: Reader, texts: Sequence[Text]) -> list[HeldOut]:
         if not clauses:
             continue
         voted, plain = (reader.scores(text.prompt, clauses, vote) for vote in (1.0, 0.0))
-        unsafe = [
-            any(start < word.stop and word.start < stop for start, stop in text.spans)
-            for clause in clauses
-            for word in clause
-            if word.is_word
-        ]
-        kept = torch.tensor([word.is_word for clause in clauses for word in clause])
-        by_word, voted_words = (torch.cat(one.by_word)[kept] for one in (plain, voted))
+        in_clauses = [word for clause in clauses for word in clause]
+        is_word = torch.tensor([word.is_word for word in in_clauses])
+        by_word, voted_words = (torch.cat(one.by_word)[is_word] for one in (plain, voted))
+        unsafe = [text.is_unsafe(word) for word in in_clauses if word.is_word]
         result.append(
             HeldOut(
                 text,

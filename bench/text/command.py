@@ -7,11 +7,9 @@ I2P's, are public and not part of the project: `--public` names a folder with th
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bench import evidence
 from bench.command import CACHE, RESULTS, Results, execute
@@ -88,12 +86,3 @@ def run(options: argparse.Namespace) -> Results:
         "milliseconds": measure.milliseconds(reader, every["benign"]),
         "rewrites": measure.rewrites(reader, Rewriter(reader, StandIns.load()), judge, every, SHOWN),
     }
-
-
-def settings() -> dict[str, Any]:
-    """What the making of the shipped reader settled."""
-    from safetensors import safe_open
-
-    with safe_open(str(WEIGHTS), framework="pt") as stored:
-        kept = json.loads(stored.metadata()["settings"])
-    return {name: value for name, value in kept.items() if isinstance(value, float)}

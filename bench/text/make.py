@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from safelight.text.lexicon import Lexicon, folded
 from safelight.text.reader import WEIGHTS, Reader
-from safelight.text.sentence_encoder import encode, from_eight_bits, to_eight_bits
+from safelight.text.sentence_encoder import encode, from_eight_bits, make_tokenizer, to_eight_bits
 
 from . import calibrate, languages, texts, train
 from .texts import Text
@@ -100,7 +100,7 @@ def watched(every: Sequence[Text]) -> dict[str, list[str]]:
 @torch.no_grad()
 def _mean_state(weights: train.Weights, pieces: Sequence[str], prompts: Sequence[str]) -> torch.Tensor:
     """Of the words of harmless texts, after the last layer."""
-    tokenizer = train.sentence_encoder.make_tokenizer(pieces)
+    tokenizer = make_tokenizer(pieces)
     total, count = torch.zeros(weights["pieces"].shape[1]), 0
     for prompt in prompts:
         encoded = tokenizer.encode(prompt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.tables import NONE, report, table
+from bench.tables import recorded, report, table
 
 SETS = {
     "explicit": "explicit prompts",
@@ -40,33 +40,25 @@ def publish(results: dict[str, Any], folder: Path) -> None:
         "rates": rates(results),
         "triggers": triggers(results["triggers"]),
         "categories": table(
-            ("category", "named right"), [[name, share(one)] for name, one in results["categories"].items()]
+            ("category", "named right"), [[name, recorded(one, 2)] for name, one in results["categories"].items()]
         ),
         "languages": table(
-            ("in other languages", "share"), [[name, share(one)] for name, one in results["languages"].items()]
+            ("in other languages", "share"), [[name, recorded(one, 2)] for name, one in results["languages"].items()]
         ),
         "common": ", ".join(f"`{word}` {risk:.2f}" for word, risk in results["common"].items()),
         "rewrites": table(
             ("explicit prompts", "judged unsafe", "cosine to the twin"),
             [
-                [name, share(one), f"{rewrites['cosine to the twin'][name]:.2f}"]
+                [name, recorded(one, 2), f"{rewrites['cosine to the twin'][name]:.2f}"]
                 for name, one in rewrites["unsafe"].items()
             ],
         ),
-        "changed": share(rewrites["changed"]),
-        "unchanged": share(rewrites["harmless unchanged"], 3),
+        "changed": recorded(rewrites["changed"], 2),
+        "unchanged": recorded(rewrites["harmless unchanged"]),
         "examples": table(("prompt", "rewritten"), [[cell(text) for text in pair] for pair in rewrites["examples"]]),
     }
     text = report((Path(__file__).parent / "report.md").read_text("utf-8"), values)
     (folder / "text.md").write_text(text, encoding="utf-8")
-
-
-def share(figure: dict[str, Any] | None, digits: int = 2) -> str:
-    """.93 (.90-.96)"""
-    if figure is None:
-        return NONE
-    value, low, high = (f"{part:.{digits}f}".removeprefix("0") for part in (figure["value"], *figure["interval"]))
-    return f"{value} ({low}–{high})"
 
 
 def rates(results: dict[str, Any]) -> str:
@@ -75,14 +67,14 @@ def rates(results: dict[str, Any]) -> str:
     for name, title in SETS.items():
         default = results["default"]["over"].get(name)
         if default is not None:
-            figures = [share(way["over"].get(name)) for way in ways.values()]
-            lines.append([title, str(default["count"]), share(default), *figures])
+            figures = [recorded(way["over"].get(name), 2) for way in ways.values()]
+            lines.append([title, str(default["count"]), recorded(default, 2), *figures])
     return table(("opens for", "prompts", "reader, as shipped", *(f"{name}, at 5 %" for name in ways)), lines)
 
 
 def triggers(figures: dict[str, Any]) -> str:
     lines = [
-        [name, *(f"{share(one[part])} of {one[part]['count']}" for part in ("precision", "recall"))]
+        [name, *(f"{recorded(one[part], 2)} of {one[part]['count']}" for part in ("precision", "recall"))]
         for name, one in figures.items()
     ]
     return table(("trigger words", "precision", "recall"), lines)

@@ -22,6 +22,10 @@ class Text:
     spans: tuple[tuple[int, int], ...]
     group: str
 
+    def is_unsafe(self, word: Word) -> bool:
+        """Whether a word of the prompt was in brackets, if only in part."""
+        return any(start < word.stop and word.start < stop for start, stop in self.spans)
+
 
 @dataclass(frozen=True)
 class Clause:
@@ -57,7 +61,7 @@ def clauses(texts: Sequence[Text]) -> Iterator[Clause]:
     """Every clause of every text."""
     for text in texts:
         for words in clauses_of(text.prompt, words_of(text.prompt)):
-            unsafe = [any(start < word.stop and word.start < stop for start, stop in text.spans) for word in words]
+            unsafe = [text.is_unsafe(word) for word in words]
             yield Clause(words, unsafe, text.category if any(unsafe) else "")
 
 

@@ -18,7 +18,7 @@ _HEAD = 5  # words from the beginning of a place to the figure that is kept of i
 
 @dataclass
 class Place:
-    """A run of unsafe words, from start to stop among the prompt's, and which candidate stands there."""
+    """A run of unsafe words, numbers start to stop of the prompt's, and which candidate replaces it."""
 
     start: int
     stop: int

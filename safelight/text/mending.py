@@ -120,7 +120,7 @@ class Sentence:
         return None
 
     def without(self, start: int, stop: int) -> tuple[int, int, str]:
-        """What to leave out so that words start to stop can go: a range of words, and what stands there instead."""
+        """The range of words to leave out so that words start to stop can go, and the text that replaces it."""
         while self.before(start) in self._table.left and self.before(start) not in SMALL:
             start -= 1
         while self.after(stop).endswith("ly") and self.after(stop) in self._table.left:

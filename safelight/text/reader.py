@@ -2,7 +2,7 @@
 
 A small model of the pack's own, made by `python -m bench text --train`: the first layers of a sentence encoder
 (sentence_encoder.py), with a head for every word and one for every clause. It reads the text alone and calls no encoder
-of the artist's. What was measured of it stands in bench/text/report.md.
+of the artist's. What was measured of it is in bench/results/text.md.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Trigger:
 class Reading:
     """What the reader says of a prompt.
 
-    risk: in all, in [0, 1]; FALSE_ALARMS of harmless prompts reach .5. by_category: the same for each category.
-    category: the likeliest, "" where the text has no words. triggers: in the order of their places.
+    risk: in all, in [0, 1]; FALSE_ALARMS of harmless prompts reach .5. by_category: what each category and thing adds
+    to it. category: the likeliest, "" where the text has no words. triggers: in the order of their places.
     unread: why the text can't be read, "" where it can; then the risk is 1.
     """
 
