@@ -80,6 +80,11 @@ def categories_of(phrase: str) -> set[str]:
     return {name for name, known in _CATEGORY_WORDS.items() if words & known}
 
 
+def is_term(phrase: str) -> bool:
+    """Whether it is a category of I2P or one of its terms, and not a thing of the artist's own."""
+    return " ".join(phrase.lower().split()) in _CATEGORY_PHRASES
+
+
 def mentions(text: str, phrase: str) -> bool:
     """Whether every word of the phrase occurs in the text."""
     words = _words(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -75,23 +74,6 @@ class Encoding:
                 "in fp32 or bf16, or remove the LoRA or embedding that causes it."
             )
         return self
-
-
-class UnknownWords(ValueError):
-    """A text with words that its encoder does not know. reason: the error's text, without the input's name."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"text: {reason}")  # the input of the host's own node
-        self.reason = reason
-
-
-@contextmanager
-def text_of(input_name: str) -> Iterator[None]:
-    """In the block, unknown words are an error of this input."""
-    try:
-        yield
-    except UnknownWords as error:
-        raise ValueError(f"{input_name}: {error.reason}") from error
 
 
 def meaning(content: torch.Tensor, words: tuple[str, ...], common: frozenset[str]) -> torch.Tensor:

@@ -34,7 +34,10 @@ class StandIn:
 
 
 class StandIns:
-    """The shipped table and the artist's own. own: lines "word = stand-in", an empty one to leave the word out."""
+    """The shipped table and the artist's own. Of several stand-ins for a word the first that is known is taken.
+
+    own: lines "word = stand-in", an empty one to leave the word out.
+    """
 
     def __init__(self, stored: Mapping[str, Any], own: str = "") -> None:
         self.left = frozenset(stored["left"])
@@ -48,8 +51,9 @@ class StandIns:
             self._add(word, StandIn(text, text, PHRASE))
         for by_part in stored["table"].values():
             for part, entries in by_part.items():
-                for word, value in entries.items():
-                    self._add_forms(word, value, part)
+                for word, values in entries.items():
+                    for value in values if isinstance(values, list) else [values]:
+                        self._add_forms(word, value, part)
 
     @classmethod
     @cache
