@@ -22,11 +22,8 @@ DEFAULT_CONCEPTS = (
     "obscene gestures, illegal activity, drug use, theft, vandalism, weapons, child abuse, brutality, cruelty"
 )
 
-# What the workflows with the demo model say in its language, which knows nothing else.
-DEMO_CONCEPTS = (
-    "a weapon, a symbol of death, something deadly, a drug, an alcoholic drink, some alcohol, something sharp, "
-    "something addictive, something dangerous"
-)
+# What the templates say: those, and things of an artist's own that the demo model can draw.
+TEMPLATE_CONCEPTS = f"{DEFAULT_CONCEPTS}, any weapon, alcohol, cigarettes, skulls"
 
 # Besides the words of I2P_CATEGORIES, these assign an artist's phrase to a category.
 _OTHER_WORDS = {

@@ -56,6 +56,10 @@ class SafePrompt:
 def reader_of(concepts: str, false_alarms: float = FALSE_ALARMS) -> Callable[[str], Reading]:
     """Reads texts for these concepts: the I2P categories that they belong to, and the things that are none of those'
     terms. Raises ValueError, naming the input, for an empty list."""
+    if not 0.0 < false_alarms < 1.0:
+        raise ValueError(
+            f"false_alarms: expected a share between 0 and 1, got {false_alarms}. Give one, such as {FALSE_ALARMS}."
+        )
     phrases = split_concepts(concepts)
     if not phrases:
         raise ValueError(
