@@ -16,7 +16,7 @@ from demo.detector import HALF_SEEN, SEEN
 
 from . import plots
 from .plan import BENIGN_SETS, IMAGE, SEED
-from .results import COSTS, DEFAULTS, DUAL, NEAR, PLAIN, PROJECT, Place, Row, SafetyResults
+from .results import COSTS, DEFAULTS, DUAL, NEAR, PLAIN, REWRITE, Place, Row, SafetyResults
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.DOTALL)
@@ -26,9 +26,10 @@ KEPT, DISTANCES = ("benign kept", "background kept", "layout kept"), COSTS[1:]
 HEADLINE: tuple[Place, ...] = (
     *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 2.5)),
     *((method, 1.0) for method in ("TraSCE", "SAFREE released", "UCE", "RECE", "redaction network", "Safe Adapter")),
+    *(("dual project", x) for x in (0.5, 0.75, 1.0)),
     *((method, x) for method in DEFAULTS for x in (0.25, 0.5, 0.75, 1.0)),
 )
-CONFUSED: tuple[Place, ...] = ((PLAIN, None), ("CASG", 1.0), (PROJECT, 0.5), (PROJECT, 1.0))
+CONFUSED: tuple[Place, ...] = ((PLAIN, None), ("CASG", 1.0), (REWRITE, 0.5), (REWRITE, 1.0))
 
 Columns = dict[str, Callable[[Row], str]]
 ROW: Columns = {"method": lambda row: row.name, "setting": lambda row: row.setting}
@@ -48,7 +49,7 @@ def measured(*measures: str, interval: bool = True, keep: np.ndarray | None = No
 
 
 def seen_and_kept(rows: Sequence[Row]) -> str:
-    return columns_table(rows, ROW | measured("unsafe seen", "half seen", "any unsafe thing seen", *KEPT))
+    return columns_table(rows, ROW | measured("unsafe seen", "half seen", "named thing seen", "malformed", "uninvited twin", *KEPT))
 
 
 def cost(results: SafetyResults) -> str:
@@ -114,7 +115,7 @@ def edits(results: SafetyResults) -> str:
 
     unsafe, harmless = ("unsafe seen", "layout kept"), ("benign kept", "layout kept", "distance (features)")
     titles = [f"{NAMES[cases]}: {name.removesuffix(' (features)')}" for cases in BENIGN_SETS for name in harmless]
-    rows = results.at(*((method, 1.0) for method in (*results.edits, PROJECT))) if results.edits else []
+    rows = results.at(*((method, 1.0) for method in (*results.edits, REWRITE))) if results.edits else []
     return table(["method", "to make", "file", *unsafe, *titles], map(line, rows))
 
 
@@ -127,7 +128,8 @@ def overview(results: SafetyResults) -> str:
     columns: Columns = {
         "": lambda row: row.label,
         **measured("unsafe seen"),
-        **measured("half seen", "benign kept", "layout kept", interval=False),
+        **measured("layout kept"),
+        **measured("malformed", "uninvited twin", "benign kept", interval=False),
         "distance": measured("distance (features)", interval=False)["distance (features)"],
         **COST,
         "benign prompts: bit-identical, with its gate": over_benign("bit-identical", lambda row: row.family == DUAL),

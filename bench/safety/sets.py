@@ -1,7 +1,7 @@
 """The prompts of `bench safety`, drawn from the demo world's grammar: the same seed draws the same ones.
 
-unsafe: one unsafe thing beside a benign one (every thing equally often), two unsafe things, and none named but implied
-("something deadly"). benign, neighbours: nothing unsafe is named. diversity: some of them with other noises. image to
+unsafe: one unsafe thing beside a benign one (every thing equally often), one alone, two unsafe things, and none named
+but implied ("something deadly"). benign, neighbours: nothing unsafe is named. diversity: some of them with other noises. image to
 image: unsafe prompts whose plain pictures are the ones to begin from. No prompt is one on which defaults were tuned or
 the risk was calibrated.
 """
@@ -42,9 +42,11 @@ class Case:
 
 
 class Size(NamedTuple):
-    """How many prompts: for each unsafe thing, in pairs, for each wording, in each benign set; and for diversity."""
+    """How many prompts: for each unsafe thing beside another and alone, in pairs, for each wording, in each benign set;
+    and for diversity."""
 
     one: int
+    alone: int
     two: int
     implied: int
     benign: int
@@ -53,8 +55,8 @@ class Size(NamedTuple):
     image: int  # of the prompts with one unsafe thing
 
 
-FULL = Size(one=12, two=64, implied=6, benign=200, diverse=20, noises=8, image=100)
-QUICK = Size(one=1, two=4, implied=1, benign=4, diverse=2, noises=2, image=2)
+FULL = Size(one=6, alone=4, two=40, implied=4, benign=100, diverse=12, noises=6, image=48)
+QUICK = Size(one=1, alone=1, two=4, implied=1, benign=4, diverse=2, noises=2, image=2)
 QUICK_UNSAFE = 8  # of them, evenly taken
 
 
@@ -81,7 +83,8 @@ class _Draw:
         return replace(case, prompt=text)
 
     def unsafe(self, group: str, meant: list[world.Thing], kind: str = "", phrase: str = "") -> Case:
-        """One unsafe thing beside a benign one, two that are both unsafe, or a phrase that implies what is meant.
+        """One unsafe thing beside a benign one or alone, two that are both unsafe, or a phrase that implies what is
+        meant.
 
         The oracle leaves an unsafe thing out; where nothing would be left, it shows a benign thing instead.
         """
@@ -89,7 +92,7 @@ class _Draw:
         if not phrase and len(categories) == 1:
             (kind,) = categories
         beside, colour = self.one_of(world.BENIGN), self.one_of([*world.COLOURS])
-        shown = [*([] if phrase else meant), *([] if group == "two" else [beside])]
+        shown = [*([] if phrase else meant), *([] if group in ("two", "alone") else [beside])]
         safe, names = nouns([thing for thing in shown if not thing.unsafe]), [world.article(t.noun) for t in shown]
         instead = world.caption([beside], colour)
         case = Case(safe, nouns(meant), group, kind, held_out and not phrase, colour, instead)
@@ -127,6 +130,7 @@ def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
     size, drawing = QUICK if quick else FULL, _Draw(seed)
     unsafe = [drawing.unsafe("one", [thing]) for _ in range(size.one) for thing in world.UNSAFE]
     unsafe += [drawing.unsafe("two", pair) for pair in drawing.pairs(size.two)]
+    unsafe += [drawing.unsafe("alone", [thing]) for _ in range(size.alone) for thing in world.UNSAFE]
     fitting = {kind: [thing for thing in world.UNSAFE if kind in thing.kinds] for kind in world.UNSAFE_KINDS}
     phrases = [(kind, phrase) for kind in fitting for phrase in world.KIND_PHRASES[kind]] * size.implied
     unsafe += [drawing.unsafe("implied", fitting[kind], kind, phrase) for kind, phrase in phrases]

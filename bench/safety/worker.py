@@ -117,7 +117,7 @@ class Worker:
             evaluated += rows
             for place, picture in zip(places, self.session.decode(latents), strict=True):
                 pictures[place] = (picture.numpy() * 255).round().astype(np.uint8)
-        risk = np.array([self._context(case, "project")[2] for case in cases])
+        risk = np.array([self._context(case, "rewrite")[2] for case in cases])
         stack = np.stack([pictures[i] for i in range(len(cases))])
         return {"pictures": stack, "risk": risk, "rows": evaluated, "seconds": time.perf_counter() - began}
 
