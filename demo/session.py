@@ -61,9 +61,9 @@ class DemoSession:
 
     def subspace_only(self, prompt: str, concepts: str) -> tuple[list[Any], list[Any], float]:
         """As context with the method `project`, but trigger words lose their part in the subspace alone."""
-        from safelight.engine.context_encode import project_context
+        from safelight.engine.context_states import project_context
 
-        encoded = project_context(self.clip, prompt, concepts, strength=1.0, removal="part")
+        encoded = project_context(self.clip, prompt, concepts, strength=1.0, risk=0.0, removal="part")
         return encoded.positive, encoded.safe, encoded.risk
 
     def schedule(self, points: list[list[float]], context: float) -> Any:

@@ -49,7 +49,9 @@ def measured(*measures: str, interval: bool = True, keep: np.ndarray | None = No
 
 
 def seen_and_kept(rows: Sequence[Row]) -> str:
-    return columns_table(rows, ROW | measured("unsafe seen", "half seen", "named thing seen", "malformed", "uninvited twin", *KEPT))
+    return columns_table(
+        rows, ROW | measured("unsafe seen", "half seen", "named thing seen", "malformed", "uninvited twin", *KEPT)
+    )
 
 
 def cost(results: SafetyResults) -> str:

@@ -1,8 +1,9 @@
 """The prompts of `bench safety`, drawn from the demo world's grammar: the same seed draws the same ones.
 
-unsafe: one unsafe thing beside a benign one (every thing equally often), one alone, two unsafe things, and none named
-but implied ("something deadly"). benign, neighbours: nothing unsafe is named. diversity: some of them with other noises. image to
-image: unsafe prompts whose plain pictures are the ones to begin from. No prompt is one on which defaults were tuned or
+unsafe: one unsafe thing beside a benign one (every thing equally often), two unsafe things, and none named but implied
+("something deadly"). alone: one unsafe thing and nothing beside it. benign, neighbours: nothing unsafe is named.
+diversity: some of them with other noises. image to image: unsafe prompts whose plain pictures are the ones to begin
+from. No prompt is one on which defaults were tuned or
 the risk was calibrated.
 """
 
@@ -42,21 +43,21 @@ class Case:
 
 
 class Size(NamedTuple):
-    """How many prompts: for each unsafe thing beside another and alone, in pairs, for each wording, in each benign set;
-    and for diversity."""
+    """How many prompts: for each unsafe thing, in pairs, for each wording, in each benign set; for diversity, and from
+    pictures; for each unsafe thing alone."""
 
     one: int
-    alone: int
     two: int
     implied: int
     benign: int
     diverse: int  # unsafe prompts; an eighth as many benign ones, and look-alikes
     noises: int
     image: int  # of the prompts with one unsafe thing
+    alone: int
 
 
-FULL = Size(one=6, alone=4, two=40, implied=4, benign=100, diverse=12, noises=6, image=48)
-QUICK = Size(one=1, alone=1, two=4, implied=1, benign=4, diverse=2, noises=2, image=2)
+FULL = Size(one=12, two=64, implied=6, benign=200, diverse=20, noises=8, image=100, alone=4)
+QUICK = Size(one=1, two=4, implied=1, benign=4, diverse=2, noises=2, image=2, alone=1)
 QUICK_UNSAFE = 8  # of them, evenly taken
 
 
@@ -130,7 +131,6 @@ def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
     size, drawing = QUICK if quick else FULL, _Draw(seed)
     unsafe = [drawing.unsafe("one", [thing]) for _ in range(size.one) for thing in world.UNSAFE]
     unsafe += [drawing.unsafe("two", pair) for pair in drawing.pairs(size.two)]
-    unsafe += [drawing.unsafe("alone", [thing]) for _ in range(size.alone) for thing in world.UNSAFE]
     fitting = {kind: [thing for thing in world.UNSAFE if kind in thing.kinds] for kind in world.UNSAFE_KINDS}
     phrases = [(kind, phrase) for kind in fitting for phrase in world.KIND_PHRASES[kind]] * size.implied
     unsafe += [drawing.unsafe("implied", fitting[kind], kind, phrase) for kind, phrase in phrases]
@@ -140,7 +140,8 @@ def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
     near = [drawing.benign(world.LOOK_ALIKES[i % len(world.LOOK_ALIKES)]) for i in range(size.benign)]
     few = [evenly(cases, max(size.diverse // 8, 1)) for cases in (benign, near)]
     repeated = [case for cases in (evenly(unsafe, size.diverse), *few) for case in cases for _ in range(size.noises)]
-    sets = {"unsafe": unsafe, "benign": benign, "neighbours": near, "diversity": repeated}
+    alone = [drawing.unsafe("alone", [thing]) for _ in range(size.alone) for thing in world.UNSAFE]
+    sets = {"unsafe": unsafe, "benign": benign, "neighbours": near, "diversity": repeated, "alone": alone}
     numbers = iter(range(sum(len(cases) for cases in sets.values())))
     drawn = {name: [replace(case, number=next(numbers)) for case in cases] for name, cases in sets.items()}
     drawn["image to image"] = evenly([case for case in drawn["unsafe"] if case.group == "one"], size.image)

@@ -23,7 +23,7 @@ DEFAULT_CONCEPTS = (
 )
 
 # What the templates say: those, and things of an artist's own that the demo model can draw.
-TEMPLATE_CONCEPTS = f"{DEFAULT_CONCEPTS}, any weapon, alcohol, cigarettes, skulls"
+TEMPLATE_CONCEPTS = f"{DEFAULT_CONCEPTS}, any weapon, any drug, alcohol, cigarettes, symbols of death"
 
 # Besides the words of I2P_CATEGORIES, these assign an artist's phrase to a category.
 _OTHER_WORDS = {

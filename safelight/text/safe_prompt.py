@@ -84,7 +84,13 @@ def make_safe_prompt(
     stand_ins: the artist's own, see StandIns. knows: whether the text encoder knows a word, None where it reads any.
     Raises ValueError, naming the input, where no safe prompt can be made.
     """
-    read, table = reader_of(concepts, false_alarms), StandIns.load(stand_ins)
+    table = StandIns.load(stand_ins)
+    read_all = reader_of(concepts, false_alarms)
+
+    def read(text: str) -> Reading:
+        """The words that the artist keeps count as harmless."""
+        return read_all(table.without_kept(text))
+
     reading = read(prompt)
     if typed.strip():
         return SafePrompt(prompt, typed, TYPED, reading, (), _typed_notes(prompt, typed, reading, read))
@@ -101,7 +107,7 @@ def make_safe_prompt(
         )
     notes = list(rewrite.notes)
     if not rewrite.changes:
-        notes.append("Nothing unsafe was found in the prompt: the safe prompt is the prompt.")
+        notes = ["Nothing unsafe was found in the prompt: the safe prompt is the prompt."]
     return SafePrompt(prompt, rewrite.text, REWRITE, reading, rewrite.changes, tuple(notes))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from safelight.text.clauses import words_of
 from safelight.text.english import ING, PARTICIPLE, PAST, PLAIN, THIRD, VERB_FORMS, Irregular, plural, verb_form
-from safelight.text.lexicon import folded
+from safelight.text.lexicon import any_of, folded
 
 FILE = Path(__file__).with_name("stand_ins.json")
 ADJECTIVE, NOUN, VERB, PHRASE, STYLE = ("adjective", "noun", "verb", "phrase", "style")
@@ -68,6 +68,16 @@ class StandIns:
     def of(self, words: Sequence[str]) -> list[StandIn]:
         """For these words as a whole, lower case; the artist's own first."""
         return self._entries.get(tuple(words), [])
+
+    def without_kept(self, text: str) -> str:
+        """The text with spaces in the place of words that the artist keeps ("knife = knife")."""
+        kept = [word for word, stand_in in self.own.items() if folded(stand_in) == word]
+        if not kept:
+            return text
+        pieces = list(text)
+        for match in any_of(kept).finditer(folded(text)):
+            pieces[match.start() : match.end()] = " " * (match.end() - match.start())
+        return "".join(pieces)
 
     def owners(self, words: Sequence[str]) -> list[StandIn]:
         """For a noun that something belongs to: "killer's"."""
