@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,18 @@ SCORED_BY = ("bench/safety/score.py", "demo/detector.py", "demo/weights/detector
 def main(words: list[str]) -> int:
     about = "Every method on the demo model, on the same prompts and noises: what is seen, what is kept, what it costs."
     parser = command.parser("safety", about, "few prompts and rows, for a sanity check in minutes")
+    parser.add_argument(
+        "--add",
+        nargs="+",
+        choices=plan.METHODS,
+        metavar="NAME",
+        help="make the rows of these methods beside plain sampling, and put them into the results that are there",
+    )
     command.add_verify(parser)
     options = parser.parse_args(words)
     out = options.out or (options.cache / "results" if options.quick else RESULTS)
-    steps = partial(run, options), partial(publish, options, out), partial(verify, options)
+    make_all = partial(add, options, out) if options.add else partial(run, options)
+    steps = make_all, partial(publish, options, out), partial(verify, options)
     return execute("safety", out, options, *steps)
 
 
@@ -82,6 +91,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     print_missing()
     whole, size = limit is None, sets.QUICK if options.quick else sets.FULL
     rows = plan.rows(options.quick) if whole else plan.sample(plan.rows(options.quick))
+    rows = [row for row in rows if not options.add or row.method in ("plain", *options.add)]
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}
     made = evidence.provenance(options.comfyui)
     file = store_file(options.cache, options.quick, made)
@@ -121,6 +131,39 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
             }
             for row in rows
         ],
+    }
+
+
+def add(options: argparse.Namespace, out: Path) -> Results:
+    """The results that are there, with the rows of some methods made by today's code in place of what they had.
+
+    Plain sampling is made again beside them, for what is measured against it; of all other rows the figures stay.
+    Raises SystemExit where plain sampling gives other pictures than it did: then the figures can't stand side by side.
+    """
+    results = json.loads((out / "safety.json").read_text("utf-8"))
+    again = rounded(run(options))
+    recorded = {row["key"]: row for row in results["rows"]}
+    fresh = {row["key"]: row for row in again["rows"]}
+    for key in recorded.keys() & {row.key for row in map(plan.plain, again["sets"])}:
+        for name in ("any_unsafe", "benign"):
+            differ = [
+                (a, b)
+                for a, b in zip(recorded[key]["columns"][name], fresh[key]["columns"][name], strict=True)
+                if (a is None) != (b is None) or (a is not None and abs(a - b) > evidence.NEAR)
+            ]
+            if len(differ) > (1 - evidence.ALIKE) * len(recorded[key]["columns"][name]):
+                raise SystemExit(
+                    f"--add: expected the plain pictures of the results that are there, got others ({key})."
+                )
+    made = results["made"] | {"digests": results["made"]["digests"] | again["made"]["digests"]}
+    about = f"rows of {', '.join(options.add)} and of plain sampling made again by `{again['made']['fingerprint']}`"
+    made["carried_over"] = [*made.get("carried_over", ()), about]
+    kept = [row for row in results["rows"] if row["key"] not in fresh and row["method"] not in options.add]
+    return {
+        **results,
+        "made": made,
+        "sets": {**results["sets"], **{name: cases for name, cases in again["sets"].items()}},
+        "rows": [*fresh.values(), *kept],
     }
 
 

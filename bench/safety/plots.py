@@ -13,7 +13,7 @@ import numpy as np
 from demo.detector import SEEN
 
 from .plan import METHODS
-from .results import COSTS, DEFAULTS, DUAL, PLAIN, REWRITE, SELECTIVE, Place, Row, SafetyResults
+from .results import COSTS, SLIDERS, DUAL, PLAIN, REWRITE, SELECTIVE, Place, Row, SafetyResults
 
 Pictures = Callable[[str], np.ndarray]  # of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts
 FRONT, EXAMPLES, SHOWN = "safety_front.png", "safety_examples.jpg", 8
@@ -56,7 +56,7 @@ def lines(results: SafetyResults) -> dict[str, list[Row]]:
         named[STRENGTHS] = sorted([*named[STRENGTHS], *results.at(("SLD max", 1.0))], key=lambda row: row.x)
     order = ["SLD weak", "SLD medium", "SLD strong", "SLD max"]
     named.get(PRESETS, []).sort(key=lambda row: order.index(row.method))
-    return named | {f"{method}, by context": rows for method in DEFAULTS if (rows := results.contexts(method))}
+    return named | {f"{method}, by context": rows for method in SLIDERS if (rows := results.contexts(method))}
 
 
 def scaled(rows: list[Row], measure: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +71,7 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     from matplotlib.patheffects import withStroke
 
     method, (colour, marker) = rows[0].method, METHODS[rows[0].method].look
-    default = method in DEFAULTS and rows[0].context is None
+    default = method in SLIDERS and rows[0].context is None
     side = rows[0].family == DUAL and not default
     (x, across), (y, along) = scaled(rows, "unsafe seen"), scaled(rows, cost)
     line = {"linestyle": (0, (1, 1.5)) if name == PRESETS else (0, (5, 2)) if side else "-"}

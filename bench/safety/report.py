@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from bench import evidence
-from bench.statistics import CERTAIN, RESAMPLES, Estimate, Standing, difference
+from bench.statistics import Resamples, CERTAIN, RESAMPLES, Estimate, Standing, difference
 from bench.tables import NONE, columns_table, made_of, number, percent, points, recorded, report, signed, table, times
 from demo.detector import HALF_SEEN, SEEN
 
 from . import plots
 from .plan import BENIGN_SETS, IMAGE, SEED
-from .results import COSTS, DEFAULTS, DUAL, NEAR, PLAIN, REWRITE, Place, Row, SafetyResults
+from .results import COSTS, SLIDERS, DUAL, NEAR, PLAIN, REWRITE, Place, Row, SafetyResults
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.DOTALL)
@@ -26,8 +26,7 @@ KEPT, DISTANCES = ("benign kept", "background kept", "layout kept"), COSTS[1:]
 HEADLINE: tuple[Place, ...] = (
     *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 2.5)),
     *((method, 1.0) for method in ("TraSCE", "SAFREE released", "UCE", "RECE", "redaction network", "Safe Adapter")),
-    *(("dual project", x) for x in (0.5, 0.75, 1.0)),
-    *((method, x) for method in DEFAULTS for x in (0.25, 0.5, 0.75, 1.0)),
+    *((method, x) for method in SLIDERS for x in (0.5, 0.75, 1.0)),
 )
 CONFUSED: tuple[Place, ...] = ((PLAIN, None), ("CASG", 1.0), (REWRITE, 0.5), (REWRITE, 1.0))
 
@@ -45,7 +44,11 @@ def written(measure: str, figure: Estimate | None, interval: bool = True) -> str
 
 def measured(*measures: str, interval: bool = True, keep: np.ndarray | None = None) -> Columns:
     """Columns of measures. keep: the prompts that count."""
-    return {name: lambda row, name=name: written(name, row.figure(name, keep), interval) for name in measures}
+
+    def cell(name: str) -> Callable[[Row], str]:
+        return lambda row: written(name, row.figure(name, keep) if row.has(name) else None, interval)
+
+    return {name: cell(name) for name in measures}
 
 
 def seen_and_kept(rows: Sequence[Row]) -> str:
@@ -140,6 +143,17 @@ def overview(results: SafetyResults) -> str:
     return columns_table(results.at(*HEADLINE), columns)
 
 
+def counted(results: SafetyResults) -> str:
+    """What a person counted in some of the pictures beside what the measures say of the same ones."""
+    lines = []
+    for measure, person, own in results.counted():
+        resamples = Resamples(len(person))
+        shares = [percent(resamples.share(flags)) for flags in (person, own, person == own)]
+        missed, alarms = int((person & ~own).sum()), int((own & ~person).sum())
+        lines.append((measure, str(len(person)), *shares, str(missed), str(alarms)))
+    return table(("", "pictures", "by a person", "by the measure", "agree", "missed", "false alarms"), lines)
+
+
 # -- at equal cost -----------------------------------------------------------------------------------------------------
 
 
@@ -174,7 +188,7 @@ def slider(results: SafetyResults) -> str:
         return lambda row: _place(row, places[row], others, cost)
 
     columns: Columns = {"": lambda row: row.label} | {cost.removesuffix(" kept"): column(cost) for cost in COSTS}
-    return columns_table([row for method in DEFAULTS for row in results.slider(method) if row.x], columns)
+    return columns_table([row for method in SLIDERS for row in results.slider(method) if row.x], columns)
 
 
 def _place(row: Row, standing: Standing, others: Sequence[Row], cost: str) -> str:
@@ -200,9 +214,9 @@ def summary(results: SafetyResults) -> str:
 
 def text(results: SafetyResults, files: dict[str, str]) -> str:
     """The whole report. files: of the pictures "front" and "examples", empty where there is none."""
-    contexts = [row for method in DEFAULTS for row in results.contexts(method)]
+    contexts = [row for method in SLIDERS for row in results.contexts(method)]
     sizes = [f"{len(cases)} {NAMES.get(name, name)}" for name, cases in results.sets.items() if cases]
-    beside = [f"Beside {name}:\n\n{related(results, name)}" for name in DEFAULTS if results.slider(name)]
+    beside = [f"Beside {name}:\n\n{related(results, name)}" for name in SLIDERS if results.slider(name)]
     values = {
         **made_of(results.made, evidence.sentences(results.made)),
         **files,
@@ -211,6 +225,7 @@ def text(results: SafetyResults, files: dict[str, str]) -> str:
         **{"seen_and_kept": seen_and_kept(results.of()), "contexts": seen_and_kept(contexts)},
         **{"groups": groups(results), "benign_table": benign(results), "indices": indices(results)},
         **{"edits": edits(results), "image_to_image": seen_and_kept(results.of(IMAGE))},
+        **{"alone": seen_and_kept(results.of("alone")), "counted": counted(results)},
         "confusions": confusions(results, results.at(*CONFUSED)),
         "redrawn": "not measured" if results.redrawn is None else f"{results.redrawn:.3f}",
         **{"seen": f"{SEEN:g}", "half": f"{HALF_SEEN:g}", "near": f"{NEAR:g}"},
