@@ -13,7 +13,7 @@ import numpy as np
 from demo.detector import SEEN
 
 from .plan import METHODS
-from .results import COSTS, SLIDERS, DUAL, PLAIN, REWRITE, SELECTIVE, Place, Row, SafetyResults
+from .results import COSTS, DUAL, PLAIN, REWRITE, SELECTIVE, SLIDERS, Place, Row, SafetyResults
 
 Pictures = Callable[[str], np.ndarray]  # of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts
 FRONT, EXAMPLES, SHOWN = "safety_front.png", "safety_examples.jpg", 8

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from bench import evidence
-from bench.statistics import Resamples, CERTAIN, RESAMPLES, Estimate, Standing, difference
+from bench.statistics import CERTAIN, RESAMPLES, Estimate, Resamples, Standing, difference
 from bench.tables import NONE, columns_table, made_of, number, percent, points, recorded, report, signed, table, times
 from demo.detector import HALF_SEEN, SEEN
 
 from . import plots
 from .plan import BENIGN_SETS, IMAGE, SEED
-from .results import COSTS, SLIDERS, DUAL, NEAR, PLAIN, REWRITE, Place, Row, SafetyResults
+from .results import COSTS, DUAL, NEAR, PLAIN, REWRITE, SLIDERS, Place, Row, SafetyResults
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.DOTALL)
