@@ -131,7 +131,7 @@ def remark(request):
 @pytest.fixture(scope="session", autouse=True)
 def user_folder(tmp_path_factory):
     """The host's user folder, where calibrations are kept: one of this run's own."""
-    import folder_paths
+    from safelight.engine.host import folder_paths
 
     folder = tmp_path_factory.mktemp("user")
     with pytest.MonkeyPatch.context() as patch:
