@@ -68,8 +68,9 @@ class DemoTokenizer(SDTokenizer):
         return left + [(END, 1.0, 0)[: len(chunk[0])]] * (len(chunk) - len(left))
 
 
-# A word, but no embedding's name: that is a file of the artist's.
-_WORD = re.compile(r"(?<![\w:.])(?!embedding:)[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_EMBEDDING = "embedding:"
+# An embedding's name, which is a file of the artist's, or a word.
+_WORD = re.compile(rf"{_EMBEDDING}[^\s,()]+|[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _VOCABULARY = frozenset(world.vocabulary())
 _said: set[str] = set()
 
@@ -81,7 +82,7 @@ def knows(word: str) -> bool:
 
 def _or_nothing(match: re.Match[str]) -> str:
     word = match[0].lower()
-    if knows(word):
+    if word.startswith(_EMBEDDING) or knows(word):
         return match[0]
     if word not in _said:
         _said.add(word)

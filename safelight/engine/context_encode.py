@@ -73,7 +73,7 @@ def encode_context(
     else:
         context = _states_context(clip, prompt, concepts, method, strength, vector, false_alarms)
     notes = list(context.notes)
-    unknown = unknown_words(clip, prompt)
+    unknown = list(dict.fromkeys(unknown_words(clip, prompt) + unknown_words(clip, context.text or "")))
     if unknown:
         notes.append(f"The text encoder does not know {', '.join(unknown)} and reads nothing there.")
     if vector is not None and method != SUBTRACT:

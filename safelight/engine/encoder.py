@@ -13,6 +13,7 @@ from safelight.engine.token_layout import Tokens, describe, read_tokens, token_p
 from safelight.text.clauses import words_of
 from safelight.text.conditioning import Conditioning
 from safelight.text.encoding import Encoding
+from safelight.text.english import SMALL
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -35,9 +36,12 @@ def unknown_words(clip: CLIP, text: str) -> list[str]:
 
 
 def check_known(clip: CLIP, text: str, input_name: str) -> None:
-    """Raises ValueError for a text with words of which the encoder knows none, so that it would read it as nothing."""
+    """Raises ValueError for a text with words that mean something, of which the encoder knows none: it would read
+    nothing there, or an article alone."""
     unknown = unknown_words(clip, text)
-    if unknown and len(unknown) == len({word.text for word in words_of(text) if word.is_word}):
+    if unknown and {word.text for word in words_of(text) if word.is_word and word.text.lower() not in SMALL} <= {
+        *unknown
+    }:
         raise ValueError(
             f"{input_name}: expected words that the text encoder knows, got {text!r}, of which it knows none. Use "
             "other words, or another text encoder."

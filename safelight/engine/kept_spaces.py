@@ -27,22 +27,25 @@ if TYPE_CHECKING:
     from comfy.sd import CLIP
 
 FORMAT = "1"
-_SAMPLE = 64  # numbers of a weight that the fingerprint takes
+_SAMPLE = 64  # numbers of a weight that the fingerprint takes, besides the sum of all of them
 _LOG = logging.getLogger("Safelight")
 
 
 def fingerprint(clip: CLIP, *texts: Sequence[str]) -> str | None:
     """Of the encoder's weights and these texts; None where the weights are changed by something that has no print."""
-    if clip.patcher.patches or clip.patcher.object_patches:
+    objects = clip.patcher.object_patches  # newer hosts put the type of numbers there
+    if clip.patcher.patches or not all(isinstance(value, torch.dtype | None) for value in objects.values()):
         return None
     digest = hashlib.sha256(json.dumps([FORMAT, clip.layer_idx, *map(list, texts)]).encode())
     options = getattr(clip, "tokenizer_options", {})
-    digest.update(json.dumps(sorted((str(key), str(value)) for key, value in options.items())).encode())
+    for settings in (options, objects):
+        digest.update(json.dumps(sorted((str(key), str(value)) for key, value in settings.items())).encode())
     for name, weight in sorted(clip.cond_stage_model.state_dict().items()):
         flat = weight.detach().reshape(-1)
         step = max(1, flat.numel() // _SAMPLE)
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         digest.update(flat[::step].float().cpu().numpy().tobytes())
+        digest.update(f"{float(flat.float().abs().sum(dtype=torch.float64)):.6g}".encode())
     return digest.hexdigest()[:24]
 
 

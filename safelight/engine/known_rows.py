@@ -15,6 +15,7 @@ import torch
 
 from safelight.engine.encoder import encode_entries, encode_prompt
 from safelight.engine.token_layout import encoder_named, layout_of, read_tokens
+from safelight.text.encoding import check_finite
 from safelight.text.inherit import side_texts
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _reasons: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
 
 
 def check_rows(clip: CLIP, what: str, instead: str) -> None:
-    """Raises ValueError where the rows are not known. what: needs them; instead: what to do."""
+    """Raises ValueError where the rows are not known, or not finite. what: needs them; instead: what to do."""
     reason = why_unknown(clip)
     if reason:
         raise ValueError(
@@ -49,6 +50,7 @@ def _probe(clip: CLIP) -> str:
     states = entry[0]
     if not torch.is_tensor(states) or states.ndim != 3 or not states.is_floating_point():
         return "gives no plain list of states"
+    check_finite(f"the words {_FILLERS[0]!r}", states)
     further = side_texts(entry[1])
     if further:
         return f"gives its network further texts ({', '.join(further)}), which would stay as written"

@@ -67,13 +67,17 @@ class Encoding:
 
     def check(self, what: str) -> Encoding:
         """Returns itself. Raises ValueError, naming `what`, where a value is not finite."""
-        tensors = [self.states] if self.pooled is None else [self.states, self.pooled]
-        if not all(torch.isfinite(tensor).all() for tensor in tensors):
-            raise ValueError(
-                f"clip: expected finite states for {what}, got NaN or infinity from the text encoder. Try the encoder "
-                "in fp32 or bf16, or remove the LoRA or embedding that causes it."
-            )
+        check_finite(what, *([self.states] if self.pooled is None else [self.states, self.pooled]))
         return self
+
+
+def check_finite(what: str, *tensors: torch.Tensor) -> None:
+    """Raises ValueError, naming `what`, where a value that the text encoder gave is not finite."""
+    if not all(torch.isfinite(tensor).all() for tensor in tensors):
+        raise ValueError(
+            f"clip: expected finite states for {what}, got NaN or infinity from the text encoder. Try the encoder in "
+            "fp32 or bf16, or remove the LoRA or embedding that causes it."
+        )
 
 
 def meaning(content: torch.Tensor, words: tuple[str, ...], common: frozenset[str]) -> torch.Tensor:

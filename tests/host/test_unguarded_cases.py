@@ -85,8 +85,9 @@ def test_a_safe_prompt_that_is_the_positive_one_is_said(pack, eps, prompts, way)
         ("strength", {"method": "project", "strength": 0.0}),
         ("strength", {"method": "subtract", "strength": 0.0}),
         ("safe_prompt", {"method": "typed", "safe_prompt": "a cat and a knife"}),
+        ("prompt", {"stand_ins": "knife = knife"}),
     ],
-    ids=["project", "subtract", "typed"],
+    ids=["project", "subtract", "typed", "rewrite"],
 )
 def test_context_encode_says_where_safe_is_the_prompt_as_written(pack, name, inputs):
     clip = with_few_anchors(planted(tiny_encoders.clip("SD1")))

@@ -213,6 +213,8 @@ FORMS = {
     "cut": (Cut, comfy.sd1_clip.SD1Tokenizer),
     "nameless": (Nameless, comfy.sd1_clip.SD1Tokenizer),
 }
+UNKNOWN_ROWS = ("cut", "nameless")  # of which it is not known that a row is a word
+KNOWN_ROWS = [form for form in FORMS if form not in UNKNOWN_ROWS]
 
 
 def clip(form: str, seed: int = 3) -> Any:
