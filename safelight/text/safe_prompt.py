@@ -108,6 +108,8 @@ def make_safe_prompt(
     notes = list(rewrite.notes)
     if not rewrite.changes:
         notes = ["Nothing unsafe was found in the prompt: the safe prompt is the prompt."]
+    if kept := table.kept_in(prompt):
+        notes.append(f"stand_ins: you keep {', '.join(kept)}, so that counts as harmless.")
     return SafePrompt(prompt, rewrite.text, REWRITE, reading, rewrite.changes, tuple(notes))
 
 

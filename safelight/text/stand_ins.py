@@ -71,13 +71,18 @@ class StandIns:
 
     def without_kept(self, text: str) -> str:
         """The text with spaces in the place of words that the artist keeps ("knife = knife")."""
-        kept = [word for word, stand_in in self.own.items() if folded(stand_in) == word]
-        if not kept:
-            return text
         pieces = list(text)
-        for match in any_of(kept).finditer(folded(text)):
-            pieces[match.start() : match.end()] = " " * (match.end() - match.start())
+        for start, stop in self._kept(text):
+            pieces[start:stop] = " " * (stop - start)
         return "".join(pieces)
+
+    def kept_in(self, text: str) -> list[str]:
+        """The words of a text that the artist keeps."""
+        return list(dict.fromkeys(text[start:stop] for start, stop in self._kept(text)))
+
+    def _kept(self, text: str) -> list[tuple[int, int]]:
+        kept = [word for word, stand_in in self.own.items() if folded(stand_in) == word]
+        return [match.span() for match in any_of(kept).finditer(folded(text))] if kept else []
 
     def owners(self, words: Sequence[str]) -> list[StandIn]:
         """For a noun that something belongs to: "killer's"."""

@@ -85,7 +85,7 @@ def test_a_safe_prompt_that_is_the_positive_one_is_said(pack, eps, prompts, way)
         ("strength", {"method": "project", "strength": 0.0}),
         ("strength", {"method": "subtract", "strength": 0.0}),
         ("safe_prompt", {"method": "typed", "safe_prompt": "a cat and a knife"}),
-        ("prompt", {"stand_ins": "knife = knife"}),
+        ("stand_ins", {"stand_ins": "knife = knife"}),
     ],
     ids=["project", "subtract", "typed", "rewrite"],
 )
