@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--add",
         nargs="+",
-        choices=plan.METHODS,
-        metavar="NAME",
-        help="make the rows of these methods beside plain sampling, and put them into the results that are there",
+        metavar="PATTERN",
+        help="make the rows whose key matches, as 'unsafe_dual-rewrite_*', beside plain sampling, and put them into the "
+        "results that are there",
     )
     command.add_verify(parser)
     options = parser.parse_args(words)
@@ -91,7 +92,8 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     print_missing()
     whole, size = limit is None, sets.QUICK if options.quick else sets.FULL
     rows = plan.rows(options.quick) if whole else plan.sample(plan.rows(options.quick))
-    rows = [row for row in rows if not options.add or row.method in ("plain", *options.add)]
+    if options.add:
+        rows = [row for row in rows if row.method == "plain" or any(fnmatch(row.key, each) for each in options.add)]
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}
     made = evidence.provenance(options.comfyui)
     file = store_file(options.cache, options.quick, made)
@@ -135,7 +137,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
 
 
 def add(options: argparse.Namespace, out: Path) -> Results:
-    """The results that are there, with the rows of some methods made by today's code in place of what they had.
+    """The results that are there, with some rows made by today's code in place of what they had, or beside it.
 
     Plain sampling is made again beside them, for what is measured against it; of all other rows the figures stay.
     Raises SystemExit where plain sampling gives other pictures than it did: then the figures can't stand side by side.
@@ -156,9 +158,9 @@ def add(options: argparse.Namespace, out: Path) -> Results:
                     f"--add: expected the plain pictures of the results that are there, got others ({key})."
                 )
     made = results["made"] | {"digests": results["made"]["digests"] | again["made"]["digests"]}
-    about = f"rows of {', '.join(options.add)} and of plain sampling made again by `{again['made']['fingerprint']}`"
+    about = f"{len(fresh)} rows made by `{again['made']['fingerprint']}`: plain sampling, {', '.join(options.add)}"
     made["carried_over"] = [*made.get("carried_over", ()), about]
-    kept = [row for row in results["rows"] if row["key"] not in fresh and row["method"] not in options.add]
+    kept = [row for row in results["rows"] if row["key"] not in fresh]
     return {
         **results,
         "made": made,
@@ -176,6 +178,8 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     again = rounded(run(options, BATCH))
     columns = {row["key"]: row["columns"] for row in again["rows"]}
     recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] in columns}
+    for key in recorded.keys() & columns.keys():  # an older row lacks what was not measured then
+        columns[key] = {name: column for name, column in columns[key].items() if name in recorded[key]}
     before = {"rows": recorded, **{name: results["sets"][name] for name in again["sets"]}}
     made = again["made"] | {"digests": digests(results), "fingerprint": fingerprint(options.quick, digests(results))}
     del made["minutes"]
@@ -186,6 +190,6 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     about = (
         f"{BATCH} prompts of one row of each of {len(methods)} methods made again{left_out}, and {BATCH} benign "
         f"prompts by {benign} rows, plain and gated ones; the other {len(results['rows']) - len(columns)} rows were "
-        f"not made again; compared: columns {', '.join(again['rows'][0]['columns'])}, and risks"
+        f"not made again; compared: columns {', '.join(again['rows'][0]['columns'])} where they are recorded, and risks"
     )
     return evidence.carry_over(results, before, {"rows": columns, **again["sets"]}, made, about)
