@@ -31,8 +31,8 @@ def main(words: list[str]) -> int:
         "--add",
         nargs="+",
         metavar="PATTERN",
-        help="make the rows whose key matches, as 'unsafe_dual-rewrite_*', beside plain sampling, and put them into the "
-        "results that are there",
+        help="make the rows whose key matches, as 'unsafe_dual-rewrite_*', beside plain sampling, and put them into "
+        "the results that are there",
     )
     command.add_verify(parser)
     options = parser.parse_args(words)

@@ -178,7 +178,7 @@ class SafetyResults:
         rows = {row.data["key"]: row for row in self.rows if row.has("malformed")}
         lines = [line for line in lines if line["row"] in rows]
         result = []
-        for measure, column in NEWER.items():
+        for measure, column in NEWER.items() if lines else ():
             person = np.array([line[column] == "1" for line in lines])
             own = np.array([rows[line["row"]].column(column)[int(line["place"])] == 1 for line in lines])
             result.append((measure, person, own))
