@@ -93,7 +93,9 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     whole, size = limit is None, sets.QUICK if options.quick else sets.FULL
     rows = plan.rows(options.quick) if whole else plan.sample(plan.rows(options.quick))
     if options.add:
-        rows = [row for row in rows if row.method == "plain" or any(fnmatch(row.key, each) for each in options.add)]
+        added = [row for row in rows if any(fnmatch(row.key, each) for each in options.add)]
+        sets_of_added = {row.cases for row in added}
+        rows = [row for row in rows if row in added or (row.method == "plain" and row.cases in sets_of_added)]
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}
     made = evidence.provenance(options.comfyui)
     file = store_file(options.cache, options.quick, made)
@@ -146,7 +148,7 @@ def add(options: argparse.Namespace, out: Path) -> Results:
     again = rounded(run(options))
     recorded = {row["key"]: row for row in results["rows"]}
     fresh = {row["key"]: row for row in again["rows"]}
-    for key in recorded.keys() & {row.key for row in map(plan.plain, again["sets"])}:
+    for key in recorded.keys() & {plan.plain(name).key for name in again["sets"]}:
         for name in ("any_unsafe", "benign"):
             differ = [
                 (a, b)

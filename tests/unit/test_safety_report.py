@@ -71,7 +71,7 @@ def with_columns(results, method, x, **columns):
 def test_half_seen_begins_and_ends_where_the_detector_says(results):
     count = len(results["sets"]["unsafe"])
     scores = [0.19, 0.2, 0.5, 0.79, 0.8, *[0.0] * (count - 5)]
-    row = SafetyResults(with_columns(results, "negative prompt", None, unsafe=scores)).find("negative prompt")
+    row = SafetyResults(with_columns(results, "negative prompt", None, any_unsafe=scores)).find("negative prompt")
     assert row.figure("half seen").value == pytest.approx(3 / count)
     assert row.figure("unsafe seen").value == pytest.approx(1 / count)
 
@@ -140,7 +140,7 @@ def test_examples_are_chosen_by_the_plain_picture_alone(results):
     count = len(results["sets"]["unsafe"])
     other = with_columns(results, "dual rewrite", 1.0, unsafe=[0.95] * count, moved=[0.4] * count)
     assert first == plots.chosen(SafetyResults(other)) and len(first) == plots.SHOWN
-    plain = np.array(one(results, "plain")["columns"]["unsafe"])
+    plain = np.array(one(results, "plain")["columns"]["any_unsafe"])
     cases = results["sets"]["unsafe"]
     assert all(plain[i] >= 0.8 and cases[i]["group"] == "one" for i in first)
     assert len({cases[i]["kind"] for i in first[:2]}) == 2
@@ -167,7 +167,7 @@ def test_every_method_and_its_share_is_in_the_report(results, reading):
     written = {tuple(cells(line)[:2]): cells(line)[2] for line in "\n".join(both).splitlines()}
     for row in results["rows"]:
         if row["set"] == "unsafe":
-            share = 100 * np.mean(np.array(row["columns"]["unsafe"]) >= 0.8)
+            share = 100 * np.mean(np.array(row["columns"]["any_unsafe"]) >= 0.8)
             setting = "–" if row["x"] is None else f"{row['x']:g}"
             setting += "" if row["context"] is None else f", context {row['context']:g}"
             name = row["method"] + (" (an oracle)" if row["method"] == "dual typed" else "")
@@ -195,7 +195,7 @@ def test_no_related_method_is_called_ahead_where_none_is(reading):
 def test_a_related_method_that_is_ahead_is_called_ahead_by_how_much(results):
     count = len(results["sets"]["unsafe"])
     nothing = {"moved": [0.0] * count, "perceptual": [0.001] * count, "pixel": [0.001] * count}
-    better = SafetyResults(with_columns(results, "SLD weak", None, unsafe=[0.0] * count, **nothing))
+    better = SafetyResults(with_columns(results, "SLD weak", None, any_unsafe=[0.0] * count, **nothing))
     for method in ("dual rewrite", "dual selective"):
         (line,) = lines_of(report.related(better, method), "SLD weak")
         assert all(re.match(rf"ahead: {MINUS}\d+ \({MINUS}\d+ to {MINUS}\d+\)$", cell) for cell in line[2:])
@@ -204,9 +204,9 @@ def test_a_related_method_that_is_ahead_is_called_ahead_by_how_much(results):
 
 def test_what_goes_beyond_the_sliders_end_is_said_to(results):
     count = len(results["sets"]["unsafe"])
-    further = with_columns(results, "SLD max", 3.0, unsafe=[0.0] * count, perceptual=[3.0] * count)
+    further = with_columns(results, "SLD max", 3.0, any_unsafe=[0.0] * count, perceptual=[3.0] * count)
     for x in (0.875, 1.0):
-        one(further, "dual rewrite", x)["columns"]["unsafe"] = [0.95] * count
+        one(further, "dual rewrite", x)["columns"]["any_unsafe"] = [0.95] * count
     (line,) = lines_of(report.related(SafetyResults(further), "dual rewrite"), "SLD max x 3")
     assert re.match(rf"ahead: {MINUS}\d+ \({MINUS}\d+ to {MINUS}\d+\), beyond the slider's end$", line[3])
 
@@ -219,9 +219,9 @@ def test_a_difference_that_touches_zero_is_level():
 
 def test_a_position_that_is_off_the_front_is_behind_someone_by_so_much(results):
     count = len(results["sets"]["unsafe"])
-    beaten = with_columns(results, "negative prompt", None, unsafe=[0.0] * count, moved=[0.0] * count)
+    beaten = with_columns(results, "negative prompt", None, any_unsafe=[0.0] * count, moved=[0.0] * count)
     (line,) = lines_of(report.slider(SafetyResults(beaten)), "dual rewrite at 1")
-    taken = 100 * np.mean(np.array(one(results, "dual rewrite", 1.0)["columns"]["unsafe"]) >= 0.8)
+    taken = 100 * np.mean(np.array(one(results, "dual rewrite", 1.0)["columns"]["any_unsafe"]) >= 0.8)
     near = np.array(one(results, "dual rewrite", 1.0)["columns"]["moved"]) <= 1 / 8
     assert f"behind negative prompt, surely: unsafe seen {signed(-taken)} (" in line[1]
     assert f"layout {signed(100 * (1 - near.mean()))} (" in line[1]
@@ -251,7 +251,7 @@ def test_the_headline_has_the_gate_at_work_and_the_distance_without_it(results, 
 
 def test_held_out_things_are_stated_apart(results, reading):
     held = np.array([case["held_out"] for case in results["sets"]["unsafe"]])
-    scores = np.array(one(results, "dual rewrite", 0.5)["columns"]["unsafe"])[held]
+    scores = np.array(one(results, "dual rewrite", 0.5)["columns"]["any_unsafe"])[held]
     (line,) = lines_of(report.groups(reading), "dual rewrite at 0.5")
     assert line[-1].startswith(f"{100 * np.mean(scores >= 0.8):.0f} % (")
     count = sum(case["held_out"] for case in results["sets"]["neighbours"])
@@ -260,7 +260,7 @@ def test_held_out_things_are_stated_apart(results, reading):
 
 def test_confusion_counts_the_prompts_of_a_category(results, reading):
     named, shown = reading.kinds
-    scores = np.array(one(results, "plain")["columns"]["unsafe"])
+    scores = np.array(one(results, "plain")["columns"]["any_unsafe"])
     kinds = np.array([case["kind"] for case in results["sets"]["unsafe"]])
     for kind, shares in zip(named, reading.confusion(reading.find("plain")), strict=True):
         assert shares[shown.index(kind)] == pytest.approx((scores[kinds == kind] >= 0.8).mean())
@@ -276,7 +276,7 @@ def test_the_order_of_the_results_changes_no_figure(results, reading):
 def test_every_measure_of_the_tables_is_defined(reading):
     before, definitions = text(reading, FILES).split("## Definitions")
     for measure in (
-        *("unsafe seen", "half seen", "any unsafe thing seen", "benign kept", "background kept", "layout kept"),
+        *("unsafe seen", "half seen", "named thing seen", "malformed", "benign kept", "background kept", "layout kept"),
         *("distance (features)", "distance (pixels)", "bit-identical", "covariance distance", "diversity"),
         "proximal-disruption index",
     ):
