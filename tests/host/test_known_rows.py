@@ -10,6 +10,8 @@ import torch
 from encoder_families import FAMILIES, HERE
 from toy_encoders import encoder_calls
 
+from safelight.engine import kept_spaces
+
 KNOWN = {  # CLIP, and encoders that read a text both ways with one row a token
     *("SD1.5", "SD1.5 with LongCLIP", "SD2", "SDXL", "SDXL refiner", "Stable Cascade"),
     *("SD3.5", "SD3.5 without T5", "SD3.5 with T5 alone", "Flux.1"),
@@ -79,3 +81,10 @@ def check(positive: list, safe: list) -> None:
     for (states, extra), (others, other_extra) in zip(positive, safe, strict=True):
         assert others.shape == states.shape and torch.isfinite(others).all() and not torch.equal(others, states)
         assert extra.keys() == other_extra.keys()
+
+
+def test_a_calibration_on_disk_belongs_to_one_family_though_others_have_the_same_weights():
+    """CLIP-L and CLIP-G of SDXL and of SD3.5, and T5 with and without padding."""
+    names = [name for name in HERE if name in KNOWN]
+    prints = {kept_spaces.fingerprint(FAMILIES[name].clip(), ["a cat"], ["a knife"]) for name in names}
+    assert None not in prints and len(prints) == len(names)
