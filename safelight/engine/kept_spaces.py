@@ -1,7 +1,7 @@
 """Concept spaces on disk, in the host's user folder, so that a text encoder is calibrated once and not at every start.
 
-A file belongs to the encoder's weights, the concepts and the phrases, by a fingerprint of all of them. A file that
-can't be read is made again.
+A file belongs to the encoder's weights and kind, the concepts and the phrases, by a fingerprint of all of them. A file
+that can't be read is made again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from safelight.engine.host import folder_paths
+from safelight.engine.token_layout import read_tokens
 from safelight.text.concept_space import ConceptSpace
 from safelight.text.risk import Calibration
 from safelight.text.subspace import Metric, Subspace
@@ -32,11 +33,16 @@ _LOG = logging.getLogger("Safelight")
 
 
 def fingerprint(clip: CLIP, *texts: Sequence[str]) -> str | None:
-    """Of the encoder's weights and these texts; None where the weights are changed by something that has no print."""
+    """Of the encoder's weights and these texts; None where the weights are changed by something that has no print.
+
+    The same weights are encoders of several kinds: CLIP-L and CLIP-G of SDXL and of SD3, T5 with and without padding.
+    """
     objects = clip.patcher.object_patches  # newer hosts put the type of numbers there
     if clip.patcher.patches or not all(isinstance(value, torch.dtype | None) for value in objects.values()):
         return None
     digest = hashlib.sha256(json.dumps([FORMAT, clip.layer_idx, *map(list, texts)]).encode())
+    kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in (type(clip.cond_stage_model), type(clip.tokenizer))]
+    digest.update(repr([*kinds, read_tokens(clip, texts[0][0] if texts and texts[0] else "")]).encode())
     options = getattr(clip, "tokenizer_options", {})
     for settings in (options, objects):
         digest.update(json.dumps(sorted((str(key), str(value)) for key, value in settings.items())).encode())

@@ -14,15 +14,14 @@ import comfy.clip_model
 import torch
 
 from safelight.engine.encoder import encode_entries, encode_prompt
-from safelight.engine.token_layout import encoder_named, layout_of, read_tokens
+from safelight.engine.token_layout import Token, encoder_named, layout_of, read_tokens
 from safelight.text.encoding import check_finite
 from safelight.text.inherit import side_texts
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
 
-_FILLERS = ("house tree", "house car")  # two texts that differ in their last word
-_WORDS = ("house", "tree")
+_FILLERS = ("house, tree", "house, car")  # two texts that differ in their last word, of two parts for SAM 3
 
 _reasons: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
 
@@ -46,6 +45,8 @@ def why_unknown(clip: CLIP) -> str:
 
 
 def _probe(clip: CLIP) -> str:
+    if any(_words(chunk) for chunks in read_tokens(clip, "").values() for chunk in chunks):
+        return "puts the prompt in a template, whose tokens run on into its words"
     entry = encode_prompt(clip, _FILLERS[0])[0]
     states = entry[0]
     if not torch.is_tensor(states) or states.ndim != 3 or not states.is_floating_point():
@@ -59,22 +60,23 @@ def _probe(clip: CLIP) -> str:
     if not layout or any(skip for _, skip, _ in layout):
         return "cuts a template off, or orders its states in a way that Safelight doesn't know"
     other = encode_entries(clip, other_tokens)[0][0]
-    if other.shape != states.shape:
-        return "gives texts of the same length states of different lengths"
-    differs = (states != other).any(dim=0)
+    length = min(states.shape[1], other.shape[1])  # a word may be several tokens
+    differs = (states[:, :length] != other[:, :length]).any(dim=0)
     for name, _, part in layout:
         chunk, other_chunk = tokens[name][0], other_tokens[name][0]
-        words = [i for i, token in enumerate(chunk) if token[2]]
-        last = next((i for i, (a, b) in enumerate(zip(chunk, other_chunk, strict=True)) if a[0] != b[0]), None)
-        if len(words) != len(_WORDS) or last != words[-1]:
-            return "puts the prompt in a template, whose tokens run on into its words"
+        pairs = enumerate(zip(chunk, other_chunk, strict=False))
+        first = next((i for i, (a, b) in pairs if a[0] != b[0]), None)  # where the last words differ
         rows = differs[part.start : part.stop].any(dim=-1)
-        transformer = getattr(encoder_named(clip, name), "transformer", None)
-        if not rows[last]:
+        if first not in _words(chunk) or first >= len(rows) or not rows[first]:
             return "orders its states in a way that Safelight doesn't know"
-        if isinstance(transformer, comfy.clip_model.CLIPTextModel):
-            if rows[:last].any():
+        if isinstance(getattr(encoder_named(clip, name), "transformer", None), comfy.clip_model.CLIPTextModel):
+            if rows[:first].any():
                 return "has the words of the prompt in rows before theirs"
         elif not rows[0]:
             return "reads on from word to word as language models do, so that every later row carries an earlier word"
     return ""
+
+
+def _words(chunk: list[Token]) -> list[int]:
+    """The places of the tokens that are the prompt's."""
+    return [i for i, token in enumerate(chunk) if token[2]]
