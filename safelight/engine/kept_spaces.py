@@ -67,7 +67,8 @@ def load(key: str) -> ConceptSpace | None:
         return None
     try:
         with safe_open(str(file), framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118, it is no dict
+            # Copies lie in memory as new tensors do; where they lie otherwise, products differ in their last bits.
+            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118, it is no dict
             return _space(tensors, json.loads(stored.metadata()["calibration"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         _LOG.warning("Safelight: %s can't be read (%s), so the text encoder is calibrated again.", file, error)
