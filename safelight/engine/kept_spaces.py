@@ -37,10 +37,12 @@ def fingerprint(clip: CLIP, *texts: Sequence[str]) -> str | None:
 
     The same weights are encoders of several kinds: CLIP-L and CLIP-G of SDXL and of SD3, T5 with and without padding.
     """
-    if clip.patcher.patches or clip.patcher.object_patches:
+    objects = clip.patcher.object_patches  # the host's own one is the type in which every CLIP computes
+    if clip.patcher.patches or any(not isinstance(each, torch.dtype | None) for each in objects.values()):
         return None
     digest = hashlib.sha256(json.dumps([FORMAT, clip.layer_idx, *map(list, texts)]).encode())
     kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in (type(clip.cond_stage_model), type(clip.tokenizer))]
+    kinds += sorted(f"{name} {each}" for name, each in objects.items())
     digest.update(repr([*kinds, read_tokens(clip, texts[0][0] if texts and texts[0] else "")]).encode())
     options = getattr(clip, "tokenizer_options", {})
     digest.update(json.dumps(sorted((str(key), str(value)) for key, value in options.items())).encode())
