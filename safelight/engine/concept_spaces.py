@@ -80,6 +80,7 @@ class _PlannedEncoder:
     def __init__(self, clip: CLIP, planned: Sequence[str]) -> None:
         self._clip, self._planned = clip, list(dict.fromkeys(planned))
         self._ready: dict[str, Encoding] = {}
+        self._several = True  # texts in a call, until the encoder turns out not to take them
         self._bar = comfy.utils.ProgressBar(len(self._planned))
 
     def __call__(self, text: str) -> Encoding:
@@ -89,23 +90,31 @@ class _PlannedEncoder:
         return self._ready.pop(text)
 
     def _encode(self, text: str) -> dict[str, Encoding]:
-        if text not in self._planned:
-            return {text: encode_neutral(self._clip, text)}
+        together = self._together(text) if self._several and text in self._planned else {}
+        if text in self._planned:
+            self._bar.update(max(1, len(together)))
+        return together or {text: encode_neutral(self._clip, text)}
+
+    def _together(self, text: str) -> dict[str, Encoding]:
+        """This text and those that are planned after it, in one call; none where they differ in length, or where the
+        encoder's states are not theirs one after another."""
         at = self._planned.index(text)
         texts = self._planned[at : at + _TEXTS_PER_CALL]
         tokens = [unweighted(read_tokens(self._clip, one)) for one in texts]
         lengths = [{name: [len(chunk) for chunk in chunks] for name, chunks in one.items()} for one in tokens]
-        if len(tokens) > 1 and len(lengths[0]) == 1 and all(one == lengths[0] for one in lengths):
-            ((name, (length, *further)),) = lengths[0].items()
-            states, pooled = encode_tokens(self._clip, {name: [one[name][0] for one in tokens]})
-            if pooled is None and not further and states.shape[1] == length * len(texts):
-                self._bar.update(len(texts))
-                return {
-                    one: describe(self._clip, its, states[:, i * length : (i + 1) * length], None)
-                    for i, (one, its) in enumerate(zip(texts, tokens, strict=True))
-                }
-        self._bar.update(1)
-        return {text: encode_neutral(self._clip, text)}
+        if len(texts) == 1 or len(lengths[0]) != 1 or any(one != lengths[0] for one in lengths):
+            return {}
+        ((name, (length, *further)),) = lengths[0].items()
+        if further:
+            return {}
+        states, pooled = encode_tokens(self._clip, {name: [one[name][0] for one in tokens]})
+        if pooled is not None or states.shape[1] != length * len(texts):
+            self._several = False
+            return {}
+        return {
+            one: describe(self._clip, its, states[:, i * length : (i + 1) * length], None)
+            for i, (one, its) in enumerate(zip(texts, tokens, strict=True))
+        }
 
 
 def _remember(memory: Memory[Value], key: Hashable, value: Value, most: int) -> None:

@@ -10,7 +10,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from safelight.engine.host import folder_paths
+from safelight.engine.token_layout import encoder_named, read_tokens
 from safelight.text.concept_space import ConceptSpace
 from safelight.text.risk import Calibration
 from safelight.text.subspace import Metric, Subspace
@@ -33,9 +35,11 @@ _LOG = logging.getLogger("Safelight")
 
 def fingerprint(clip: CLIP, *texts: Sequence[str]) -> str | None:
     """Of the encoder's weights and these texts; None where the weights are changed by something that has no print."""
-    if clip.patcher.patches or clip.patcher.object_patches:
+    objects = clip.patcher.object_patches  # the host's own is the precision that it computes in
+    if clip.patcher.patches or not all(isinstance(each, torch.dtype) for each in objects.values()):
         return None
     digest = hashlib.sha256(json.dumps([FORMAT, clip.layer_idx, *map(list, texts)]).encode())
+    digest.update(json.dumps(sorted((name, str(each)) for name, each in objects.items())).encode())
     options = getattr(clip, "tokenizer_options", {})
     digest.update(json.dumps(sorted((str(key), str(value)) for key, value in options.items())).encode())
     for name, weight in sorted(clip.cond_stage_model.state_dict().items()):
@@ -43,7 +47,20 @@ def fingerprint(clip: CLIP, *texts: Sequence[str]) -> str | None:
         step = max(1, flat.numel() // _SAMPLE)
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         digest.update(flat[::step].float().cpu().numpy().tobytes())
+    for rows in _embeddings(clip, [text for part in texts for text in part]):
+        digest.update(rows.float().cpu().numpy().tobytes())
     return digest.hexdigest()[:24]
+
+
+def _embeddings(clip: CLIP, texts: Sequence[str]) -> Iterator[torch.Tensor]:
+    """What the encoders know of the texts' tokens: a trained word may change these alone, between the samples."""
+    ids: dict[str, set[int]] = {}
+    for text in texts:
+        for name, chunks in read_tokens(clip, text).items():
+            ids.setdefault(name, set()).update(t for chunk in chunks for t, *_ in chunk if isinstance(t, int))
+    for name, of_encoder in ids.items():
+        with suppress(AttributeError):  # an encoder without a table of them
+            yield encoder_named(clip, name).transformer.get_input_embeddings().weight.detach()[sorted(of_encoder)]
 
 
 def _file(key: str) -> Path | None:
@@ -58,7 +75,8 @@ def load(key: str) -> ConceptSpace | None:
         return None
     try:
         with safe_open(str(file), framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118, it is no dict
+            # Copies lie in memory as new tensors do; where they lie otherwise, products differ in their last bits.
+            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118, it is no dict
             return _space(tensors, json.loads(stored.metadata()["calibration"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         _LOG.warning("Safelight: %s can't be read (%s), so the text encoder is calibrated again.", file, error)
