@@ -7,13 +7,13 @@ import json
 import pytest
 import tiny_encoders
 import torch
-from test_context_encode import CONCEPTS, LONG, PROMPT, copied, same, with_few_anchors
+from planted_words import CONCEPTS, KNOWN_FORMS, LONG, PROMPT, copied, same, with_few_anchors
 
 UNSAFE = "a knife on a table\na gun and a house\na sword on a chair"
 SAFE = "a spoon on a table\na pen and a house\na book on a chair"
 
 
-@pytest.fixture(scope="module", params=tiny_encoders.KNOWN_ROWS)
+@pytest.fixture(scope="module", params=KNOWN_FORMS)
 def clip(request):
     return with_few_anchors(tiny_encoders.clip(request.param))
 

@@ -8,7 +8,7 @@ import tiny_models
 import torch
 from host import call, count_rows, stock
 from methods import differs
-from test_context_encode import planted, with_few_anchors
+from planted_words import planted, with_few_anchors
 from test_fail_closed import routes
 from tiny_models import latent
 

@@ -10,7 +10,7 @@ import host
 import pytest
 import tiny_encoders
 import torch
-from test_context_encode import LONG, PROMPT, counted, planted
+from planted_words import LONG, PROMPT, counted, planted
 
 from demo import world
 from safelight.engine import safree_prompt, token_layout

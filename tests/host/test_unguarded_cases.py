@@ -18,8 +18,8 @@ import tiny_encoders
 import torch
 from host import base_nodes, call, extra, extra_node, sigmas_of
 from methods import Method, differs
+from planted_words import planted, with_few_anchors
 from safelight_pack import custom_sample
-from test_context_encode import planted, with_few_anchors
 from test_fail_closed import guiders_of_the_host, refused, routes
 from test_hosts_features import entries, left_half
 from tiny_models import latent
