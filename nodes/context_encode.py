@@ -59,8 +59,8 @@ class SafelightContextEncode:
                         "default": "auto",
                         "tooltip": "How the safe counterpart is made. auto: typed where safe_prompt is written, else "
                         "rewrite. typed: the safe prompt. rewrite: harmless words in the place of unsafe ones, for "
-                        "every text encoder. project and subtract (CLIP and T5 alone): change the encoder's states in the "
-                        "direction of the concepts, or of the linked vector.",
+                        "every text encoder. project and subtract (CLIP and T5 alone): change the encoder's states in "
+                        "the direction of the concepts, or of the linked vector.",
                     },
                 ),
                 "strength": (
