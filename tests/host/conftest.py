@@ -141,18 +141,6 @@ def remark(request):
     return lambda text: request.node.user_properties.append(("remark", text))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def user_folder(tmp_path_factory):
-    """The host's user folder, where calibrations are kept: one of this run's own."""
-    from safelight.engine.host import folder_paths
-
-    folder = tmp_path_factory.mktemp("user")
-    with pytest.MonkeyPatch.context() as patch:
-        if hasattr(folder_paths, "get_user_directory"):
-            patch.setattr(folder_paths, "get_user_directory", lambda: str(folder))
-        yield folder
-
-
 @pytest.fixture(scope="session")
 def pack():
     """The pack, loaded once as the host loads it."""
