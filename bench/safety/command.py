@@ -50,7 +50,8 @@ def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
     def pictures(key: str) -> Any:
         return load(Store(file), rows[key], sets.draw(SEED, quick)[rows[key].cases])["pictures"]
 
-    report.publish(results, out, readme, pictures if file.exists() else None)
+    whole = file.exists() and not options.add
+    report.publish(results, out, readme, pictures if whole else None)
 
 
 def store_file(cache: Path, quick: bool, where: dict[str, Any]) -> Path:
