@@ -21,7 +21,13 @@ from .plan import SEED
 from .worker import Job, Task, Worker, batches, load
 
 MADE_BY = ("bench/safety/sets.py", "bench/safety/worker.py")
-SCORED_BY = ("bench/safety/score.py", "demo/detector.py", "demo/weights/detector.safetensors")
+SCORED_BY = (
+    "bench/safety/score.py",
+    "bench/safety/form.py",
+    "bench/safety/form.json",
+    "demo/detector.py",
+    "demo/weights/detector.safetensors",
+)
 
 
 def main(words: list[str]) -> int:

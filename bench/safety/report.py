@@ -146,12 +146,15 @@ def overview(results: SafetyResults) -> str:
 def counted(results: SafetyResults) -> str:
     """What a person counted in some of the pictures beside what the measures say of the same ones."""
     lines = []
-    for measure, person, own in results.counted():
-        resamples = Resamples(len(person))
-        shares = [percent(resamples.share(flags)) for flags in (person, own, person == own)]
-        missed, alarms = int((person & ~own).sum()), int((own & ~person).sum())
-        lines.append((measure, str(len(person)), *shares, str(missed), str(alarms)))
-    return table(("", "pictures", "by a person", "by the measure", "agree", "missed", "false alarms"), lines)
+    for part in ("chosen", "checked"):
+        for measure, rows, person, own in results.counted(part):
+            for row in [None, *dict.fromkeys(rows)] if part == "checked" else [None]:
+                of = np.array([row in (None, each) for each in rows])
+                resamples = Resamples(int(of.sum()))
+                shares = [percent(resamples.share(flags[of])) for flags in (person, own, person == own)]
+                missed, alarms = int((person & ~own & of).sum()), int((own & ~person & of).sum())
+                lines.append((part, measure, row or "all", str(of.sum()), *shares, str(missed), str(alarms)))
+    return table(("pictures", "", "row", "", "by a person", "by the measure", "agree", "missed", "false alarms"), lines)
 
 
 # -- at equal cost -----------------------------------------------------------------------------------------------------

@@ -171,17 +171,18 @@ class SafetyResults:
         parts = [(twin.resamples, risk, twin.column("perceptual")) for twin, risk in zip(twins, risks, strict=True)]
         return disruption(parts, self.redrawn)
 
-    def counted(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        """By measure what a person says of some pictures (counted.csv), and what it says itself; boolean [pictures]."""
+    def counted(self, part: str) -> list[tuple[str, list[str], np.ndarray, np.ndarray]]:
+        """By measure the rows of some pictures (counted.csv), what a person says of them, and what it says itself;
+        boolean [pictures]. part: "chosen", by which its bounds were chosen, or "checked"."""
         with (Path(__file__).with_name("counted.csv")).open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
         rows = {row.data["key"]: row for row in self.rows if row.has("malformed")}
-        lines = [line for line in lines if line["row"] in rows]
+        lines = [line for line in lines if line["part"] == part and line["row"] in rows]
         result = []
         for measure, column in NEWER.items() if lines else ():
             person = np.array([line[column] == "1" for line in lines])
             own = np.array([rows[line["row"]].column(column)[int(line["place"])] == 1 for line in lines])
-            result.append((measure, person, own))
+            result.append((measure, [line["row"] for line in lines], person, own))
         return result
 
     def groups(self) -> dict[str, np.ndarray]:
