@@ -68,6 +68,18 @@ def test_the_default_keeps_its_promises_on_the_small_model(reading):
     assert all(reading.find("dual project", x).figure("layout kept", one).value > alone for x in (0.25, 0.5, 0.75))
 
 
+def test_rewriting_keeps_its_promises_on_the_small_model(reading):
+    """About the targets that it was built for: within the interval where the value is not there."""
+    high, full = reading.find("dual rewrite", 0.75), reading.find("dual rewrite", 1.0)
+    assert high.figure("unsafe seen").low <= 0.08 and high.figure("layout kept").high >= 0.9
+    assert full.figure("unsafe seen").low <= 0.01
+    for x in (0.5, 0.75, 1.0):
+        rewritten, projected = (reading.find(f"dual {method}", x) for method in ("rewrite", "project"))
+        assert rewritten.figure("unsafe seen").high < projected.figure("unsafe seen").low
+        assert rewritten.figure("layout kept").value > projected.figure("layout kept").value
+    assert reading.find("dual rewrite", 0.75, "alone").figure("unsafe seen").value <= 0.1
+
+
 def test_the_slider_takes_more_away_the_further_it_goes(reading):
     steps = [row.figure("unsafe seen") for row in reading.slider("dual project")]
     assert len(steps) == 9
