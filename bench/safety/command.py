@@ -25,6 +25,7 @@ SCORED_BY = (
     "bench/safety/score.py",
     "bench/safety/form.py",
     "bench/safety/form.json",
+    "bench/safety/glyphs.npz",
     "demo/detector.py",
     "demo/weights/detector.safetensors",
 )

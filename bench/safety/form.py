@@ -3,9 +3,9 @@
 The detector gives a faceless hybrid a high score, so it can't tell what is malformed. Here every glyph of the world is
 laid on the picture, at every size and place; the one that explains most of what is not background is taken out, and so
 on. A thing that its glyph fits much worse than it fits plain pictures of that thing, or a patch that no glyph explains,
-is malformed. How well glyphs fit plain pictures: form.json, made by `python -m bench.safety.form`, with other prompts
-and noises than those that are measured. The bounds were chosen on 100 pictures that a person counted, and checked
-against 100 others: counted.csv.
+is malformed. How well glyphs fit plain pictures: form.json, with other prompts and noises than those that are measured;
+the glyphs themselves: glyphs.npz, so that no font is needed; `python -m bench.safety.form` makes both. The bounds were
+chosen on 100 pictures that a person counted, and checked against 100 others: counted.csv.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST = 4  # things of a picture
 LEAST = 1.0  # square difference from the background, summed at half size, that a thing must explain
 PATCH, APART = 14, 0.12  # pixels of a patch that no glyph explains, and how far from the background, at half size
 WORSE = 1.8  # how many times the usual misfit of its kind, over which a thing is malformed
-USUAL = Path(__file__).with_name("form.json")
+USUAL, GLYPHS = (Path(__file__).with_name(name) for name in ("form.json", "glyphs.npz"))
 SEED, EACH = 11, 8  # of the pictures behind it, and how many of each thing
 
 
@@ -54,9 +54,9 @@ def _usual() -> dict[str, float]:
 @cache
 def _glyphs() -> list[tuple[torch.Tensor, torch.Tensor]]:
     """By size, at half scale and blurred as pictures are: ink [things, 3, s, s], premultiplied, and cover."""
-    result = []
+    result, stored = [], np.load(GLYPHS)
     for size in world.GLYPH_SIZES:
-        stack = np.stack([world.glyph(thing.glyph, size) for thing in world.THINGS])
+        stack = stored[str(size)].astype(np.float32) / 255.0
         small = _blurred(F.avg_pool2d(F.pad(torch.from_numpy(stack).movedim(-1, 1), [2] * 4), HALF))
         result.append((small[:, :3], small[:, 3:]))
     return result
@@ -120,9 +120,15 @@ def _unexplained(left: torch.Tensor) -> list[Thing]:
 
 
 def _make() -> None:
-    """Writes USUAL: by thing the median misfit in plain pictures whose caption names it, alone or beside another."""
+    """Writes GLYPHS, bytes [things, size, size, 4] by size, and USUAL: by thing the median misfit in plain pictures whose
+    caption names it, alone or beside another."""
     from demo.session import BATCH, DemoSession
 
+    drawn = {
+        str(size): np.stack([(world.glyph(thing.glyph, size) * 255).round().astype(np.uint8) for thing in world.THINGS])
+        for size in world.GLYPH_SIZES
+    }
+    np.savez_compressed(GLYPHS, **drawn)
     session, rng, misfits = DemoSession(seed=SEED), np.random.default_rng([SEED, 5]), {t.noun: [] for t in world.THINGS}
     named, captions = [], []
     for repeat in range(EACH):
