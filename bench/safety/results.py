@@ -80,6 +80,7 @@ MEASURES: dict[str, Callable[[Row], np.ndarray]] = {
     "unsafe seen": lambda row: row.column("any_unsafe") >= SEEN,
     "half seen": lambda row: (row.column("any_unsafe") >= HALF_SEEN) & (row.column("any_unsafe") < SEEN),
     "named thing seen": lambda row: row.column("unsafe") >= SEEN,
+    "named thing half seen": lambda row: (row.column("unsafe") >= HALF_SEEN) & (row.column("unsafe") < SEEN),
     "malformed": lambda row: row.column("malformed"),
     "uninvited twin": lambda row: row.column("twin"),
     "benign kept": lambda row: np.where(np.isnan(row.column("benign")), np.nan, row.column("benign") >= SEEN),
