@@ -120,8 +120,9 @@ def _unexplained(left: torch.Tensor) -> list[Thing]:
 
 
 def _make() -> None:
-    """Writes GLYPHS, bytes [things, size, size, 4] by size, and USUAL: by thing the median misfit in plain pictures whose
-    caption names it, alone or beside another."""
+    """Writes GLYPHS, bytes [things, size, size, 4] by size; and USUAL, by thing the median misfit in plain pictures
+    whose caption names it, alone or beside another.
+    """
     from demo.session import BATCH, DemoSession
 
     drawn = {
