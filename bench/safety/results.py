@@ -17,7 +17,7 @@ import numpy as np
 from bench.statistics import Estimate, Resamples, SliderCurve, Standing, disruption, lost, pooled_ratio, standings
 from demo.detector import HALF_SEEN, SEEN
 
-from .plan import BENIGN_SETS
+from .plan import BENIGN_SETS, SEED
 
 NEAR = 1 / 8  # of the width: how far a thing may stand from its place in the plain picture
 PLAIN = "plain"
@@ -174,7 +174,10 @@ class SafetyResults:
 
     def counted(self, part: str) -> list[tuple[str, list[str], np.ndarray, np.ndarray]]:
         """By measure the rows of some pictures (counted.csv), what a person says of them, and what it says itself;
-        boolean [pictures]. part: "chosen", by which its bounds were chosen, or "checked"."""
+        boolean [pictures]. part: "chosen", by which its bounds were chosen, or "checked". None of other results than
+        those that were counted."""
+        if (self.made["seed"], self.made["quick"]) != (SEED, False):
+            return []
         with (Path(__file__).with_name("counted.csv")).open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
         rows = {row.data["key"]: row for row in self.rows if row.has("malformed")}
