@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = (
-    *("safelight/**/*.py", "nodes/**/*.py"),
+    *("safelight/**/*.py", "safelight/text/*.json", "safelight/text/reader.safetensors", "nodes/**/*.py"),
     *("demo/world.py", "demo/model.py", "demo/autoencoder.py", "demo/loader.py", "demo/prompts.py"),
     *("demo/weights/model.safetensors", "demo/weights/vae.safetensors"),
     *("demo/session.py", "bench/methods.py"),

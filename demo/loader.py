@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +17,6 @@ import comfy.supported_models_base
 import torch
 from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel, SDTokenizer
 from safetensors.torch import load_file
-
-from safelight.text.encoding import UnknownWords
 
 from . import model, world
 from .autoencoder import CHANNELS, DOWNSCALE, Autoencoder
@@ -54,20 +54,40 @@ class DemoClipModel(SD1ClipModel):
 
 
 class DemoTokenizer(SDTokenizer):
-    """CLIP's tokenizer. A word that the model never saw is an error, because its embedding would be noise."""
+    """CLIP's tokenizer. Words that the model never saw are read as nothing, because their embeddings would be noise."""
 
     known: frozenset[int] = frozenset()
 
     def tokenize_with_weights(self, text: str, *args: Any, **kwargs: Any) -> Any:
-        chunks = super().tokenize_with_weights(text, *args, **kwargs)
-        strange = [t[0] for chunk in chunks for t in chunk if isinstance(t[0], int) and t[0] not in self.known]
-        if strange:
-            pieces = "".join(self.inv_vocab.get(t, "?") for t in strange).replace("</w>", " ").split()
-            raise UnknownWords(
-                f"expected words that the demo model knows, got {', '.join(repr(p) for p in pieces)}. Use "
-                f"these words: {' '.join(world.vocabulary())}"
-            )
-        return chunks
+        chunks = super().tokenize_with_weights(_WORD.sub(_or_nothing, text), *args, **kwargs)
+        return [self._without_strange(chunk) for chunk in chunks]
+
+    def _without_strange(self, chunk: list[Any]) -> list[Any]:
+        """Without signs that the model does not know, padded again."""
+        left = [token for token in chunk if not isinstance(token[0], int) or token[0] in self.known]
+        return left + [(END, 1.0, 0)[: len(chunk[0])]] * (len(chunk) - len(left))
+
+
+_EMBEDDING = "embedding:"
+# An embedding's name, which is a file of the artist's, or a word.
+_WORD = re.compile(rf"{_EMBEDDING}[^\s,()]+|[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_VOCABULARY = frozenset(world.vocabulary())
+_said: set[str] = set()
+
+
+def knows(word: str) -> bool:
+    """Whether the model has seen this word."""
+    return word.lower() in _VOCABULARY
+
+
+def _or_nothing(match: re.Match[str]) -> str:
+    word = match[0].lower()
+    if word.startswith(_EMBEDDING) or knows(word):
+        return match[0]
+    if word not in _said:
+        _said.add(word)
+        logging.getLogger("Safelight").warning("The demo model doesn't know the word %r and reads nothing there.", word)
+    return ""
 
 
 def _tokenizer_class(known: frozenset[int]) -> type:
@@ -125,6 +145,7 @@ def load_clip(tensors: dict[str, torch.Tensor]) -> comfy.sd.CLIP:
     states[key] = rows
     _load_strictly(clip.cond_stage_model.clip_l.transformer, states, optional=("position_ids",))
     clip.tokenizer.safelight_anchors = world.anchors()
+    clip.tokenizer.safelight_knows = knows
     return clip
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.host_process import enter_host, load_pack
+from safelight.text.inherit import HARMLESS
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS, CFG, SAMPLER, SCHEDULER, SEED = 20, 3.0, "dpmpp_2m", "karras", 7
@@ -54,6 +55,10 @@ class DemoSession:
         """positive, safe and risk of SafelightContextEncode."""
         return self.nodes["SafelightContextEncode"]().encode(self.clip, prompt, **inputs)["result"][:3]
 
+    def encoder_risk(self, prompt: str, concepts: str) -> float:
+        """Of SafelightEncoderRisk."""
+        return self.nodes["SafelightEncoderRisk"]().measure(self.clip, prompt, concepts)["result"][0]
+
     def vector(self, pairs: list[tuple[str, str]]) -> Any:
         """The SAFELIGHT_EDIT of SafelightConceptVector for pairs of (unsafe, safe) prompts."""
         unsafe, safe = ("\n".join(texts) for texts in zip(*pairs, strict=True))
@@ -61,9 +66,9 @@ class DemoSession:
 
     def subspace_only(self, prompt: str, concepts: str) -> tuple[list[Any], list[Any], float]:
         """As context with the method `project`, but trigger words lose their part in the subspace alone."""
-        from safelight.engine.context_encode import project_context
+        from safelight.engine.context_states import project_context
 
-        encoded = project_context(self.clip, prompt, concepts, strength=1.0, removal="part")
+        encoded = project_context(self.clip, prompt, concepts, strength=1.0, risk=0.0, removal="part")
         return encoded.positive, encoded.safe, encoded.risk
 
     def schedule(self, points: list[list[float]], context: float) -> Any:
@@ -123,6 +128,8 @@ def together(conditionings: list[list[Any]]) -> list[Any]:
     first = conditionings[0][0][1]
     pooled = [c[0][1].get("pooled_output") for c in conditionings]
     extra = {**first, "pooled_output": torch.cat(pooled)} if pooled[0] is not None else dict(first)
+    if not all(c[0][1].get(HARMLESS, False) for c in conditionings):
+        extra.pop(HARMLESS, None)  # one prompt that is guarded is enough
     return [[torch.cat([c[0][0] for c in conditionings]), extra]]
 
 

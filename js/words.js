@@ -31,6 +31,7 @@ export const ENGLISH = {
     ratioOfStrip: "{ratio} x {pictures} plain runs",
     rows: "The model evaluated {rows} rows; plain sampling takes {plain}.",
     words: "acted on",
+    safePrompt: "safe prompt",
     none: "no word stands out",
     method: "method"
   },

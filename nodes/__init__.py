@@ -8,6 +8,7 @@ from .concept_vector import SafelightConceptVector
 from .concepts import SafelightConcepts
 from .context_encode import SafelightContextEncode
 from .demo_loader import SafelightDemoLoader
+from .encoder_risk import SafelightEncoderRisk
 from .erase import SafelightErase
 from .guider import SafelightGuider
 from .ksampler import SafelightKSampler
@@ -17,6 +18,7 @@ from .load_erase import SafelightLoadErase
 from .load_redaction import SafelightLoadRedaction
 from .map import SafelightMap
 from .model_patch import SafelightModelPatch
+from .prompt import SafelightPrompt
 from .redact import SafelightRedact
 from .safe_adapter import SafelightSafeAdapter
 from .safree_guider import SafelightSAFREEGuider
@@ -33,7 +35,9 @@ from .weight_schedule import SafelightWeightSchedule
 # Node class and the name in the menu; the class's name is the id in workflows.
 _NODES: list[tuple[type, str]] = [
     (SafelightConcepts, "Safelight Concepts"),
+    (SafelightPrompt, "Safelight Prompt"),
     (SafelightContextEncode, "Safelight Context Encode"),
+    (SafelightEncoderRisk, "Safelight Encoder Risk"),
     (SafelightWeightSchedule, "Safelight Weight Schedule"),
     (SafelightSelective, "Safelight Selective"),
     (SafelightKSampler, "Safelight KSampler"),

@@ -22,14 +22,14 @@ class SafelightConcepts:
         own_words = {
             "default": "",
             "multiline": True,
-            "tooltip": "More things that count as unsafe, separated by commas, e.g. spiders, cigarettes. Short common "
-            "words work best.",
+            "tooltip": "More things that count as unsafe, separated by commas, e.g. spiders, cigarettes, alcohol, any "
+            "weapon. Short common words work best.",
         }
         return {"required": ticks, "optional": {"own_words": ("STRING", own_words)}}
 
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("concepts",)
-    OUTPUT_TOOLTIPS = ("The chosen words, separated by commas, for Safelight Context Encode.",)
+    OUTPUT_TOOLTIPS = ("The chosen words, separated by commas, for Safelight Prompt and Safelight Context Encode.",)
     FUNCTION = "join"
     CATEGORY = "Safelight/conditioning"
     DESCRIPTION = "Chooses what counts as unsafe: the seven categories of the I2P benchmark, and words of your own."

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from safelight.edits.edit_file import Edit
 from safelight.engine.concept_vectors import read_vector
-from safelight.engine.context_encode import METHODS, encode_context
+from safelight.engine.context_encode import encode_context
 from safelight.engine.edit_files import EDIT_TYPE
 from safelight.text.concepts import DEFAULT_CONCEPTS
-from safelight.text.risk import DECISION
+from safelight.text.reader import FALSE_ALARMS
+from safelight.text.safe_prompt import METHODS
 
-from .inputs import SEARCH_ALIASES
+from . import inputs
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -39,8 +40,8 @@ class SafelightContextEncode:
                         "default": "",
                         "multiline": True,
                         "dynamicPrompts": True,
-                        "tooltip": "What to show instead: the prompt in safe words. Used by the methods typed and "
-                        "auto; may stay empty for the others.",
+                        "tooltip": "What to show instead: the prompt in safe words. Where it is empty, Safelight "
+                        "rewrites the prompt.",
                     },
                 ),
                 "concepts": (
@@ -48,8 +49,8 @@ class SafelightContextEncode:
                     {
                         "default": DEFAULT_CONCEPTS,
                         "multiline": True,
-                        "tooltip": "What counts as unsafe, separated by commas; or link Safelight Concepts. Risk and "
-                        "the methods project and subtract go by these words.",
+                        "tooltip": "What counts as unsafe, separated by commas; or link Safelight Concepts. Words of "
+                        "I2P's categories stand for the whole category; anything else is a thing of your own.",
                     },
                 ),
                 "method": (
@@ -57,9 +58,9 @@ class SafelightContextEncode:
                     {
                         "default": "auto",
                         "tooltip": "How the safe counterpart is made. auto: typed where safe_prompt is written, else "
-                        "project. typed: the safe prompt. project: makes everyday words of those that "
-                        "carry something unsafe. subtract: moves every word away from the concepts, or from "
-                        "the linked vector.",
+                        "rewrite. typed: the safe prompt. rewrite: harmless words in the place of unsafe ones, for "
+                        "every text encoder. project and subtract (CLIP and T5 alone): change the encoder's states "
+                        "in the direction of the concepts, or of the linked vector.",
                     },
                 ),
                 "strength": (
@@ -69,10 +70,13 @@ class SafelightContextEncode:
                         "min": 0.0,
                         "max": 4.0,
                         "step": 0.05,
+                        "advanced": True,
                         "tooltip": "How much project and subtract take away: 0 nothing, 1 all of it, more "
-                        "pushes beyond. typed ignores it.",
+                        "pushes beyond. typed and rewrite ignore it.",
                     },
                 ),
+                "stand_ins": inputs.STAND_INS,
+                "false_alarms": inputs.FALSE_ALARMS,
                 "vector": (
                     EDIT_TYPE,
                     {
@@ -89,17 +93,16 @@ class SafelightContextEncode:
     OUTPUT_TOOLTIPS = (
         "The prompt as written: the same as CLIP Text Encode gives.",
         "Its safe counterpart, for the `safe` input of a Safelight sampler, guider or model patch.",
-        f"How unsafe the prompt is, 0 to 1, {DECISION} being the decision point of this text encoder. 1 where it can't "
-        "be told.",
+        inputs.RISK_OUTPUT,
         "The text of the prompt, for nodes that read it themselves, such as Safelight SAFREE Guider.",
     )
     FUNCTION = "encode"
     CATEGORY = "Safelight/conditioning"
     DESCRIPTION = (
-        "Encodes a prompt, makes a safe counterpart of it and measures its risk. The paper that Safelight follows is "
+        "Encodes a prompt, makes a safe counterpart of it and reads its risk. The paper that Safelight follows is "
         "reconstructed from its abstract; how the safe counterpart is made is our choice."
     )
-    SEARCH_ALIASES = [*SEARCH_ALIASES, "CLIP Text Encode", "prompt"]
+    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "CLIP Text Encode", "prompt"]
 
     def encode(
         self,
@@ -109,10 +112,12 @@ class SafelightContextEncode:
         concepts: str = DEFAULT_CONCEPTS,
         method: str = "auto",
         strength: float = 1.0,
+        stand_ins: str = "",
+        false_alarms: float = FALSE_ALARMS,
         vector: Edit | None = None,
     ) -> dict[str, Any]:
         linked = None if vector is None else read_vector(vector)
-        context = encode_context(clip, prompt, safe_prompt, concepts, method, strength, linked)
+        context = encode_context(clip, prompt, safe_prompt, concepts, method, strength, linked, stand_ins, false_alarms)
         return {
             "ui": {"safelight_verdict": [context.verdict()]},
             "result": (context.positive, context.safe, context.risk, prompt),

@@ -11,6 +11,7 @@ from safelight.guidance import sld
 from safelight.guidance.economy import MODES, OFF
 from safelight.guidance.gate import DEFAULT_GATE
 from safelight.guidance.schedule import DEFAULT_PRESET
+from safelight.text import reader
 from safelight.text.concepts import DEFAULT_CONCEPTS
 
 SEARCH_ALIASES = ["sfw", "nsfw", "sld", "safe", "content safety"]
@@ -70,7 +71,8 @@ RISK = (
         "max": 1.0,
         "step": 0.01,
         "forceInput": True,
-        "tooltip": "How unsafe the text is, from Safelight Context Encode. Below `gate` the run is the stock "
+        "tooltip": "How unsafe the text is, from Safelight Context Encode or Safelight Prompt. Below `gate` the run is "
+        "the stock "
         "sampler's. Without a link it counts as 1. It knows the text alone: leave it unlinked for image-to-image.",
     },
 )
@@ -128,6 +130,29 @@ ECONOMY = (
 SOCKETS = {"schedule": SCHEDULE, "risk": RISK, "mask": MASK, "selective": SELECTIVE}
 # The optional inputs of guiders and model patches.
 GUIDANCE = {"gate": GATE, "economy": ECONOMY, **SOCKETS}
+STAND_INS = (
+    "STRING",
+    {
+        "default": "",
+        "multiline": True,
+        "advanced": True,
+        "tooltip": 'Stand-ins of your own, one per line: "knife = umbrella"; "knife =" leaves the word out; "knife = '
+        "knife\" keeps it. They come before Safelight's table.",
+    },
+)
+FALSE_ALARMS = (
+    "FLOAT",
+    {
+        "default": reader.FALSE_ALARMS,
+        "min": 0.01,
+        "max": 0.1,
+        "step": 0.01,
+        "advanced": True,
+        "tooltip": "How many harmless prompts may be taken for unsafe ones: .03 is three in a hundred. More finds more "
+        "of the unsafe ones.",
+    },
+)
+RISK_OUTPUT = "How unsafe the text is, 0 to 1; from .5 on it counts as unsafe. 1 where it can't be read."
 CONCEPT = ("STRING", {"default": DEFAULT_CONCEPTS, "multiline": True, "tooltip": "What is unsafe, as one text."})
 EDITS = "Safelight/edits"  # the menu of edits
 EDIT_TOOLTIP = "The edit with its settings, for Safelight Save Edit."

@@ -19,7 +19,10 @@ from . import report
 from .generate import FULL, PLAIN, WAYS, Run, Worker, runs
 
 SEED, PROMPTS = 3, 100  # `bench safety` draws with another seed
-MEASURED = ("unsafe seen", "half seen", "benign kept", "layout kept", "distance (features)")
+MEASURED = {  # the table's names, and those of bench safety: here the thing counts that the prompt names
+    **{"unsafe seen": "named thing seen", "half seen": "named thing half seen"},
+    **{"benign kept": "benign kept", "layout kept": "layout kept", "distance": "distance (features)"},
+}
 MADE_BY = ("bench/safety/sets.py", "bench/economy/generate.py")
 
 
@@ -75,7 +78,7 @@ def figures(planned: list[Run], cases: list[sets.Case], made: dict[str, dict[str
         columns = (score.columns(scorer, cases, scored[key], scored[plain]) for key in (run.key, plain))
         row = Row(*({**data, "columns": each} for each in columns), resamples)
         apart, far = (scorer.distances(made[key]["pictures"], made[full]["pictures"]) for key in (run.key, plain))
-        measures = {name.removesuffix(" (features)"): row.figure(name) for name in MEASURED}
+        measures = {name: row.figure(measure) for name, measure in MEASURED.items()}
         measures["unlike full"] = resamples.ratio(apart, far, len(cases))
         measures["turned out another"] = resamples.share(apart > 0.5 * far)
         about = {"way": run.way, "kind": run.kind, "sampler": run.sampler, "safety": run.safety}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,31 @@ from .plan import SEED
 from .worker import Job, Task, Worker, batches, load
 
 MADE_BY = ("bench/safety/sets.py", "bench/safety/worker.py")
-SCORED_BY = ("bench/safety/score.py", "demo/detector.py", "demo/weights/detector.safetensors")
+SCORED_BY = (
+    "bench/safety/score.py",
+    "bench/safety/form.py",
+    "bench/safety/form.json",
+    "bench/safety/glyphs.npz",
+    "demo/detector.py",
+    "demo/weights/detector.safetensors",
+)
 
 
 def main(words: list[str]) -> int:
     about = "Every method on the demo model, on the same prompts and noises: what is seen, what is kept, what it costs."
     parser = command.parser("safety", about, "few prompts and rows, for a sanity check in minutes")
+    parser.add_argument(
+        "--add",
+        nargs="+",
+        metavar="PATTERN",
+        help="make the rows whose key matches, as 'unsafe_dual-rewrite_*', beside plain sampling, and put them into "
+        "the results that are there",
+    )
     command.add_verify(parser)
     options = parser.parse_args(words)
     out = options.out or (options.cache / "results" if options.quick else RESULTS)
-    steps = partial(run, options), partial(publish, options, out), partial(verify, options)
+    make_all = partial(add, options, out) if options.add else partial(run, options)
+    steps = make_all, partial(publish, options, out), partial(verify, options)
     return execute("safety", out, options, *steps)
 
 
@@ -40,7 +57,8 @@ def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
     def pictures(key: str) -> Any:
         return load(Store(file), rows[key], sets.draw(SEED, quick)[rows[key].cases])["pictures"]
 
-    report.publish(results, out, readme, pictures if file.exists() else None)
+    whole = file.exists() and not options.add
+    report.publish(results, out, readme, pictures if whole else None)
 
 
 def store_file(cache: Path, quick: bool, where: dict[str, Any]) -> Path:
@@ -82,6 +100,10 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     print_missing()
     whole, size = limit is None, sets.QUICK if options.quick else sets.FULL
     rows = plan.rows(options.quick) if whole else plan.sample(plan.rows(options.quick))
+    if options.add:
+        added = [row for row in rows if any(fnmatch(row.key, each) for each in options.add)]
+        sets_of_added = {row.cases for row in added}
+        rows = [row for row in rows if row in added or (row.method == "plain" and row.cases in sets_of_added)]
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}
     made = evidence.provenance(options.comfyui)
     file = store_file(options.cache, options.quick, made)
@@ -124,6 +146,39 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     }
 
 
+def add(options: argparse.Namespace, out: Path) -> Results:
+    """The results that are there, with some rows made by today's code in place of what they had, or beside it.
+
+    Plain sampling is made again beside them, for what is measured against it; of all other rows the figures stay.
+    Raises SystemExit where plain sampling gives other pictures than it did: then the figures can't stand side by side.
+    """
+    results = json.loads((out / "safety.json").read_text("utf-8"))
+    again = rounded(run(options))
+    recorded = {row["key"]: row for row in results["rows"]}
+    fresh = {row["key"]: row for row in again["rows"]}
+    for key in recorded.keys() & {plan.plain(name).key for name in again["sets"]}:
+        for name in ("any_unsafe", "benign"):
+            differ = [
+                (a, b)
+                for a, b in zip(recorded[key]["columns"][name], fresh[key]["columns"][name], strict=True)
+                if (a is None) != (b is None) or (a is not None and abs(a - b) > evidence.NEAR)
+            ]
+            if len(differ) > (1 - evidence.ALIKE) * len(recorded[key]["columns"][name]):
+                raise SystemExit(
+                    f"--add: expected the plain pictures of the results that are there, got others ({key})."
+                )
+    made = results["made"] | {"digests": results["made"]["digests"] | again["made"]["digests"]}
+    about = f"{len(fresh)} rows made by `{again['made']['fingerprint']}`: plain sampling, {', '.join(options.add)}"
+    made["carried_over"] = [*made.get("carried_over", ()), about]
+    kept = [row for row in results["rows"] if row["key"] not in fresh]
+    return {
+        **results,
+        "made": made,
+        "sets": {**results["sets"], **{name: cases for name, cases in again["sets"].items()}},
+        "rows": [*fresh.values(), *kept],
+    }
+
+
 def verify(options: argparse.Namespace, results: Results) -> list[str]:
     """Carries the results over to today's code, where the first prompts of a row of every method give the same figures.
 
@@ -133,6 +188,8 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     again = rounded(run(options, BATCH))
     columns = {row["key"]: row["columns"] for row in again["rows"]}
     recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] in columns}
+    for key in recorded.keys() & columns.keys():  # an older row lacks what was not measured then
+        columns[key] = {name: column for name, column in columns[key].items() if name in recorded[key]}
     before = {"rows": recorded, **{name: results["sets"][name] for name in again["sets"]}}
     made = again["made"] | {"digests": digests(results), "fingerprint": fingerprint(options.quick, digests(results))}
     del made["minutes"]
@@ -143,6 +200,6 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     about = (
         f"{BATCH} prompts of one row of each of {len(methods)} methods made again{left_out}, and {BATCH} benign "
         f"prompts by {benign} rows, plain and gated ones; the other {len(results['rows']) - len(columns)} rows were "
-        f"not made again; compared: columns {', '.join(again['rows'][0]['columns'])}, and risks"
+        f"not made again; compared: columns {', '.join(again['rows'][0]['columns'])} where they are recorded, and risks"
     )
     return evidence.carry_over(results, before, {"rows": columns, **again["sets"]}, made, about)

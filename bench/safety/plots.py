@@ -13,7 +13,7 @@ import numpy as np
 from demo.detector import SEEN
 
 from .plan import METHODS
-from .results import COSTS, DEFAULTS, DUAL, PLAIN, PROJECT, SELECTIVE, Place, Row, SafetyResults
+from .results import COSTS, DUAL, PLAIN, REWRITE, SELECTIVE, SLIDERS, Place, Row, SafetyResults
 
 Pictures = Callable[[str], np.ndarray]  # of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts
 FRONT, EXAMPLES, SHOWN = "safety_front.png", "safety_examples.jpg", 8
@@ -30,7 +30,7 @@ STYLE = {
 AXES = {COSTS[0]: "layout kept, %", COSTS[1]: "distance to the plain picture (features)"}
 EXAMPLE_ROWS: tuple[Place, ...] = (
     *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("TraSCE", 1.0)),
-    *(("SAFREE released", 1.0), (PROJECT, 0.5), (PROJECT, 1.0), (SELECTIVE, 0.5), (SELECTIVE, 1.0)),
+    *(("SAFREE released", 1.0), (REWRITE, 0.5), (REWRITE, 1.0), (SELECTIVE, 0.5), (SELECTIVE, 1.0)),
 )
 
 
@@ -56,7 +56,7 @@ def lines(results: SafetyResults) -> dict[str, list[Row]]:
         named[STRENGTHS] = sorted([*named[STRENGTHS], *results.at(("SLD max", 1.0))], key=lambda row: row.x)
     order = ["SLD weak", "SLD medium", "SLD strong", "SLD max"]
     named.get(PRESETS, []).sort(key=lambda row: order.index(row.method))
-    return named | {f"{method}, by context": rows for method in DEFAULTS if (rows := results.contexts(method))}
+    return named | {f"{method}, by context": rows for method in SLIDERS if (rows := results.contexts(method))}
 
 
 def scaled(rows: list[Row], measure: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +71,7 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     from matplotlib.patheffects import withStroke
 
     method, (colour, marker) = rows[0].method, METHODS[rows[0].method].look
-    default = method in DEFAULTS and rows[0].context is None
+    default = method in SLIDERS and rows[0].context is None
     side = rows[0].family == DUAL and not default
     (x, across), (y, along) = scaled(rows, "unsafe seen"), scaled(rows, cost)
     line = {"linestyle": (0, (1, 1.5)) if name == PRESETS else (0, (5, 2)) if side else "-"}
@@ -84,7 +84,7 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     thin = {"linestyle": "none", "color": colour, "zorder": 1, "alpha": 0.45 if default else 0.25, "linewidth": 0.9}
     axes.errorbar(x, y, xerr=across, yerr=along, **thin)
     words = {i: "0.5" for i, row in enumerate(rows) if default and row.x == 0.5} | {-1: f"{rows[-1].x or 0:g}"}
-    place = {"xytext": (-4, -12), "ha": "right"} if method == PROJECT else {"xytext": (6, 5), "ha": "left"}
+    place = {"xytext": (-4, -12), "ha": "right"} if method == REWRITE else {"xytext": (6, 5), "ha": "left"}
     font = {"textcoords": "offset points", "fontsize": 8, "fontweight": "bold", "color": colour, "zorder": 6}
     for i, word in ({0: "weak", -1: "max"} if name == PRESETS else words if len(rows) > 1 else {}).items():
         label = axes.annotate(word, (x[i], y[i]), **place, **font)

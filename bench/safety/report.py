@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from bench import evidence
-from bench.statistics import CERTAIN, RESAMPLES, Estimate, Standing, difference
+from bench.statistics import CERTAIN, RESAMPLES, Estimate, Resamples, Standing, difference
 from bench.tables import NONE, columns_table, made_of, number, percent, points, recorded, report, signed, table, times
 from demo.detector import HALF_SEEN, SEEN
 
 from . import plots
 from .plan import BENIGN_SETS, IMAGE, SEED
-from .results import COSTS, DEFAULTS, DUAL, NEAR, PLAIN, PROJECT, Place, Row, SafetyResults
+from .results import COSTS, DUAL, NEAR, PLAIN, REWRITE, SLIDERS, Place, Row, SafetyResults
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.DOTALL)
@@ -26,9 +26,9 @@ KEPT, DISTANCES = ("benign kept", "background kept", "layout kept"), COSTS[1:]
 HEADLINE: tuple[Place, ...] = (
     *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 2.5)),
     *((method, 1.0) for method in ("TraSCE", "SAFREE released", "UCE", "RECE", "redaction network", "Safe Adapter")),
-    *((method, x) for method in DEFAULTS for x in (0.25, 0.5, 0.75, 1.0)),
+    *((method, x) for method in SLIDERS for x in (0.5, 0.75, 1.0)),
 )
-CONFUSED: tuple[Place, ...] = ((PLAIN, None), ("CASG", 1.0), (PROJECT, 0.5), (PROJECT, 1.0))
+CONFUSED: tuple[Place, ...] = ((PLAIN, None), ("CASG", 1.0), (REWRITE, 0.5), (REWRITE, 1.0))
 
 Columns = dict[str, Callable[[Row], str]]
 ROW: Columns = {"method": lambda row: row.name, "setting": lambda row: row.setting}
@@ -44,11 +44,17 @@ def written(measure: str, figure: Estimate | None, interval: bool = True) -> str
 
 def measured(*measures: str, interval: bool = True, keep: np.ndarray | None = None) -> Columns:
     """Columns of measures. keep: the prompts that count."""
-    return {name: lambda row, name=name: written(name, row.figure(name, keep), interval) for name in measures}
+
+    def cell(name: str) -> Callable[[Row], str]:
+        return lambda row: written(name, row.figure(name, keep) if row.has(name) else None, interval)
+
+    return {name: cell(name) for name in measures}
 
 
 def seen_and_kept(rows: Sequence[Row]) -> str:
-    return columns_table(rows, ROW | measured("unsafe seen", "half seen", "any unsafe thing seen", *KEPT))
+    return columns_table(
+        rows, ROW | measured("unsafe seen", "half seen", "named thing seen", "malformed", "uninvited twin", *KEPT)
+    )
 
 
 def cost(results: SafetyResults) -> str:
@@ -114,7 +120,7 @@ def edits(results: SafetyResults) -> str:
 
     unsafe, harmless = ("unsafe seen", "layout kept"), ("benign kept", "layout kept", "distance (features)")
     titles = [f"{NAMES[cases]}: {name.removesuffix(' (features)')}" for cases in BENIGN_SETS for name in harmless]
-    rows = results.at(*((method, 1.0) for method in (*results.edits, PROJECT))) if results.edits else []
+    rows = results.at(*((method, 1.0) for method in (*results.edits, REWRITE))) if results.edits else []
     return table(["method", "to make", "file", *unsafe, *titles], map(line, rows))
 
 
@@ -127,13 +133,28 @@ def overview(results: SafetyResults) -> str:
     columns: Columns = {
         "": lambda row: row.label,
         **measured("unsafe seen"),
-        **measured("half seen", "benign kept", "layout kept", interval=False),
+        **measured("layout kept"),
+        **measured("malformed", "uninvited twin", "benign kept", interval=False),
         "distance": measured("distance (features)", interval=False)["distance (features)"],
         **COST,
         "benign prompts: bit-identical, with its gate": over_benign("bit-identical", lambda row: row.family == DUAL),
         "distance without a gate": over_benign("distance (features)", lambda row: False),
     }
     return columns_table(results.at(*HEADLINE), columns)
+
+
+def counted(results: SafetyResults) -> str:
+    """What a person counted in some of the pictures beside what the measures say of the same ones."""
+    lines = []
+    for part in ("chosen", "checked"):
+        for measure, rows, person, own in results.counted(part):
+            for row in [None, *dict.fromkeys(rows)] if part == "checked" else [None]:
+                of = np.array([row in (None, each) for each in rows])
+                resamples = Resamples(int(of.sum()))
+                shares = [percent(resamples.share(flags[of])) for flags in (person, own, person == own)]
+                missed, alarms = int((person & ~own & of).sum()), int((own & ~person & of).sum())
+                lines.append((part, measure, row or "all", str(of.sum()), *shares, str(missed), str(alarms)))
+    return table(("pictures", "", "row", "", "by a person", "by the measure", "agree", "missed", "false alarms"), lines)
 
 
 # -- at equal cost -----------------------------------------------------------------------------------------------------
@@ -170,7 +191,7 @@ def slider(results: SafetyResults) -> str:
         return lambda row: _place(row, places[row], others, cost)
 
     columns: Columns = {"": lambda row: row.label} | {cost.removesuffix(" kept"): column(cost) for cost in COSTS}
-    return columns_table([row for method in DEFAULTS for row in results.slider(method) if row.x], columns)
+    return columns_table([row for method in SLIDERS for row in results.slider(method) if row.x], columns)
 
 
 def _place(row: Row, standing: Standing, others: Sequence[Row], cost: str) -> str:
@@ -196,9 +217,9 @@ def summary(results: SafetyResults) -> str:
 
 def text(results: SafetyResults, files: dict[str, str]) -> str:
     """The whole report. files: of the pictures "front" and "examples", empty where there is none."""
-    contexts = [row for method in DEFAULTS for row in results.contexts(method)]
+    contexts = [row for method in SLIDERS for row in results.contexts(method)]
     sizes = [f"{len(cases)} {NAMES.get(name, name)}" for name, cases in results.sets.items() if cases]
-    beside = [f"Beside {name}:\n\n{related(results, name)}" for name in DEFAULTS if results.slider(name)]
+    beside = [f"Beside {name}:\n\n{related(results, name)}" for name in SLIDERS if results.slider(name)]
     values = {
         **made_of(results.made, evidence.sentences(results.made)),
         **files,
@@ -207,6 +228,7 @@ def text(results: SafetyResults, files: dict[str, str]) -> str:
         **{"seen_and_kept": seen_and_kept(results.of()), "contexts": seen_and_kept(contexts)},
         **{"groups": groups(results), "benign_table": benign(results), "indices": indices(results)},
         **{"edits": edits(results), "image_to_image": seen_and_kept(results.of(IMAGE))},
+        **{"alone": seen_and_kept(results.of("alone")), "counted": counted(results)},
         "confusions": confusions(results, results.at(*CONFUSED)),
         "redrawn": "not measured" if results.redrawn is None else f"{results.redrawn:.3f}",
         **{"seen": f"{SEEN:g}", "half": f"{HALF_SEEN:g}", "near": f"{NEAR:g}"},

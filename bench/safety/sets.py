@@ -1,8 +1,9 @@
 """The prompts of `bench safety`, drawn from the demo world's grammar: the same seed draws the same ones.
 
 unsafe: one unsafe thing beside a benign one (every thing equally often), two unsafe things, and none named but implied
-("something deadly"). benign, neighbours: nothing unsafe is named. diversity: some of them with other noises. image to
-image: unsafe prompts whose plain pictures are the ones to begin from. No prompt is one on which defaults were tuned or
+("something deadly"). alone: one unsafe thing and nothing beside it. benign, neighbours: nothing unsafe is named.
+diversity: some of them with other noises. image to image: unsafe prompts whose plain pictures are the ones to begin
+from. No prompt is one on which defaults were tuned or
 the risk was calibrated.
 """
 
@@ -42,7 +43,8 @@ class Case:
 
 
 class Size(NamedTuple):
-    """How many prompts: for each unsafe thing, in pairs, for each wording, in each benign set; and for diversity."""
+    """How many prompts: for each unsafe thing, in pairs, for each wording, in each benign set; for diversity, and from
+    pictures; for each unsafe thing alone."""
 
     one: int
     two: int
@@ -51,10 +53,11 @@ class Size(NamedTuple):
     diverse: int  # unsafe prompts; an eighth as many benign ones, and look-alikes
     noises: int
     image: int  # of the prompts with one unsafe thing
+    alone: int
 
 
-FULL = Size(one=12, two=64, implied=6, benign=200, diverse=20, noises=8, image=100)
-QUICK = Size(one=1, two=4, implied=1, benign=4, diverse=2, noises=2, image=2)
+FULL = Size(one=12, two=64, implied=6, benign=200, diverse=20, noises=8, image=100, alone=4)
+QUICK = Size(one=1, two=4, implied=1, benign=4, diverse=2, noises=2, image=2, alone=1)
 QUICK_UNSAFE = 8  # of them, evenly taken
 
 
@@ -81,7 +84,8 @@ class _Draw:
         return replace(case, prompt=text)
 
     def unsafe(self, group: str, meant: list[world.Thing], kind: str = "", phrase: str = "") -> Case:
-        """One unsafe thing beside a benign one, two that are both unsafe, or a phrase that implies what is meant.
+        """One unsafe thing beside a benign one or alone, two that are both unsafe, or a phrase that implies what is
+        meant.
 
         The oracle leaves an unsafe thing out; where nothing would be left, it shows a benign thing instead.
         """
@@ -89,7 +93,7 @@ class _Draw:
         if not phrase and len(categories) == 1:
             (kind,) = categories
         beside, colour = self.one_of(world.BENIGN), self.one_of([*world.COLOURS])
-        shown = [*([] if phrase else meant), *([] if group == "two" else [beside])]
+        shown = [*([] if phrase else meant), *([] if group in ("two", "alone") else [beside])]
         safe, names = nouns([thing for thing in shown if not thing.unsafe]), [world.article(t.noun) for t in shown]
         instead = world.caption([beside], colour)
         case = Case(safe, nouns(meant), group, kind, held_out and not phrase, colour, instead)
@@ -136,7 +140,8 @@ def draw(seed: int, quick: bool = False) -> dict[str, list[Case]]:
     near = [drawing.benign(world.LOOK_ALIKES[i % len(world.LOOK_ALIKES)]) for i in range(size.benign)]
     few = [evenly(cases, max(size.diverse // 8, 1)) for cases in (benign, near)]
     repeated = [case for cases in (evenly(unsafe, size.diverse), *few) for case in cases for _ in range(size.noises)]
-    sets = {"unsafe": unsafe, "benign": benign, "neighbours": near, "diversity": repeated}
+    alone = [drawing.unsafe("alone", [thing]) for _ in range(size.alone) for thing in world.UNSAFE]
+    sets = {"unsafe": unsafe, "benign": benign, "neighbours": near, "diversity": repeated, "alone": alone}
     numbers = iter(range(sum(len(cases) for cases in sets.values())))
     drawn = {name: [replace(case, number=next(numbers)) for case in cases] for name, cases in sets.items()}
     drawn["image to image"] = evenly([case for case in drawn["unsafe"] if case.group == "one"], size.image)

@@ -1,7 +1,8 @@
 """What a worker process does: makes pictures of rows through the pack's own nodes, times them, and scores them.
 
 Every method is given the kinds of the demo world as words ("a weapon"), never a thing's noun; `typed` alone gets an
-oracle's prompt. The risk is that of SafelightContextEncode, and the sampler node itself judges it.
+oracle's prompt. The risk of `rewrite` is that of SafelightContextEncode, which reads text; that of every other method
+SafelightEncoderRisk's. The sampler node itself judges it.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self.job, self.store = job, Store(job.file)
         self._contexts: dict[tuple[str, str, float], tuple[Any, Any, float]] = {}
+        self._risks: dict[str, float] = {}  # of prompts, by the encoder
         self._starts: dict[int, Any] = {}
         self._plain: dict[str, score.Scored] = {}
 
@@ -117,7 +119,7 @@ class Worker:
             evaluated += rows
             for place, picture in zip(places, self.session.decode(latents), strict=True):
                 pictures[place] = (picture.numpy() * 255).round().astype(np.uint8)
-        risk = np.array([self._context(case, "project")[2] for case in cases])
+        risk = np.array([self._risk(case, row) for case in cases])
         stack = np.stack([pictures[i] for i in range(len(cases))])
         return {"pictures": stack, "risk": risk, "rows": evaluated, "seconds": time.perf_counter() - began}
 
@@ -162,7 +164,8 @@ class Worker:
         inputs["schedule"] = replace(schedule, **slider)
         inputs |= {"selective": Selection()} if inputs.pop("selective", False) else {}
         safety = 0.0 if row.method == "plain" else 1.0 if row.x is None else row.x
-        positive, safe, risks = zip(*(self._context(case, method, strength) for case in cases), strict=True)
+        positive, safe, _ = zip(*(self._context(case, method, strength) for case in cases), strict=True)
+        risks = [self._risk(case, row) for case in cases]
 
         def run(places: list[int], batch: list[int], risk: float) -> Run:
             conds = [positive[i] for i in batch], [safe[i] for i in batch]
@@ -182,6 +185,13 @@ class Worker:
             # In the batch of the plain pictures: the last bits of a matrix product depend on how many share it.
             runs.append(run(closed, everyone, max(risks[i] for i in closed)))
         return runs
+
+    def _risk(self, case: Case, row: Row) -> float:
+        if row.of.settings.get("safe") == "rewrite":
+            return self._context(case, "rewrite")[2]
+        if case.prompt not in self._risks:
+            self._risks[case.prompt] = self.session.encoder_risk(case.prompt, world.CONCEPTS)
+        return self._risks[case.prompt]
 
     def _context(self, case: Case, method: str, strength: float = 1.0) -> tuple[Any, Any, float]:
         """(positive, safe, risk) of a prompt; encoded once."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from safelight.text.clauses import clauses_of
+from safelight.text.markup import plain_text
 from safelight.text.reader import CATEGORIES, FALSE_ALARMS, Reader, whole_scores
 from safelight.text.risk import auc
 
@@ -22,7 +23,7 @@ LEFT_OUT = 1 / 3  # of the texts
 VOTES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 SLOPES = tuple(np.arange(0.0, 3.01, 0.25))  # of the threshold over the logarithm of the number of clauses
 THINGS, LIKE = 60, 0.002  # words taken for things, and the share of other words that are like one by chance
-PRECISION = 0.85  # of trigger words
+PRECISION = 0.73  # of trigger words, among labels that mark as few words as can be
 LONGER = 5 / 3  # how many more false alarms long harmless texts may raise than all
 NEUTRAL = {"vote": 1.0, "by_length": 0.0, "word_threshold": 0.0, "likeness": 1.0}
 HARMLESS = ("benign", "benign_long", "lookalikes")  # the texts whose false alarms are counted
@@ -59,7 +60,7 @@ def read(reader: Reader, texts: Sequence[Text]) -> list[HeldOut]:
         clauses = clauses_of(text.prompt, words)
         if not clauses:
             continue
-        voted, plain = (reader.scores(text.prompt, clauses, vote) for vote in (1.0, 0.0))
+        voted, plain = (reader.scores(plain_text(text.prompt), clauses, vote) for vote in (1.0, 0.0))
         in_clauses = [word for clause in clauses for word in clause]
         is_word = torch.tensor([word.is_word for word in in_clauses])
         by_word, voted_words = (torch.cat(one.by_word)[is_word] for one in (plain, voted))
@@ -126,7 +127,7 @@ def likeness(reader: Reader, harmless: Sequence[Text]) -> float:
     for prompt in prompts:
         clauses = clauses_of(prompt, reader.words(prompt))
         if clauses:
-            states += reader.scores(prompt, clauses, 0.0).states
+            states += reader.scores(plain_text(prompt), clauses, 0.0).states
             words += [word.text for clause in clauses for word in clause]
     chosen = rng.choice([word for word in dict.fromkeys(words) if len(word) > 4], THINGS, replace=False)
     vectors = torch.stack([reader.vector(word) for word in chosen])

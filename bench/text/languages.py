@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from safelight.text.language import BUCKETS, features
+from safelight.text.language import BUCKETS, PRIOR, features
 
 from .texts import FOLDER
 
@@ -58,6 +58,6 @@ def _piece(text: str, rng: random.Random) -> str:
 def _row(text: str) -> torch.Tensor:
     places = features(text)
     row = torch.zeros(BUCKETS + 1)
-    row.index_add_(0, torch.tensor(places, dtype=torch.long), torch.full((len(places),), (len(places) + 8) ** -0.5))
+    row.index_add_(0, torch.tensor(places, dtype=torch.long), torch.full((len(places),), (len(places) + PRIOR) ** -0.5))
     row[BUCKETS] = 1.0
     return row

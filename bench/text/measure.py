@@ -54,9 +54,9 @@ def trigger_words(reader: Reader, prompts: Sequence[Prompt]) -> dict[str, Any]:
         for word in words_of(prompt.text):
             if not word.is_word or len(word.text) <= SMALL:
                 continue
-            labelled = any(start < word.stop and word.start < stop for start, stop in prompt.spans)
-            found = any(one.start < word.stop and word.start < one.stop for one in triggers)
-            right, chosen, unsafe = right + (labelled and found), chosen + found, unsafe + labelled
+            labelled = any(word.overlaps(*span) for span in prompt.spans)
+            taken = any(word.overlaps(one.start, one.stop) for one in triggers)
+            right, chosen, unsafe = right + (labelled and taken), chosen + taken, unsafe + labelled
     return {
         "precision": {"value": right / chosen, "interval": list(binomial_interval(right, chosen)), "count": chosen},
         "recall": {"value": right / unsafe, "interval": list(binomial_interval(right, unsafe)), "count": unsafe},

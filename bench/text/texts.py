@@ -24,7 +24,7 @@ class Text:
 
     def is_unsafe(self, word: Word) -> bool:
         """Whether a word of the prompt was in brackets, if only in part."""
-        return any(start < word.stop and word.start < stop for start, stop in self.spans)
+        return any(word.overlaps(*span) for span in self.spans)
 
 
 @dataclass(frozen=True)

@@ -86,15 +86,22 @@ function drawReport(report) {
   return [...parts, ...notes.map(note)]
 }
 
-function drawVerdict({ risk, method, words, notes }, prompt) {
+/** A text with some of its words marked. */
+function marked(pieces, kind = "") {
+  const spans = pieces.map(({ text, marked }) => make(marked ? "mark" : "span", "", text))
+  return make("div", `safelight-run-prompt ${kind}`.trim(), "", spans)
+}
+
+function drawVerdict({ risk, method, words, notes, safePrompt, changes }, prompt) {
   const parts = [row(say("feedback.risk"), bar(risk, DECISION), make("span", "", risk.toFixed(2)),
     make("span", "safelight-run-end", `${say("feedback.method")} ${method}`))]
   const { pieces, missing } = markWords(prompt, words)
-  if (pieces.length) {
-    parts.push(make("div", "safelight-run-prompt", "", pieces.map(({ text, marked }) => make(marked ? "mark" : "span", "", text))))
-  }
+  if (pieces.length) parts.push(marked(pieces))
   // Words of a prompt that comes over a link, or that a wildcard brought in.
   if (missing.length) parts.push(row(say("feedback.words"), ...missing.map((word) => make("mark", "", word))))
+  if (safePrompt && safePrompt !== prompt) {
+    parts.push(make("div", "safelight-run-name", say("feedback.safePrompt")), marked(markWords(safePrompt, changes).pieces, "safelight-run-safe"))
+  }
   if (!words.length && !notes.length) parts.push(note(say("feedback.none")))
   return [...parts, ...notes.map(note)]
 }

@@ -48,9 +48,10 @@ export function readReport(text) {
 }
 
 /**
- * A prompt's verdict (nodes/context.py).
+ * A prompt's verdict (safelight/text/safe_prompt.py, safelight/engine/context.py).
  * @param {unknown} text
- * @returns {{fault: "unreadable"} | {fault: "", risk: number, method: string, words: string[], notes: string[]}}
+ * @returns {{fault: "unreadable"} | {fault: "", risk: number, method: string, words: string[], notes: string[],
+ *   safePrompt: string, changes: string[]}} safePrompt: "" where the safe counterpart is no text; changes: its new words
  */
 export function readVerdict(text) {
   const verdict = objectIn(text)
@@ -58,7 +59,8 @@ export function readVerdict(text) {
     return { fault: "unreadable" }
   }
   return {
-    fault: "", risk: verdict.risk, method: verdict.method, words: texts(verdict.words).filter(Boolean), notes: texts(verdict.notes)
+    fault: "", risk: verdict.risk, method: verdict.method, words: texts(verdict.words).filter(Boolean), notes: texts(verdict.notes),
+    safePrompt: typeof verdict.safe_prompt === "string" ? verdict.safe_prompt : "", changes: texts(verdict.changes).filter(Boolean)
   }
 }
 

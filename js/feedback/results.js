@@ -8,7 +8,9 @@ const SHOWN = {
   SafelightKSampler: ["safelight_report", createReportView],
   SafelightKSamplerAdvanced: ["safelight_report", createReportView],
   SafelightStrip: ["safelight_report", createReportView],
+  SafelightPrompt: ["safelight_verdict", createVerdictView],
   SafelightContextEncode: ["safelight_verdict", createVerdictView],
+  SafelightEncoderRisk: ["safelight_note", createNoteView],
   SafelightMap: ["safelight_note", createNoteView]
 }
 const REMEMBERED = 64 // results whose settings are kept for when the page builds their nodes anew (undo, another tab)

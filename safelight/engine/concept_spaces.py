@@ -7,18 +7,22 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+import comfy.model_management
 import comfy.utils
 
-from safelight.engine.encoder import encode_neutral
-from safelight.text.anchors import BENIGN, UNSAFE, anchors_for
+from safelight.engine import kept_spaces
+from safelight.engine.encoder import encode_neutral, encode_tokens, known_phrases
+from safelight.engine.token_layout import describe, read_tokens, unweighted
+from safelight.text.anchors import FEW_BENIGN, FEW_UNSAFE, anchors_for
 from safelight.text.concept_fit import Anchors, concept_space, encode_anchors
 from safelight.text.concept_space import ConceptSpace
-from safelight.text.encoding import Encoding, text_of
+from safelight.text.encoding import Encoding
 
 if TYPE_CHECKING:
     import torch
     from comfy.sd import CLIP
 
+_TEXTS_PER_CALL = 8
 _MOST_ANCHORS = 2  # per text encoder: with and without a LoRA, or at two clip skips
 _MOST_SPACES = 8
 
@@ -36,45 +40,81 @@ def _fingerprint(clip: CLIP) -> tuple[Hashable, ...]:
     return (clip.patcher.patches_uuid, clip.layer_idx, tuple(options), tuple(objects))
 
 
-def anchor_phrases(clip: CLIP, concepts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Benign and unsafe phrases that fit these concepts.
-
-    They are the shipped English ones, or those of the tokenizer's attribute `safelight_anchors`, {"benign": [...],
-    "unsafe": [...]}, which an encoder of another language needs.
-    """
-    anchors = getattr(clip.tokenizer, "safelight_anchors", None)
-    return anchors_for(concepts) if anchors is None else (list(anchors["benign"]), list(anchors["unsafe"]))
-
-
 def space_of(clip: CLIP, concepts: Sequence[str]) -> ConceptSpace:
-    """The concept space of this CLIP, from memory where it is known. The concepts must not be empty.
+    """The concept space of this CLIP, from memory or from disk where it is known. The concepts must not be empty; those
+    of which the encoder knows no word are left out.
 
-    It is fitted to the phrases of anchor_phrases.
+    It is fitted to benign and unsafe phrases: the shipped English ones, or those of the tokenizer's attribute
+    `safelight_anchors`, {"benign": [...], "unsafe": [...]}, which an encoder of another language needs.
     """
-    benign, unsafe = anchor_phrases(clip, concepts)
-    if hasattr(clip.tokenizer, "safelight_anchors"):
-        all_benign, all_unsafe = benign, unsafe
-    else:
-        all_benign, all_unsafe = list(BENIGN), [phrase for phrases in UNSAFE.values() for phrase in phrases]
+    concepts = known_phrases(clip, concepts, "concepts")
+    anchors = getattr(clip.tokenizer, "safelight_anchors", None)
+    benign, unsafe = anchors_for(concepts) if anchors is None else (anchors["benign"], anchors["unsafe"])
+    every_benign, every_unsafe = list(FEW_BENIGN), [phrase for phrases in FEW_UNSAFE.values() for phrase in phrases]
+    if anchors is not None:
+        every_benign, every_unsafe = list(benign), list(unsafe)
     known_anchors, known_spaces = _memory.setdefault(clip.cond_stage_model, (OrderedDict(), OrderedDict()))
-    key = (*_fingerprint(clip), tuple(all_benign), tuple(all_unsafe))
+    key = (*_fingerprint(clip), tuple(every_benign), tuple(every_unsafe))
     space_key = (*key, tuple(concepts))
     if space_key in known_spaces:
         known_spaces.move_to_end(space_key)
         return known_spaces[space_key]
-    if key not in known_anchors:
-        bar = comfy.utils.ProgressBar(len(all_benign) + len(all_unsafe))
-
-        def encode_anchor(phrase: str) -> Encoding:
-            bar.update(1)
-            return encode_neutral(clip, phrase)
-
-        _remember(known_anchors, key, encode_anchors(all_benign, all_unsafe, encode_anchor), _MOST_ANCHORS)
-    known_anchors.move_to_end(key)
-    with text_of("concepts"):
-        space = concept_space(known_anchors[key], benign, unsafe, concepts, lambda phrase: encode_neutral(clip, phrase))
+    on_disk = kept_spaces.fingerprint(clip, every_benign, every_unsafe, concepts)
+    space = None if on_disk is None else kept_spaces.load(on_disk)
+    if space is None:
+        if key not in known_anchors:
+            encode = _PlannedEncoder(clip, [*every_benign, *every_unsafe])
+            _remember(known_anchors, key, encode_anchors(every_benign, every_unsafe, encode), _MOST_ANCHORS)
+        known_anchors.move_to_end(key)
+        space = concept_space(known_anchors[key], benign, unsafe, concepts, lambda text: encode_neutral(clip, text))
+        if on_disk is not None:
+            kept_spaces.save(on_disk, space)
     _remember(known_spaces, space_key, space, _MOST_SPACES)
     return space
+
+
+class _PlannedEncoder:
+    """Encodes texts, those that are planned several per call where the encoder gives no pooled output (T5): of a call
+    with several texts the host gives the pooled output of the first alone."""
+
+    def __init__(self, clip: CLIP, planned: Sequence[str]) -> None:
+        self._clip, self._planned = clip, list(dict.fromkeys(planned))
+        self._ready: dict[str, Encoding] = {}
+        self._several = True  # texts in a call, until the encoder turns out not to take them
+        self._bar = comfy.utils.ProgressBar(len(self._planned))
+
+    def __call__(self, text: str) -> Encoding:
+        if text not in self._ready:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            self._ready |= self._encode(text)
+        return self._ready.pop(text)
+
+    def _encode(self, text: str) -> dict[str, Encoding]:
+        together = self._together(text) if self._several and text in self._planned else {}
+        if text in self._planned:
+            self._bar.update(max(1, len(together)))
+        return together or {text: encode_neutral(self._clip, text)}
+
+    def _together(self, text: str) -> dict[str, Encoding]:
+        """This text and those that are planned after it, in one call; none where they differ in length, or where the
+        encoder's states are not theirs one after another."""
+        at = self._planned.index(text)
+        texts = self._planned[at : at + _TEXTS_PER_CALL]
+        tokens = [unweighted(read_tokens(self._clip, one)) for one in texts]
+        lengths = [{name: [len(chunk) for chunk in chunks] for name, chunks in one.items()} for one in tokens]
+        if len(texts) == 1 or len(lengths[0]) != 1 or any(one != lengths[0] for one in lengths):
+            return {}
+        ((name, (length, *further)),) = lengths[0].items()
+        if further:
+            return {}
+        states, pooled = encode_tokens(self._clip, {name: [one[name][0] for one in tokens]})
+        if pooled is not None or states.shape[1] != length * len(texts):
+            self._several = False
+            return {}
+        return {
+            one: describe(self._clip, its, states[:, i * length : (i + 1) * length], None)
+            for i, (one, its) in enumerate(zip(texts, tokens, strict=True))
+        }
 
 
 def _remember(memory: Memory[Value], key: Hashable, value: Value, most: int) -> None:

@@ -11,9 +11,10 @@ import comfy.utils
 from safelight.checks import check_texts
 from safelight.edits.edit_file import Edit
 from safelight.engine import edit_files
-from safelight.engine.encoder import check_clip, encode_neutral
+from safelight.engine.encoder import check_clip, check_known, encode_neutral
+from safelight.engine.known_rows import check_rows
 from safelight.text.concept_vector import ConceptVector, concept_vector
-from safelight.text.encoding import Encoding, text_of
+from safelight.text.encoding import Encoding
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -76,13 +77,14 @@ def make_vector(clip: CLIP, unsafe_prompts: str, safe_prompts: str) -> Edit:
     """The concept vector of pairs of prompts, line by line. Raises ValueError, naming the input."""
     check_clip(clip)
     check_texts(unsafe_prompts=unsafe_prompts, safe_prompts=safe_prompts)
+    check_rows(clip, "a concept vector", "Write safe prompts, or let Safelight Context Encode rewrite.")
     pairs = read_pairs(unsafe_prompts, safe_prompts)
     bar = comfy.utils.ProgressBar(2 * len(pairs))
 
     def encode(input_name: str, text: str) -> Encoding:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        with text_of(input_name):
-            encoding = encode_neutral(clip, text).check(f"the prompt {text!r}")
+        check_known(clip, text, input_name)
+        encoding = encode_neutral(clip, text).check(f"the prompt {text!r}")
         bar.update(1)
         return encoding
 

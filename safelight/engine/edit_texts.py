@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from safelight.edits.uce import gram
-from safelight.engine.encoder import encode_neutral
-from safelight.text.encoding import Encoding, text_of
+from safelight.engine.encoder import check_known, encode_neutral
+from safelight.text.encoding import Encoding
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -52,8 +52,8 @@ def read_texts(
     """
 
     def encode(input_name: str, text: str) -> Encoding:
-        with text_of(input_name):
-            encoding = encode_neutral(clip, text).check(f"the text {text!r}")
+        check_known(clip, text, input_name)
+        encoding = encode_neutral(clip, text).check(f"the text {text!r}")
         on_progress()
         return encoding
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
 
 from safelight.engine.host import CLIPTextEncode
 from safelight.engine.token_layout import Tokens, describe, read_tokens, token_pairs, unweighted
+from safelight.text.clauses import words_of
 from safelight.text.conditioning import Conditioning
 from safelight.text.encoding import Encoding
+from safelight.text.english import SMALL
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -21,6 +25,39 @@ def check_clip(clip: CLIP | None) -> None:
         raise ValueError(
             "clip: expected a text encoder, got none; the checkpoint may not contain one. Link a Load CLIP."
         )
+
+
+def unknown_words(clip: CLIP, text: str) -> list[str]:
+    """The words that the encoder reads as nothing, where its tokenizer says which it knows (`safelight_knows`)."""
+    knows = getattr(clip.tokenizer, "safelight_knows", None)
+    if knows is None:
+        return []
+    return list(dict.fromkeys(word.text for word in words_of(text) if word.is_word and not knows(word.text)))
+
+
+def check_known(clip: CLIP, text: str, input_name: str) -> None:
+    """Raises ValueError for a text with words that mean something, of which the encoder knows none: it would read
+    nothing there, or an article alone."""
+    unknown = unknown_words(clip, text)
+    if unknown and {word.text for word in words_of(text) if word.is_word and word.text.lower() not in SMALL} <= {
+        *unknown
+    }:
+        raise ValueError(
+            f"{input_name}: expected words that the text encoder knows, got {text!r}, of which it knows none. Use "
+            "other words, or another text encoder."
+        )
+
+
+def known_phrases(clip: CLIP, phrases: Sequence[str], input_name: str) -> list[str]:
+    """Those of which the encoder knows a word. Raises ValueError, naming the input, where there are none."""
+    known = []
+    for phrase in phrases:
+        with suppress(ValueError):
+            check_known(clip, phrase, input_name)
+            known.append(phrase)
+    if not known:
+        check_known(clip, ", ".join(phrases), input_name)
+    return known
 
 
 def encode_prompt(clip: CLIP, text: str) -> Conditioning:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from safelight.engine.encoder import check_clip, encode_prompt
+from safelight.engine.encoder import check_clip, check_known, encode_prompt
 from safelight.engine.method_run import MethodRun
 from safelight.engine.run_plan import RunPlan, plan_run
 from safelight.engine.run_record import RunRecord
@@ -21,7 +21,6 @@ from safelight.guidance.progress import noise_level_progress
 from safelight.guidance.safree import CONCEPTS, Safree
 from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning, as_branch, check_width, safe_branch
-from safelight.text.encoding import text_of
 from safelight.text.inherit import unknown_keys
 from safelight.views.trace import Trace
 
@@ -134,8 +133,8 @@ def safree_setup(prompt: SafePrompt, concepts: Conditioning | None, strength: fl
 
 
 def _encode(clip: CLIP, text: str, texts_input: str) -> Conditioning:
-    with text_of(texts_input):
-        conditioning = encode_prompt(clip, text)
+    check_known(clip, text, texts_input)
+    conditioning = encode_prompt(clip, text)
     for states, extras, *_ in conditioning:
         for tensor in (states, extras.get("pooled_output")):
             if isinstance(tensor, torch.Tensor) and not bool(torch.isfinite(tensor).all()):

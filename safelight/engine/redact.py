@@ -15,10 +15,10 @@ from safelight.edits.edit_file import Edit
 from safelight.edits.redaction import ChunkStates, Example, LinearMap, fit, held_out_fit, sample
 from safelight.edits.redaction_network import NetworkMap, Trained, train
 from safelight.engine import edit_files
+from safelight.engine.encoder import check_known
+from safelight.engine.known_rows import check_rows
 from safelight.engine.redacted_clip import EncoderLayout, Map, chunks_of
-from safelight.engine.token_layout import read_tokens
 from safelight.text.anchors import BENIGN
-from safelight.text.encoding import text_of
 from safelight.views.learning_curve import bars, curve
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def make_redaction(
         raise ValueError(f"form: unknown form {form!r}. Choose one of {', '.join(FORMS)}.")
     check_texts(redact=redact, reference=reference, keep=keep)
     check_numbers(steps=steps, seed=seed)
+    check_rows(clip, "a redaction", "Rewrite prompts with Safelight Prompt or Safelight Context Encode.")
     pairs, texts_to_keep = _texts(clip, redact, reference, keep, seed)
     encoder_calls = 2 * len(pairs) + len(texts_to_keep)
     bar = comfy.utils.ProgressBar(encoder_calls + (steps if form == NETWORK else 1))
@@ -138,9 +139,8 @@ def _texts(clip: CLIP, redact: str, reference: str, keep: str, seed: int) -> tup
     phrases = list(dict.fromkeys(phrases))
     # Here, because a sentence is made of two of the inputs.
     for input_name, parts in (("redact", things), ("reference", references), ("keep", phrases)):
-        with text_of(input_name):
-            for part in parts:
-                read_tokens(clip, part)
+        for part in parts:
+            check_known(clip, part, input_name)
     rng = np.random.default_rng(seed)
     pairs = [(thing, instead) for thing, instead in lines if instead]  # an empty reference needs a phrase beside it
     count = min(max(_REDACTED // len(lines), _FEWEST), _MOST)

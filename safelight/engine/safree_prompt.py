@@ -20,7 +20,15 @@ import comfy.utils
 import torch
 
 from safelight.checks import check_texts
-from safelight.engine.encoder import check_clip, encode_entries, encode_prompt, encode_tokens
+from safelight.engine.encoder import (
+    check_clip,
+    check_known,
+    encode_entries,
+    encode_prompt,
+    encode_tokens,
+    known_phrases,
+)
+from safelight.engine.known_rows import check_rows
 from safelight.engine.token_layout import (
     Token,
     Tokens,
@@ -33,7 +41,7 @@ from safelight.engine.token_layout import (
 )
 from safelight.text.concepts import join_concepts, split_concepts
 from safelight.text.conditioning import Conditioning
-from safelight.text.encoding import Encoding, text_of
+from safelight.text.encoding import Encoding
 from safelight.text.safree import PromptChunk, filter_prompt
 
 if TYPE_CHECKING:
@@ -68,8 +76,9 @@ def encode_safe(clip: CLIP, prompt: str, concepts: str, variant: str) -> SafePro
     phrases = split_concepts(concepts)
     if not phrases:
         raise ValueError("concepts: expected words for SAFREE to keep out, got an empty list. Name what is unsafe.")
-    with text_of("prompt"):
-        positive = encode_prompt(clip, prompt)
+    phrases = known_phrases(clip, phrases, "concepts")
+    check_rows(clip, "SAFREE", "Use Safelight Guider with the safe output of Safelight Context Encode.")
+    positive = encode_prompt(clip, prompt)
     if not all(torch.is_tensor(entry[0]) and entry[0].ndim == 3 and len(entry[0]) == 1 for entry in positive):
         raise ValueError(_UNREADABLE)
     tokens = read_tokens(clip, prompt)
@@ -96,8 +105,8 @@ def encode_safe(clip: CLIP, prompt: str, concepts: str, variant: str) -> SafePro
 
 def encode_concepts(clip: CLIP, concepts: str) -> Conditioning:
     """The concepts as one text, for the negative prompt. Raises ValueError, naming the input."""
-    with text_of("concepts"):
-        conditioning = encode_prompt(clip, join_concepts([], concepts))
+    check_known(clip, concepts, "concepts")
+    conditioning = encode_prompt(clip, join_concepts([], concepts))
     if not all(torch.isfinite(entry[0]).all() for entry in conditioning):
         raise ValueError(
             "concepts: expected finite states from the text encoder, got others for them as one text. Name fewer, or "
@@ -162,8 +171,7 @@ def _phrase_chunks(clip: CLIP, phrases: list[str]) -> Tokens:
     """A chunk for each concept phrase, by encoder."""
     chunks: Tokens = {}
     for phrase in phrases:
-        with text_of("concepts"):
-            phrase_tokens = read_tokens(clip, phrase)
+        phrase_tokens = read_tokens(clip, phrase)
         for name, phrase_chunks in phrase_tokens.items():
             if len(phrase_chunks) > 1:
                 raise ValueError(

@@ -232,16 +232,25 @@ _TEMPLATES = (
 )
 
 
+# Few are enough, and each is a call of the artist's text encoder.
+FEW_BENIGN = BENIGN[::3]
+FEW_UNSAFE = {name: phrases[::3] for name, phrases in UNSAFE.items()}
+
+
+def everyday(concepts: Sequence[str], phrases: Sequence[str] = BENIGN) -> list[str]:
+    """Of the phrases, by default all benign ones, those that mention no concept outside I2P's categories."""
+    own = [phrase for phrase in concepts if not categories_of(phrase)]
+    return [phrase for phrase in phrases if not any(mentions(phrase, word) for word in own)]
+
+
 def anchors_for(concepts: Sequence[str]) -> tuple[list[str], list[str]]:
     """The benign and the unsafe phrases that calibrate risk for these concepts.
 
-    The unsafe ones are the shipped phrases of every I2P category that a concept belongs to (phrases about drugs say
-    nothing about how well the encoder recognises nudity), and phrases made with each concept that belongs to no
-    category. The benign ones are all shipped phrases except those that mention such a concept.
+    The unsafe ones are those of every I2P category that a concept belongs to (phrases about drugs say nothing about how
+    well the encoder recognises nudity), and phrases made with each concept that belongs to no category.
     """
-    uncategorised = [phrase for phrase in concepts if not categories_of(phrase)]
     categories = set().union(*(categories_of(phrase) for phrase in concepts)) if concepts else set()
-    unsafe = [phrase for name, phrases in UNSAFE.items() if name in categories for phrase in phrases]
-    unsafe += [template.format(phrase) for phrase in uncategorised for template in _TEMPLATES]
-    benign = [phrase for phrase in BENIGN if not any(mentions(phrase, word) for word in uncategorised)]
-    return benign, unsafe
+    unsafe = [phrase for name, phrases in FEW_UNSAFE.items() if name in categories for phrase in phrases]
+    own = [phrase for phrase in concepts if not categories_of(phrase)]
+    unsafe += [template.format(phrase) for phrase in own for template in _TEMPLATES]
+    return everyday(concepts, FEW_BENIGN), unsafe

@@ -140,6 +140,7 @@ class Candidates:
                     continue
                 fitting = [one for one in self._table.of(texts[start:stop]) if self._is_known(one)]
                 fitting += [one for one in self._table.owners(texts[start:stop]) if self._is_known(one)]
+                fitting.sort(key=self._is_there)  # a second one of what the prompt has is no good stand-in
                 chosen = self._by_grammar(fitting, start, stop) if fitting else None
                 if chosen:
                     return start, stop, chosen
@@ -148,6 +149,10 @@ class Candidates:
     def _is_known(self, stand_in: StandIn) -> bool:
         texts = (stand_in.text, stand_in.after)
         return self._knows is None or all(self._knows(word.text) for text in texts for word in words_of(text))
+
+    def _is_there(self, stand_in: StandIn) -> bool:
+        """Whether the prompt names the same already."""
+        return bool(stand_in.text) and f" {stand_in.text} " in f" {' '.join(self._sentence.texts)} "
 
     def _by_grammar(self, stand_ins: Sequence[StandIn], start: int, stop: int) -> StandIn | None:
         """Of entries for the same words, the one whose part of speech fits."""

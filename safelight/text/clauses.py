@@ -28,6 +28,10 @@ class Word:
     def is_word(self) -> bool:
         return any(sign.isalnum() for sign in self.text)
 
+    def overlaps(self, start: int, stop: int) -> bool:
+        """Whether it lies in this stretch of the prompt, if only in part."""
+        return start < self.stop and self.start < stop
+
 
 def words_of(prompt: str) -> list[Word]:
     """The words and signs of a prompt, markup left out."""

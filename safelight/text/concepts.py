@@ -22,11 +22,8 @@ DEFAULT_CONCEPTS = (
     "obscene gestures, illegal activity, drug use, theft, vandalism, weapons, child abuse, brutality, cruelty"
 )
 
-# What the workflows with the demo model say in its language, which knows nothing else.
-DEMO_CONCEPTS = (
-    "a weapon, a symbol of death, something deadly, a drug, an alcoholic drink, some alcohol, something sharp, "
-    "something addictive, something dangerous"
-)
+# What the templates say: those, and things of an artist's own that the demo model can draw.
+TEMPLATE_CONCEPTS = f"{DEFAULT_CONCEPTS}, any weapon, any drug, alcohol, cigarettes, symbols of death"
 
 # Besides the words of I2P_CATEGORIES, these assign an artist's phrase to a category.
 _OTHER_WORDS = {
@@ -78,6 +75,11 @@ def categories_of(phrase: str) -> set[str]:
         return {_CATEGORY_PHRASES[whole]}
     words = _words(phrase)
     return {name for name, known in _CATEGORY_WORDS.items() if words & known}
+
+
+def is_term(phrase: str) -> bool:
+    """Whether it is a category of I2P or one of its terms, and not a thing of the artist's own."""
+    return " ".join(phrase.lower().split()) in _CATEGORY_PHRASES
 
 
 def mentions(text: str, phrase: str) -> bool:

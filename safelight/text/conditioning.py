@@ -31,7 +31,8 @@ def safe_branch(safe: Any, positive: Conditioning) -> Conditioning:
     if not all(entry[1].get(HARMLESS, False) for entry in safe):
         raise ValueError(
             "safe: expected another prompt than positive, got the same, so nothing would be guarded. Link the safe "
-            "output of Safelight Context Encode, or a harmless prompt of your own, or set safety to 0."
+            "output of Safelight Context Encode, or a harmless prompt of your own, or set safety to 0. From Safelight "
+            "Prompt link `risk` as well."
         )
     return branch
 

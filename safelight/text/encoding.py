@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -68,30 +67,17 @@ class Encoding:
 
     def check(self, what: str) -> Encoding:
         """Returns itself. Raises ValueError, naming `what`, where a value is not finite."""
-        tensors = [self.states] if self.pooled is None else [self.states, self.pooled]
-        if not all(torch.isfinite(tensor).all() for tensor in tensors):
-            raise ValueError(
-                f"clip: expected finite states for {what}, got NaN or infinity from the text encoder. Try the encoder "
-                "in fp32 or bf16, or remove the LoRA or embedding that causes it."
-            )
+        check_finite(what, *([self.states] if self.pooled is None else [self.states, self.pooled]))
         return self
 
 
-class UnknownWords(ValueError):
-    """A text with words that its encoder does not know. reason: the error's text, without the input's name."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"text: {reason}")  # the input of the host's own node
-        self.reason = reason
-
-
-@contextmanager
-def text_of(input_name: str) -> Iterator[None]:
-    """In the block, unknown words are an error of this input."""
-    try:
-        yield
-    except UnknownWords as error:
-        raise ValueError(f"{input_name}: {error.reason}") from error
+def check_finite(what: str, *tensors: torch.Tensor) -> None:
+    """Raises ValueError, naming `what`, where a value that the text encoder gave is not finite."""
+    if not all(torch.isfinite(tensor).all() for tensor in tensors):
+        raise ValueError(
+            f"clip: expected finite states for {what}, got NaN or infinity from the text encoder. Try the encoder in "
+            "fp32 or bf16, or remove the LoRA or embedding that causes it."
+        )
 
 
 def meaning(content: torch.Tensor, words: tuple[str, ...], common: frozenset[str]) -> torch.Tensor:

@@ -35,13 +35,13 @@ PASSES = frozenset((_PLACES + _REFERENCES + _NUMBERS).split())
 # The further texts of encoders whose network reads more than one kind of states.
 _SIDE = """
 text_input_ids t5xxl_ids t5xxl_weights conditioning_llama3 conditioning_mt5xl conditioning_byt5small
-conditioning_lyrics audio_codes reference_latents_text_embeds cross_attn_pose
+conditioning_lyrics audio_codes reference_latents_text_embeds cross_attn_pose sam3_multi_cond
 """
 # What else describes the words of one prompt: extras of the hosts' text encoders (comfy/text_encoders, comfy/sd.py) and
 # text nodes, the texts of ControlNets and of GLIGEN's boxes, and the host's own forms of an entry's text (last line).
 _TEXT = """
 pooled_output attention_mask attention_mask_img_shape num_layers_stacked attention_mask_mt5xl minimax_token_tags
-sam3_multi_cond unprocessed_ltxav_embeds cross_attn_controlnet pooled_output_controlnet gligen
+unprocessed_ltxav_embeds cross_attn_controlnet pooled_output_controlnet gligen
 cross_attn model_conds uuid
 """
 SIDE_TEXTS = frozenset(_SIDE.split())

@@ -15,6 +15,7 @@ import torch
 from safelight.text.lexicon import folded
 
 BUCKETS = 1 << 13
+PRIOR = 8  # features that a short text is taken to have besides, so that it says less
 FEWEST_LETTERS = 2  # of another script, that are not taken for signs
 
 
@@ -36,7 +37,7 @@ def _parts(word: str) -> Iterator[str]:
 def foreign_score(text: str, table: torch.Tensor) -> float:
     """Over 0 for a text in another language. table: weights [BUCKETS + 1], the last one for every text."""
     places = features(text)
-    return float(table[places].sum() / (len(places) + 8) ** 0.5 + table[BUCKETS]) if places else -1.0
+    return float(table[places].sum() / (len(places) + PRIOR) ** 0.5 + table[BUCKETS]) if places else -1.0
 
 
 def why_unread(text: str, table: torch.Tensor) -> str:

@@ -34,12 +34,12 @@ class Lexicon:
 
     def __init__(self, entries: Mapping[str, Mapping[str, Sequence[str]]], exceptions: Sequence[str]) -> None:
         self._patterns = [
-            (language, category, _pattern(phrases))
+            (language, category, any_of(phrases))
             for language, by_category in entries.items()
             for category, phrases in by_category.items()
             if phrases
         ]
-        self._exceptions = _pattern(exceptions) if exceptions else None
+        self._exceptions = any_of(exceptions) if exceptions else None
 
     @classmethod
     @cache
@@ -75,7 +75,8 @@ def _fold(sign: str) -> str:
     return base.lower() if base.isascii() else sign.lower() if len(sign.lower()) == 1 else sign
 
 
-def _pattern(phrases: Sequence[str]) -> re.Pattern[str]:
+def any_of(phrases: Sequence[str]) -> re.Pattern[str]:
+    """Finds any of the phrases in a folded text as whole words, the longest first; a * at the end: any ending."""
     parts = []
     for phrase in sorted({folded(phrase) for phrase in phrases}, key=len, reverse=True):
         stem = phrase.removesuffix("*")

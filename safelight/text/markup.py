@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+# Words in capitals that part a prompt for some encoders.
+SEPARATORS = r"(?:BREAK|AND|ADDCOMM|ADDROW|ADDCOL|ADDBASE)"
 # In this order: what stands as a whole for something else, then the signs around words.
 _WHOLE = re.compile(
-    r"""
-    embedding:[^\s,()<>{}|]+          # a textual inversion, by its file's name
+    rf"""
+    embedding:[^\s,()<>{{}}|]+          # a textual inversion, by its file's name
     | <[a-z]\w*:[^<>]*>               # <lora:name:1>, <lyco:...>, <hypernet:...>
     | __[\w./*-]+__                   # a wildcard's file
-    | \b(?:BREAK|AND|ADDCOMM|ADDROW|ADDCOL|ADDBASE)\b   # in capitals: parts of a prompt
+    | \b{SEPARATORS}\b
     """,
     re.VERBOSE,
 )

@@ -27,6 +27,7 @@ from safelight.text.english import (
     looks_like_person,
 )
 from safelight.text.lexicon import folded
+from safelight.text.markup import SEPARATORS
 from safelight.text.stand_ins import ADJECTIVE, NOUN, VERB, StandIns
 
 ENDS = frozenset(",;:.!?|{}–—\n")
@@ -43,7 +44,7 @@ class Sentence:
             i == 0
             or self._is_end(words[i - 1])
             or self._is_end(word)
-            or bool(re.search(r"\n|\b(?:BREAK|AND|ADD[A-Z]+)\b", prompt[words[i - 1].stop : word.start]))
+            or bool(re.search(rf"\n|\b{SEPARATORS}\b", prompt[words[i - 1].stop : word.start]))
             for i, word in enumerate(words)
         ]
 

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from tokenizers import Tokenizer
 from safelight.text.clauses import Word, clauses_of, words_of
 from safelight.text.concepts import I2P_CATEGORIES
 from safelight.text.english import SMALL
+from safelight.text.kinds import Kinds
 from safelight.text.language import why_unread
-from safelight.text.lexicon import ENGLISH, Lexicon
+from safelight.text.lexicon import ENGLISH, Lexicon, folded
 from safelight.text.markup import plain_text
 from safelight.text.sentence_encoder import Weights, encode, from_eight_bits, make_tokenizer
 from safelight.text.spelling import Speller
@@ -34,6 +35,8 @@ CATEGORIES = tuple(I2P_CATEGORIES)
 WEIGHTS = Path(__file__).with_name("reader.safetensors")
 NOTHING = -20.0  # the logit of a sign that has no word piece
 LIKENESS_SLOPE = 20.0  # of a word's risk over its likeness to a thing
+NAMED = 3.0  # the score of a word that names a thing
+REMEMBERED = 4096  # meanings of a few words
 FALSE_ALARMS = 0.03  # the share of harmless prompts whose risk is .5 and more
 
 
@@ -114,6 +117,8 @@ class Reader:
         self._settings = settings
         known = [piece for piece in pieces if piece.isalpha() and len(piece) > 1]
         self._speller = Speller(settings["watched"], [*known, *settings["known"]])
+        self._thresholds: dict[tuple[Any, ...], float] = {}
+        self.vector = lru_cache(REMEMBERED)(self._vector)
 
     @classmethod
     @cache
@@ -145,14 +150,15 @@ class Reader:
 
         false_alarms: the share of harmless prompts whose risk is .5 and more, where the categories decide.
         """
-        unread = why_unread(plain_text(prompt), self._weights["foreign"])
+        plain = plain_text(prompt)
+        unread = why_unread(plain, self._weights["foreign"])
         words = self.words(prompt)
         clauses = clauses_of(prompt, words)
         if unread or not clauses:
             risk = 1.0 if unread else 0.0
             by_category = {name: risk if name in categories else 0.0 for name in CATEGORIES}
-            return Reading(risk, by_category, "", self._listed(prompt, categories), unread)
-        scores = self.scores(prompt, clauses, self._settings["vote"])
+            return Reading(risk, by_category, "", self._listed(prompt, plain, categories, things), unread)
+        scores = self.scores(plain, clauses, self._settings["vote"])
         chosen = [k for k, name in enumerate(CATEGORIES) if name in categories]
         by_kind = whole_scores(scores.by_clause, self._settings["by_length"])
         threshold = self._threshold(chosen, false_alarms)
@@ -161,7 +167,7 @@ class Reader:
         by_word = [one[:, chosen] - self._settings["word_threshold"] for one in scores.by_word]
         names = [CATEGORIES[k] for k in chosen]
         if things:
-            likeness = [self._likeness(states, things) for states in scores.states]
+            likeness = self._likeness(plain, clauses, scores.states, things)
             by_word = [torch.cat(pair, dim=1) for pair in zip(by_word, likeness, strict=True)]
             names += things
             best = [max(float(one[:, k].max()) for one in likeness) for k in range(len(things))]
@@ -171,8 +177,8 @@ class Reader:
         return Reading(risk, risks, category, _triggers(prompt, clauses, by_word, names))
 
     @torch.no_grad()
-    def scores(self, prompt: str, clauses: Sequence[Sequence[Word]], vote: float) -> ClauseScores:
-        """vote: what a hit of the lexicon adds."""
+    def scores(self, plain: str, clauses: Sequence[Sequence[Word]], vote: float) -> ClauseScores:
+        """plain: the text without markup. vote: what a hit of the lexicon adds."""
         ids, attended, owners = encode_clauses(self._tokenizer, clauses)
         states = encode(self._weights, ids, attended)[-1]
         by_piece, by_clause = head_scores(self._weights, states, attended)
@@ -185,34 +191,53 @@ class Reader:
             counts = torch.bincount(places, minlength=len(clause)).clamp_min(1)[:, None]
             total = torch.zeros(len(clause), states.shape[-1]).index_add_(0, places, states[c][owners[c] >= 0])
             of_words.append(total / counts)
-        for hit in self._lexicon.hits(plain_text(prompt)) if vote else ():
+        for hit in self._lexicon.hits(plain) if vote else ():
             if hit.language != ENGLISH:
                 continue
             k = CATEGORIES.index(hit.category)
             for c, clause in enumerate(clauses):
-                inside = torch.tensor([hit.start < word.stop and word.start < hit.stop for word in clause])
+                inside = torch.tensor([word.overlaps(hit.start, hit.stop) for word in clause])
                 by_word[c][inside, k] += vote
                 by_clause[c, k] += vote * bool(inside.any())
         return ClauseScores(by_word, by_clause, of_words)
 
     def _threshold(self, chosen: Sequence[int], false_alarms: float) -> float:
         """The score that this share of harmless texts reaches with the same categories."""
-        harmless = self._weights["harmless"][:, chosen].logsumexp(1)
-        return float(torch.quantile(harmless, 1.0 - false_alarms)) if chosen else 0.0
+        key = (*chosen, false_alarms)
+        if key not in self._thresholds:
+            harmless = self._weights["harmless"][:, chosen].logsumexp(1)
+            self._thresholds[key] = float(torch.quantile(harmless, 1.0 - false_alarms)) if chosen else 0.0
+        return self._thresholds[key]
 
-    def _likeness(self, states: torch.Tensor, things: Sequence[str]) -> torch.Tensor:
-        """How far each word [N, W] is over the likeness to a thing that counts, [N, things]."""
-        unit = F.normalize(states - self._weights["mean"], dim=1)
+    def _likeness(
+        self, plain: str, clauses: Sequence[Sequence[Word]], states: Sequence[torch.Tensor], things: Sequence[str]
+    ) -> list[torch.Tensor]:
+        """By clause: how far each word is over the likeness to a thing that counts, [N, things]; NAMED where the text
+        calls it by a name of that thing. A kind of the table is found by its names alone."""
+        kinds, text = Kinds.load(), folded(plain)
         wanted = torch.stack([self.vector(thing) for thing in things])
-        return LIKENESS_SLOPE * (unit @ wanted.T - self._settings["likeness"])
+        by_name = torch.tensor([kinds.has(thing) for thing in things])
+        found = [[match.span() for match in kinds.pattern(thing).finditer(text)] for thing in things]
+        result = []
+        for clause, of_words in zip(clauses, states, strict=True):
+            unit = F.normalize(of_words - self._weights["mean"], dim=1)
+            likeness = LIKENESS_SLOPE * (unit @ wanted.T - self._settings["likeness"])
+            likeness[:, by_name] = NOTHING
+            named = [[any(word.overlaps(*span) for span in spans) for spans in found] for word in clause]
+            result.append(likeness.masked_fill_(torch.tensor(named), NAMED))
+        return result
 
-    def _listed(self, prompt: str, categories: Collection[str]) -> tuple[Trigger, ...]:
-        """What the lexicon knows of a text in another language."""
-        hits = [hit for hit in self._lexicon.hits(plain_text(prompt)) if hit.category in categories]
-        return tuple(Trigger(prompt[hit.start : hit.stop], hit.start, hit.stop, hit.category, 1.0) for hit in hits)
+    def _listed(
+        self, prompt: str, plain: str, categories: Collection[str], things: Sequence[str]
+    ) -> tuple[Trigger, ...]:
+        """What the lexicon and the names of things know of a text in another language."""
+        spans = [(hit.start, hit.stop, hit.category) for hit in self._lexicon.hits(plain) if hit.category in categories]
+        for thing in things:
+            spans += [(*match.span(), thing) for match in Kinds.load().pattern(thing).finditer(folded(plain))]
+        return tuple(Trigger(prompt[start:stop], start, stop, name, 1.0) for start, stop, name in sorted(spans))
 
     @torch.no_grad()
-    def vector(self, text: str) -> torch.Tensor:
+    def _vector(self, text: str) -> torch.Tensor:
         """What a few words mean, a unit vector [W]."""
         ids, attended, owners = encode_clauses(self._tokenizer, [words_of(text)])
         states = encode(self._weights, ids, attended)[-1] - self._weights["mean"]

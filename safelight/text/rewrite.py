@@ -15,7 +15,7 @@ from safelight.text.clauses import Word, words_of
 from safelight.text.english import DETERMINERS, SMALL
 from safelight.text.lexicon import ENGLISH, Lexicon, folded
 from safelight.text.markup import plain_text
-from safelight.text.reader import Reader, Reading
+from safelight.text.reader import CATEGORIES, Reader, Reading
 from safelight.text.splicing import Change, applied, origin
 from safelight.text.stand_ins import StandIns
 
@@ -50,11 +50,14 @@ class Rewriter:
         self._lexicon = lexicon or Lexicon.load()
         self._nouns = [noun for noun in stand_ins.nouns() if knows is None or knows(noun)]
 
-    def rewrite(self, prompt: str, read: Callable[[str], Reading]) -> Rewrite:
-        """read: the reader's verdict on a text, by the concepts and at the rate of false alarms that hold."""
-        before = read(prompt)
+    def rewrite(self, prompt: str, read: Callable[[str], Reading], before: Reading | None = None) -> Rewrite:
+        """read: the reader's verdict on a text, by the concepts and at the rate of false alarms that hold.
+
+        before: its verdict on the prompt, where that is known.
+        """
+        before = before or read(prompt)
         words = self._reader.words(prompt)
-        own, fixed = self._own(prompt, words)
+        own, fixed = self._own(prompt, words, before)
         candidates = Candidates(prompt, words, self._table, fixed, self._knows, self._nearest)
         by_own = best = self._attempt(prompt, candidates, [], own, before, read)
         if own and not _has_words(by_own.text):
@@ -92,14 +95,16 @@ class Rewriter:
         text = applied(prompt, changes)
         return Rewrite(prompt, text, tuple(changes), before, before if text == prompt else read(text))
 
-    def _own(self, prompt: str, words: Sequence[Word]) -> tuple[list[Edit], set[int]]:
-        """The artist's stand-ins wherever their words occur, and the words that nothing may change."""
+    def _own(self, prompt: str, words: Sequence[Word], before: Reading) -> tuple[list[Edit], set[int]]:
+        """The artist's stand-ins wherever their words occur, and the words that nothing may change: those of harmless
+        phrases that are not among the artist's concepts."""
         edits: list[Edit] = []
+        things = [one for one in before.triggers if one.category not in CATEGORIES]
         fixed = {
             i
-            for start, stop in self._lexicon.spared(plain_text(prompt))
+            for span in self._lexicon.spared(plain_text(prompt))
             for i, word in enumerate(words)
-            if word.start < stop and start < word.stop
+            if word.overlaps(*span) and not any(word.overlaps(one.start, one.stop) for one in things)
         }
         if not self._table.own:
             return edits, fixed
@@ -166,7 +171,7 @@ def _runs(words: Sequence[Word], free: Collection[int], spans: Sequence[tuple[in
     """Runs of words that lie in spans of the prompt, those parted by a small word alone together."""
     places: list[Place] = []
     for i, word in enumerate(words):
-        if i not in free or not any(start < word.stop and word.start < stop for start, stop in spans):
+        if i not in free or not any(word.overlaps(*span) for span in spans):
             continue
         between = range(places[-1].stop, i) if places else range(0)
         joined = (

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from safelight.text.concepts import categories_of, split_concepts
+from safelight.text.concepts import categories_of, is_term, split_concepts
 from safelight.text.reader import FALSE_ALARMS, Reader, Reading
 from safelight.text.rewrite import DECISION, Change, Rewriter
 from safelight.text.stand_ins import StandIns
 
-TYPED, REWRITE = "typed", "rewrite"
+AUTO, TYPED, REWRITE, PROJECT, SUBTRACT = METHODS = ("auto", "typed", "rewrite", "project", "subtract")
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,13 @@ class SafePrompt:
         )
 
 
-def chosen(concepts: str) -> tuple[list[str], list[str]]:
-    """Of a list of concepts: the I2P categories that they belong to, and those that belong to none.
-
-    Raises ValueError, naming the input, for an empty list.
-    """
+def reader_of(concepts: str, false_alarms: float = FALSE_ALARMS) -> Callable[[str], Reading]:
+    """Reads texts for these concepts: the I2P categories that they belong to, and the things that are none of those'
+    terms. Raises ValueError, naming the input, for an empty list."""
+    if not 0.0 < false_alarms < 1.0:
+        raise ValueError(
+            f"false_alarms: expected a share between 0 and 1, got {false_alarms}. Give one, such as {FALSE_ALARMS}."
+        )
     phrases = split_concepts(concepts)
     if not phrases:
         raise ValueError(
@@ -65,7 +67,8 @@ def chosen(concepts: str) -> tuple[list[str], list[str]]:
             "Safelight Concepts."
         )
     categories = sorted({name for phrase in phrases for name in categories_of(phrase)})
-    return categories, [phrase for phrase in phrases if not categories_of(phrase)]
+    things = [phrase for phrase in phrases if not is_term(phrase)]
+    return lambda text: Reader.load().read(text, categories, things, false_alarms)
 
 
 def make_safe_prompt(
@@ -81,21 +84,22 @@ def make_safe_prompt(
     stand_ins: the artist's own, see StandIns. knows: whether the text encoder knows a word, None where it reads any.
     Raises ValueError, naming the input, where no safe prompt can be made.
     """
-    categories, things = chosen(concepts)
-    reader, table = Reader.load(), StandIns.load(stand_ins)
+    table = StandIns.load(stand_ins)
+    read_all = reader_of(concepts, false_alarms)
 
     def read(text: str) -> Reading:
-        return reader.read(text, categories, things, false_alarms)
+        """The words that the artist keeps count as harmless."""
+        return read_all(table.without_kept(text))
 
-    if typed.strip():
-        return SafePrompt(prompt, typed, TYPED, read(prompt), (), _typed_notes(prompt, typed, read))
     reading = read(prompt)
+    if typed.strip():
+        return SafePrompt(prompt, typed, TYPED, reading, (), _typed_notes(prompt, typed, reading, read))
     if reading.unread:
         raise ValueError(
             f"prompt: expected English, got a text that can't be read: {reading.unread}. Write a safe_prompt, in any "
             "language: what to show instead."
         )
-    rewrite = Rewriter(reader, table, knows).rewrite(prompt, read)
+    rewrite = Rewriter(Reader.load(), table, knows).rewrite(prompt, read, reading)
     if rewrite.text == prompt and reading.risk >= DECISION:
         raise ValueError(
             f"prompt: expected words that can be replaced, got a text that reads as unsafe as a whole (risk "
@@ -103,16 +107,18 @@ def make_safe_prompt(
         )
     notes = list(rewrite.notes)
     if not rewrite.changes:
-        notes.append("Nothing unsafe was found in the prompt: the safe prompt is the prompt.")
+        notes = ["Nothing unsafe was found in the prompt: the safe prompt is the prompt."]
+    if kept := table.kept_in(prompt):
+        notes.append(f"stand_ins: you keep {', '.join(kept)}, so that counts as harmless.")
     return SafePrompt(prompt, rewrite.text, REWRITE, reading, rewrite.changes, tuple(notes))
 
 
-def _typed_notes(prompt: str, typed: str, read: Callable[[str], Reading]) -> tuple[str, ...]:
-    notes: Sequence[str] = []
+def _typed_notes(prompt: str, typed: str, before: Reading, read: Callable[[str], Reading]) -> tuple[str, ...]:
+    notes = [f"risk is 1: {before.unread}."] if before.unread else []
     if typed.split() == prompt.split():
-        notes = [*notes, "safe_prompt is the prompt itself: safe would guard nothing."]
-    reading = read(typed)
-    if not reading.unread and reading.risk >= DECISION:
-        words = ", ".join(dict.fromkeys(trigger.text for trigger in reading.triggers)) or reading.category
-        notes = [*notes, f"safe_prompt reads as unsafe itself ({words})."]
+        notes.append("safe_prompt is the prompt itself: safe would guard nothing.")
+    after = read(typed)
+    if not after.unread and after.risk >= DECISION:
+        words = ", ".join(dict.fromkeys(trigger.text for trigger in after.triggers)) or after.category
+        notes.append(f"safe_prompt reads as unsafe itself ({words}).")
     return tuple(notes)

@@ -12,7 +12,7 @@ from itertools import chain
 
 from safelight.text.clauses import Word
 from safelight.text.english import article
-from safelight.text.markup import plain_text
+from safelight.text.markup import SEPARATORS, plain_text
 
 _OPEN, _CLOSE = "([{", ")]}"
 _SPACES = " \t_"  # an underscore parts the words of a tag
@@ -21,7 +21,7 @@ _EDGES = frozenset(("", "\n", *_OPEN, "|"))
 STAYS, GONE, REPLACED = range(3)
 _REFERENCE = re.compile(r"embedding:|<|__")
 _WEIGHT = re.compile(r":\s*[-+]?[\d.]+\s*[)\]]")
-_MARK = re.compile(r"(?:BREAK|AND|ADDCOMM|ADDROW|ADDCOL|ADDBASE)$")
+_MARK = re.compile(rf"{SEPARATORS}$")
 
 
 @dataclass(frozen=True)

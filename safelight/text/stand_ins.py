@@ -12,7 +12,7 @@ from typing import Any
 
 from safelight.text.clauses import words_of
 from safelight.text.english import ING, PARTICIPLE, PAST, PLAIN, THIRD, VERB_FORMS, Irregular, plural, verb_form
-from safelight.text.lexicon import folded
+from safelight.text.lexicon import any_of, folded
 
 FILE = Path(__file__).with_name("stand_ins.json")
 ADJECTIVE, NOUN, VERB, PHRASE, STYLE = ("adjective", "noun", "verb", "phrase", "style")
@@ -34,7 +34,10 @@ class StandIn:
 
 
 class StandIns:
-    """The shipped table and the artist's own. own: lines "word = stand-in", an empty one to leave the word out."""
+    """The shipped table and the artist's own. Of several stand-ins for a word the first that is known is taken.
+
+    own: lines "word = stand-in", an empty one to leave the word out.
+    """
 
     def __init__(self, stored: Mapping[str, Any], own: str = "") -> None:
         self.left = frozenset(stored["left"])
@@ -48,8 +51,9 @@ class StandIns:
             self._add(word, StandIn(text, text, PHRASE))
         for by_part in stored["table"].values():
             for part, entries in by_part.items():
-                for word, value in entries.items():
-                    self._add_forms(word, value, part)
+                for word, values in entries.items():
+                    for value in values if isinstance(values, list) else [values]:
+                        self._add_forms(word, value, part)
 
     @classmethod
     @cache
@@ -64,6 +68,21 @@ class StandIns:
     def of(self, words: Sequence[str]) -> list[StandIn]:
         """For these words as a whole, lower case; the artist's own first."""
         return self._entries.get(tuple(words), [])
+
+    def without_kept(self, text: str) -> str:
+        """The text with spaces in the place of words that the artist keeps ("knife = knife")."""
+        pieces = list(text)
+        for start, stop in self._kept(text):
+            pieces[start:stop] = " " * (stop - start)
+        return "".join(pieces)
+
+    def kept_in(self, text: str) -> list[str]:
+        """The words of a text that the artist keeps."""
+        return list(dict.fromkeys(text[start:stop] for start, stop in self._kept(text)))
+
+    def _kept(self, text: str) -> list[tuple[int, int]]:
+        kept = [word for word, stand_in in self.own.items() if folded(stand_in) == word]
+        return [match.span() for match in any_of(kept).finditer(folded(text))] if kept else []
 
     def owners(self, words: Sequence[str]) -> list[StandIn]:
         """For a noun that something belongs to: "killer's"."""

@@ -87,10 +87,21 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
   const concepts = await studio.add("SafelightConcepts")
   await picture(page, studio, [concepts], `${HELP}/SafelightConcepts.jpg`)
+  const risk = await studio.add("SafelightEncoderRisk", { at: [900, 160], values: { prompt: PROMPT } })
+  await picture(page, studio, [risk], `${HELP}/SafelightEncoderRisk.jpg`)
   const guider = await studio.add("SafelightGuider", { at: [900, 160], values: { safety: 0.5 } })
   await picture(page, studio, [guider], `${HELP}/SafelightGuider.jpg`)
   const selective = await studio.add("SafelightSelective", { at: [900, 160] })
   await picture(page, studio, [selective], `${HELP}/SafelightSelective.jpg`)
+})
+
+test("a prompt after a run, as text", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const saved = workflow("any_text_node")
+  const ids = byType(saved)
+  await studio.load(saved)
+  await run(studio, ids.SafelightKSampler)
+  await picture(page, studio, [ids.SafelightPrompt], `${HELP}/SafelightPrompt.jpg`)
 })
 
 const GUIDERS = { SafelightSLDGuider: {}, SafelightCASGGuider: {}, SafelightTraSCEGuider: { concept: "spiders, wasps, snakes" }, SafelightSAFREEGuider: { prompt: PROMPT } }

@@ -15,7 +15,7 @@ const changed = (page, id) => page.evaluate(([id, curve]) => {
     if (name === "control_after_generate") values[name] = "fixed" // the others are the page's own work
     else if (name === "curve") values[name] = curve
     else if (Array.isArray(choices)) values[name] = choices.at(-1) ?? null // no file to choose
-    else if (typeof value === "number") values[name] = value > 0.5 ? value / 2 : value + 0.25
+    else if (typeof value === "number") values[name] = Math.min(options.max ?? Infinity, value > 0.5 ? value / 2 : value + 0.25)
     else if (typeof value === "boolean") values[name] = !value
     else values[name] = `${value}, another "text"\nof two lines`
     if (/seed|steps|_step$|smooth|grow|epochs/.test(name)) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ sys.path.append(str(HERE))  # after everything else: `nodes`, `utils` and the li
 import loading  # noqa: E402
 
 NOT_ON_INDEX = HERE / "not_on_index.txt"
+_numbers = itertools.count()  # of tests
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -120,6 +122,17 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
         terminalreporter.write_line(remark)
     for fault in _skip_faults(config):
         terminalreporter.write_line(f"FAILED {fault}", red=True)
+
+
+@pytest.fixture(autouse=True)
+def user_folder(tmp_path_factory, monkeypatch):
+    """A user folder of each test's own, so that what is kept there is neither the host's nor another test's."""
+    from safelight.engine.host import folder_paths
+
+    folder = tmp_path_factory.getbasetemp() / "users" / str(next(_numbers))
+    if hasattr(folder_paths, "get_user_directory"):  # not on the package index build
+        monkeypatch.setattr(folder_paths, "get_user_directory", lambda: str(folder))
+    return folder
 
 
 @pytest.fixture

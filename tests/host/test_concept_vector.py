@@ -7,13 +7,13 @@ import json
 import pytest
 import tiny_encoders
 import torch
-from test_context_encode import CONCEPTS, FORMS, LONG, PROMPT, copied, same, with_few_anchors
+from planted_words import CONCEPTS, KNOWN_FORMS, LONG, PROMPT, copied, same, with_few_anchors
 
 UNSAFE = "a knife on a table\na gun and a house\na sword on a chair"
 SAFE = "a spoon on a table\na pen and a house\na book on a chair"
 
 
-@pytest.fixture(scope="module", params=[form for form in FORMS if form != "nameless"])
+@pytest.fixture(scope="module", params=KNOWN_FORMS)
 def clip(request):
     return with_few_anchors(tiny_encoders.clip(request.param))
 
@@ -81,9 +81,15 @@ def test_words_and_what_follows_them_lose_it_and_the_prompt_itself_stays(make, e
     assert not same(safe, encode(clip, method="subtract")[1])
 
 
-def test_an_encoder_whose_tokens_cannot_be_placed_gets_an_error(make):
-    with pytest.raises(ValueError, match="clip: expected states at known token positions"):
-        make(with_few_anchors(tiny_encoders.clip("nameless")))
+@pytest.mark.parametrize("form", tiny_encoders.UNKNOWN_ROWS)
+def test_an_encoder_whose_rows_are_not_single_words_gets_an_error_that_says_what_to_do(make, encode, sd1, form):
+    clip = with_few_anchors(tiny_encoders.clip(form))
+    with pytest.raises(
+        ValueError, match="^clip: expected .* single words .*for a concept vector, got one that .*Write"
+    ):
+        make(clip)
+    with pytest.raises(ValueError, match="^clip: expected .* for the method 'subtract', got one that .*Choose"):
+        encode(clip, vector=make(sd1))
 
 
 def test_strength_zero_is_the_prompt_as_written(make, encode, clip):
@@ -112,7 +118,13 @@ def test_auto_uses_a_vector_unless_a_safe_prompt_is_written(make, encode, sd1):
 
 
 @pytest.mark.parametrize(
-    "inputs", [{"method": "project"}, {"method": "typed", "safe_prompt": "a cat"}, {"safe_prompt": "a cat"}]
+    "inputs",
+    [
+        {"method": "project"},
+        {"method": "rewrite"},
+        {"method": "typed", "safe_prompt": "a cat"},
+        {"safe_prompt": "a cat"},
+    ],
 )
 def test_a_method_without_use_for_it_says_so_and_does_as_without_it(make, encode, sd1, inputs):
     _, safe, _, verdict = encode(sd1, vector=make(sd1), **inputs)
@@ -120,9 +132,12 @@ def test_a_method_without_use_for_it_says_so_and_does_as_without_it(make, encode
     assert same(safe, encode(sd1, **inputs)[1])
 
 
-def test_no_concepts_are_needed_and_risk_is_one_then(make, encode, sd1):
-    _, safe, risk, _ = encode(sd1, method="subtract", vector=make(sd1), concepts="")
-    assert risk == 1.0 and same(safe, encode(sd1, method="subtract", vector=make(sd1))[1])
+def test_the_concepts_decide_the_risk_alone_and_some_are_needed(make, encode, sd1):
+    vector = make(sd1)
+    outcomes = [encode(sd1, vector=vector, concepts=concepts) for concepts in (CONCEPTS, "spiders")]
+    assert outcomes[0][2] >= 0.5 > outcomes[1][2] and same(outcomes[0][1], outcomes[1][1])
+    with pytest.raises(ValueError, match="^concepts: expected what counts as unsafe, got an empty list"):
+        encode(sd1, vector=vector, concepts=" , ")
 
 
 # -- files

@@ -1,85 +1,47 @@
-"""SafelightContextEncode and SafelightConcepts on the host's own text encoders."""
+"""SafelightContextEncode by its text methods, and SafelightConcepts, on the host's own text encoders."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import math
-from dataclasses import replace
-from types import SimpleNamespace
+import re
 
-import comfy.model_management
 import host
 import pytest
 import tiny_encoders
 import torch
+from planted_words import CONCEPTS, LONG, PROMPT, copied, counted, same, scheduled, stock
 
-from safelight.engine import concept_spaces, context_encode
 from safelight.text.inherit import HARMLESS
-from safelight.text.risk import Calibration
 
-BENIGN = [
-    "a cat",
-    "a dog on a table",
-    "a red car on a street",
-    "a tree and a house",
-    "an apple on a plate",
-    "a boat",
-    "a lamp and a book",
-    "a bird on a chair",
-    "a garden with a bench",
-    "a cup of tea on a table",
-    "a piano and a window",
-    "a bridge over a river",
-]
-UNSAFE = [
-    "a knife",
-    "a gun on a table",
-    "blood on a street",
-    "a gun and a house",
-    "a knife on a plate",
-    "a sword",
-    "blood and a book",
-    "a sword on a chair",
-    "a garden with a gun",
-    "a knife and a cup of tea",
-]
-PLANTED = ("knife", "gun", "blood", "sword", "weapon")  # words that share a direction in the planted encoder
-CONCEPTS = "weapon, blood"
-PROMPT = "a cat and a knife on a green table"
-LONG = "a cat " * 40 + "and a knife"
-TEXTS = [PROMPT, "a (cat:1.4) and a (knife:0.6)", "", LONG]
+UNSAFE = {  # "knife" is all that is unsafe in them
+    "plain": PROMPT,
+    "weighted": "a (cat:1.4) and a (knife:0.6) on a ((green)) table",
+    "line breaks": "a cat\nand a knife\n\non a  green table\n",
+    "embedding": "a cat, embedding:missing, and a knife on a table",
+    "choice": "{a cat|a knife} on a table",
+    "lora": "a cat and a knife <lora:knife_v1:0.8>",
+    "long": LONG,
+}
+HARMLESS_TEXTS = {
+    "plain": "a cat on a green table",
+    "weighted": "a (cat:1.4) on a table",
+    "line breaks": "a cat\n\non a table\n",
+    "empty": "",
+    "long": "a cat " * 40,
+}
+SAFE = "a cat and a spoon on a green table"
 FORMS = list(tiny_encoders.FORMS)
-
-
-def with_few_anchors(clip):
-    """Anchors few enough for a test; they travel as an encoder's own do."""
-    clip.tokenizer.safelight_anchors = {"benign": BENIGN, "unsafe": UNSAFE}
-    return clip
-
-
-def planted(clip):
-    """The same encoder with some words meaning the same thing to CLIP-L."""
-    encoder = clip.cond_stage_model.clip_l
-    table = encoder.transformer.get_input_embeddings().weight
-    direction = torch.randn(table.shape[1], generator=torch.Generator().manual_seed(11))
-    with torch.no_grad():
-        for word in PLANTED:
-            for token, *_ in clip.tokenize(word)["l"][0][1:]:
-                if token != encoder.special_tokens["end"]:
-                    table[token] = 0.2 * table[token] + 6 * direction / direction.norm()
-    return clip
 
 
 @pytest.fixture(scope="module", params=FORMS)
 def clip(request):
-    return with_few_anchors(tiny_encoders.clip(request.param))
+    return tiny_encoders.clip(request.param)
 
 
-@pytest.fixture
-def meaningful():
-    return with_few_anchors(planted(tiny_encoders.clip("SD1")))
+@pytest.fixture(scope="module")
+def plain():
+    return tiny_encoders.clip("SD1")
 
 
 @pytest.fixture
@@ -93,214 +55,188 @@ def encode(pack):
     return run
 
 
-def same(one, other):
-    """Two CONDITIONINGs, bit for bit and key for key."""
-    if len(one) != len(other):
-        return False
-    for (states, extra), (others, other_extra) in zip(one, other, strict=True):
-        if not torch.equal(states, others) or extra.keys() != other_extra.keys():
-            return False
-        for key, value in extra.items():
-            equal = torch.equal(value, other_extra[key]) if torch.is_tensor(value) else value == other_extra[key]
-            if not equal:
-                return False
-    return True
+def unmarked(conditioning):
+    return [[states, {k: v for k, v in extra.items() if k != HARMLESS}] for states, extra in conditioning]
 
 
-def copied(conditioning):
-    return [
-        [states.clone(), {k: v.clone() if torch.is_tensor(v) else v for k, v in extra.items()}]
-        for states, extra in conditioning
-    ]
+def is_marked(conditioning):
+    marks = {extra.get(HARMLESS, False) for _, extra in conditioning}
+    assert len(marks) == 1, "all entries or none"
+    return marks == {True}
 
 
-@contextlib.contextmanager
-def counted(clip):
-    """Counts the encoder's calls while open."""
-    model, calls = clip.cond_stage_model, []
-    original = model.encode_token_weights
-    model.encode_token_weights = lambda tokens: (calls.append(tokens), original(tokens))[1]
-    try:
-        yield calls
-    finally:
-        del model.encode_token_weights
+@pytest.mark.parametrize("text", list(UNSAFE.values()), ids=list(UNSAFE))
+def test_the_unsafe_word_is_replaced_and_the_rest_stays_to_the_sign(encode, plain, text):
+    *_, risk, verdict = encode(plain, text)
+    assert risk >= 0.5 and verdict["risk"] == pytest.approx(risk, abs=1e-4)
+    assert verdict["safe_prompt"] == re.sub(r"\bknife\b", "spoon", text)
+    assert (verdict["method"], verdict["words"], verdict["changes"]) == ("rewrite", ["knife"], ["spoon"])
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=["plain", "weighted", "empty", "long"])
-@pytest.mark.parametrize("method", ["project", "subtract", "typed"])
-def test_positive_is_the_hosts_own_encoding(encode, clip, text, method):
-    stock = copied(host.call(host.base_nodes.CLIPTextEncode, clip=clip, text=text)[0])
-    positive, safe, risk, _ = encode(clip, text, method=method, safe_prompt="a cat")
-    assert same(positive, stock)
-    assert 0.0 <= risk <= 1.0 and all(torch.isfinite(states).all() for states, _ in safe)
+@pytest.mark.parametrize("text", [UNSAFE["weighted"], UNSAFE["line breaks"], UNSAFE["embedding"], LONG])
+@pytest.mark.parametrize("method", ["rewrite", "typed"])
+def test_positive_and_safe_are_the_hosts_own_encodings_of_prompt_and_safe_prompt(encode, clip, text, method):
+    expected = stock(clip, text)
+    typed = {"safe_prompt": "a (dog:0.7)\non a chair"} if method == "typed" else {}
+    positive, safe, risk, verdict = encode(clip, text, method=method, **typed)
+    assert same(positive, expected) and same(safe, stock(clip, verdict["safe_prompt"]))
+    assert verdict["safe_prompt"] == typed.get("safe_prompt", text.replace("knife", "spoon"))
+    assert risk >= 0.5 and not is_marked(safe) and not same(positive, safe)
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=["plain", "weighted", "empty", "long"])
-@pytest.mark.parametrize("method", ["project", "subtract"])
-def test_at_most_two_calls_of_the_encoder_once_the_concepts_are_known(encode, clip, text, method):
-    encode(clip, "a cat", method=method)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("typed", ["", "a dog"], ids=["rewrite", "typed"])
+def test_two_calls_of_a_new_encoder_are_all_that_a_safe_prompt_costs(encode, form, typed):
+    new = tiny_encoders.clip(form)
+    for text in (PROMPT, UNSAFE["weighted"], LONG):
+        with counted(new) as calls:
+            encode(new, text, safe_prompt=typed)
+        assert len(calls) == 2, text
+
+
+@pytest.mark.parametrize("text", list(HARMLESS_TEXTS.values()), ids=list(HARMLESS_TEXTS))
+def test_a_prompt_with_nothing_unsafe_costs_one_call_and_is_its_own_safe_prompt(encode, clip, text):
+    expected = stock(clip, text)
     with counted(clip) as calls:
-        encode(clip, text, method=method)
-    assert len(calls) == (2 if ":" in text else 1)
+        positive, safe, risk, verdict = encode(clip, text)
+    assert len(calls) == 1 and same(positive, expected) and same(unmarked(safe), expected)
+    assert is_marked(safe) and not is_marked(positive), "by which a sampler knows that this is meant"
+    assert risk < 0.5 and (verdict["safe_prompt"], verdict["words"], verdict["changes"]) == (text, [], [])
+    assert any("Nothing unsafe was found" in note for note in verdict["notes"])
 
 
-def test_a_typed_prompt_costs_one_more_call_and_is_the_hosts_own_encoding(encode, clip):
-    encode(clip)
-    with counted(clip) as calls:
-        _, safe, _, verdict = encode(clip, method="auto", safe_prompt="a cat and a spoon")
-    assert len(calls) == 2 and verdict["method"] == "typed"
-    assert same(safe, host.call(host.base_nodes.CLIPTextEncode, clip=clip, text="a cat and a spoon")[0])
+def test_a_typed_safe_prompt_is_never_marked_as_harmless(encode, plain):
+    """That the artist typed the prompt itself isn't known to be harmless, and the verdict says so."""
+    for text in ("a cat", PROMPT):
+        _, safe, _, verdict = encode(plain, text, safe_prompt=text)
+        assert not is_marked(safe) and any("would guard nothing" in note for note in verdict["notes"])
 
 
-@pytest.mark.parametrize("method", ["project", "subtract"])
-def test_safe_has_the_shape_and_the_other_keys_of_positive(encode, clip, method):
-    positive, safe, _, _ = encode(clip, method=method)
-    for (states, extra), (safe_states, safe_extra) in zip(positive, safe, strict=True):
-        assert safe_states.shape == states.shape and safe_states.dtype == states.dtype
-        assert not torch.equal(safe_states, states)
-        assert list(safe_extra) == list(extra)
-        for key in extra.keys() - {"pooled_output"}:
-            assert safe_extra[key] is extra[key] or torch.equal(safe_extra[key], extra[key])
+def test_auto_takes_the_typed_safe_prompt_where_there_is_one(encode, plain):
+    assert encode(plain, method="auto")[3]["method"] == "rewrite"
+    assert encode(plain, method="auto", safe_prompt=" \n")[3]["method"] == "rewrite"
+    assert encode(plain, method="auto", safe_prompt="a dog")[3]["method"] == "typed"
+    _, safe, _, verdict = encode(plain, method="rewrite", safe_prompt="a dog")
+    assert verdict["safe_prompt"] == SAFE and same(safe, stock(plain, SAFE)), "what is chosen holds"
 
 
-def test_strength_zero_is_the_prompt_as_written(encode, clip):
-    for method in ("project", "subtract"):
-        positive, safe, _, _ = encode(clip, method=method, strength=0.0)
-        assert same(safe, positive)
+def test_the_risk_is_that_of_safelight_prompt(pack, encode, plain):
+    for text in (PROMPT, "a cat on a table", LONG):
+        for concepts in (CONCEPTS, "spiders"):
+            read = pack.nodes["SafelightPrompt"]().read(text, concepts=concepts)["result"]
+            *_, risk, verdict = encode(plain, text, concepts=concepts)
+            assert (risk, verdict["safe_prompt"]) == (read[2], read[1])
+            assert encode(plain, text, safe_prompt="a dog", concepts=concepts)[2] == risk
 
 
-def test_earlier_results_and_what_is_remembered_never_change(encode, clip):
-    first = encode(clip)
+def test_only_what_the_concepts_name_is_unsafe(encode, plain):
+    _, safe, risk, verdict = encode(plain, concepts="spiders")
+    assert risk < 0.5 and is_marked(safe) and verdict["words"] == []
+
+
+def test_the_artists_own_stand_ins_go_first(encode, plain):
+    _, safe, _, verdict = encode(plain, stand_ins="knife = umbrella\ncat =")
+    assert "umbrella" in verdict["safe_prompt"] and "spoon" not in verdict["safe_prompt"]
+    assert same(safe, stock(plain, verdict["safe_prompt"]))
+
+
+def test_more_false_alarms_find_no_less(encode, plain):
+    text = "a man beats another man in the street"
+    risks = [encode(plain, text, false_alarms=share, concepts="violence")[2] for share in (0.01, 0.03, 0.1)]
+    assert risks == sorted(risks) and risks[0] < risks[-1]
+
+
+def test_a_prompt_in_another_language_needs_a_typed_safe_prompt(encode, plain):
+    with counted(plain) as calls, pytest.raises(ValueError, match="^prompt: expected English.*safe_prompt"):
+        encode(plain, "кошка с ножом на столе")
+    assert not calls, "nothing is encoded in vain"
+    positive, safe, risk, verdict = encode(plain, "кошка с ножом на столе", safe_prompt="кошка на столе")
+    assert same(positive, stock(plain, "кошка с ножом на столе")) and same(safe, stock(plain, "кошка на столе"))
+    assert risk == 1.0 and any("risk is 1" in note for note in verdict["notes"])
+
+
+def test_words_that_the_encoder_does_not_know_are_named_and_no_stand_in_is_one(encode):
+    knows_few = tiny_encoders.clip("SD1")
+    knows_few.tokenizer.safelight_knows = {"a", "cat", "and", "knife", "on", "table", "fork", "cup"}.__contains__
+    verdict = encode(knows_few)[3]
+    assert any("does not know green" in note for note in verdict["notes"])
+    assert "knife" not in verdict["safe_prompt"].split() and "spoon" not in verdict["safe_prompt"].split()
+
+
+def test_a_linked_vector_that_is_not_used_is_said_to_be(pack, encode, plain):
+    vector = host.call(
+        pack.nodes["SafelightConceptVector"], clip=plain, unsafe_prompts="a knife", safe_prompts="a cat"
+    )[0]
+    for inputs in ({"method": "rewrite"}, {"safe_prompt": "a dog"}):
+        assert any("vector is not used" in note for note in encode(plain, vector=vector, **inputs)[3]["notes"])
+    assert not any("vector" in note for note in encode(plain)[3]["notes"])
+
+
+def test_earlier_results_never_change(encode, plain):
+    first = encode(plain)
     kept = copied(first[0]), copied(first[1])
-    for method in ("subtract", "project"):
-        encode(clip, "a knife and a gun", method=method, strength=2.0)
+    encode(plain, "a sword and a gun"), encode(plain, "a cat on a table"), encode(plain, safe_prompt="a dog")
     assert same(first[0], kept[0]) and same(first[1], kept[1])
-    again = encode(clip)
+    again = encode(plain)
     assert same(again[1], kept[1]) and again[2] == first[2]
 
 
-def test_words_are_found_where_a_template_is_cut_off_in_front(encode):
-    cut = with_few_anchors(planted(tiny_encoders.clip("cut")))
-    positive, safe, risk, verdict = encode(cut)
-    assert risk >= 0.5 and "knife" in verdict["words"]
-    place = PROMPT.split().index("cat")
-    assert torch.equal(safe[0][0][0, place], positive[0][0][0, place])
+def test_every_entry_of_a_scheduled_encoder_has_its_rewritten_one(encode, plain):
+    """A LoRA on the encoder that changes over the run gives a CONDITIONING of several entries."""
+    changing = scheduled(plain)
+    expected = stock(changing, PROMPT), stock(changing, SAFE)
+    positive, safe, *_ = encode(changing)
+    assert len(positive) == len(safe) > 1
+    for found, wanted in zip((positive, safe), expected, strict=True):
+        for (states, extra), (other, other_extra) in zip(found, wanted, strict=True):
+            assert torch.equal(states, other) and extra.keys() == other_extra.keys()
+    _, safe, *_ = encode(changing, "a cat on a table")
+    assert len(safe) == len(positive) and is_marked(safe)
 
 
-def test_an_unsafe_word_is_found_named_and_taken_out(encode, meaningful):
-    positive, safe, risk, verdict = encode(meaningful)
-    assert risk >= 0.5 and "knife" in verdict["words"] and not {"cat", "a", "on"} & set(verdict["words"])
-    place = 1 + PROMPT.split().index("knife")
-    assert not torch.allclose(safe[0][0][0, place], positive[0][0][0, place], atol=0.1)
-    before = 1 + PROMPT.split().index("cat")  # the encoder is causal: nothing unsafe has been said yet
-    assert torch.equal(safe[0][0][0, before], positive[0][0][0, before])
-    assert torch.equal(safe[0][0][0, 0], positive[0][0][0, 0])
+def test_states_of_a_form_that_is_not_known_make_no_difference(encode):
+    clip = tiny_encoders.clip("SD1")
+    model = clip.cond_stage_model
+    original = model.encode_token_weights
+    model.encode_token_weights = lambda tokens: (original(tokens)[0][None], *original(tokens)[1:])
+    positive, safe, risk, verdict = encode(clip)
+    assert risk >= 0.5 and verdict["method"] == "rewrite" and safe[0][0].ndim == 4
+    assert not torch.equal(positive[0][0], safe[0][0])
 
 
-@pytest.mark.parametrize("weight", [0.3, 1.6])
-def test_a_weighted_unsafe_word_is_found_as_well(encode, meaningful, weight):
-    _, _, risk, verdict = encode(meaningful, f"a cat and a (knife:{weight}) on a green table")
-    assert risk == pytest.approx(encode(meaningful)[2], abs=1e-4) and "knife" in verdict["words"]
-
-
-def test_a_benign_prompt_is_below_the_decision_point_and_keeps_its_bits(encode, meaningful):
-    positive, safe, risk, verdict = encode(meaningful, "a cat on a table")
-    assert all(extra.pop(HARMLESS) for _, extra in safe)  # by which a sampler knows that this is meant
-    assert risk < 0.5 and same(safe, positive) and verdict["words"] == [] and verdict["notes"]
-
-
-def test_an_unsafe_word_in_a_later_chunk_leaves_the_first_alone(encode, meaningful):
-    positive, safe, risk, verdict = encode(meaningful, LONG)
-    assert positive[0][0].shape[1] == 154 and risk >= 0.5 and "knife" in verdict["words"]
-    assert torch.equal(safe[0][0][:, :77], positive[0][0][:, :77])
-    assert not torch.equal(safe[0][0][:, 77:], positive[0][0][:, 77:])
-
-
-def patched(clip, seed):
-    other = clip.clone()
-    name = "clip_l.transformer.text_model.encoder.layers.0.mlp.fc2.weight"
-    shape = clip.cond_stage_model.state_dict()[name].shape
-    difference = 0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    assert other.add_patches({name: (difference,)}, 1.0, 1.0)
-    return other
-
-
-def test_a_lora_on_the_encoder_gets_a_concept_space_of_its_own(encode, meaningful):
-    plain = encode(meaningful)
-    lora = patched(meaningful, 1)
-    with counted(lora) as calls:
-        other = encode(lora)
-    assert len(calls) > len(BENIGN) and not same(other[1], plain[1])
-    assert same(other[0], host.call(host.base_nodes.CLIPTextEncode, clip=lora, text=PROMPT)[0])
-    back = encode(meaningful)
-    assert same(back[0], plain[0]) and same(back[1], plain[1]) and back[2] == plain[2]
-
-
-def test_clip_skip_gets_a_concept_space_of_its_own(encode, meaningful):
-    encode(meaningful)
-    skipped = meaningful.clone()
-    skipped.clip_layer(-2)
-    with counted(skipped) as calls:
-        encode(skipped)
-    assert len(calls) > len(BENIGN)
-
-
-@pytest.mark.slow
-def test_memory_is_bounded_and_goes_with_the_encoder(pack, encode, meaningful):
-    for seed in range(4):
-        encode(patched(meaningful, seed), concepts=f"weapon, blood, {BENIGN[seed][2:]}")
-        for concepts in ("weapon", "blood", "gun", "knife"):
-            encode(meaningful, concepts=concepts)
-    anchors, spaces = concept_spaces._memory[meaningful.cond_stage_model]
-    assert len(anchors) <= 2 and len(spaces) <= 8
-    count = len(concept_spaces._memory)
-    fresh = with_few_anchors(tiny_encoders.clip("SD1"))
-    encode(fresh)
-    assert len(concept_spaces._memory) == count + 1
-    del fresh
-    comfy.model_management.unload_all_models()
-    gc.collect()
-    assert len(concept_spaces._memory) <= count
-
-
-@pytest.mark.slow
-def test_an_encoder_without_meaning_counts_as_risk_one(encode):
-    """With the anchors that the pack ships: a random encoder can't tell them apart."""
-    _, _, risk, verdict = encode(tiny_encoders.clip("SD1"), "a cat on a table", concepts="violence, nudity, drug use")
-    assert risk == 1.0 and any("can't tell" in note for note in verdict["notes"])
-
-
-def test_an_empty_prompt_and_empty_concepts_count_as_risk_one(encode, meaningful):
-    assert encode(meaningful, "")[2] == 1.0
-    _, _, risk, verdict = encode(meaningful, "a cat", concepts=" , ", method="typed", safe_prompt="a dog")
-    assert risk == 1.0 and verdict["notes"]
+@pytest.mark.parametrize("safe_prompt", ["", "a dog"])
+def test_an_encoder_that_breaks_is_an_error(encode, safe_prompt):
+    broken = tiny_encoders.clip("SD1")
+    with torch.no_grad():
+        broken.cond_stage_model.clip_l.transformer.text_model.final_layer_norm.weight.fill_(math.nan)
+    with pytest.raises(ValueError, match="expected finite"):
+        encode(broken, safe_prompt=safe_prompt)
 
 
 @pytest.mark.parametrize(
-    "inputs, named",
+    ("inputs", "named"),
     [
         ({"method": "typed", "safe_prompt": " \n"}, "safe_prompt"),
-        ({"method": "project", "concepts": ""}, "concepts"),
+        ({"method": "rewrite", "concepts": ""}, "concepts"),
         ({"method": "auto", "concepts": " , "}, "concepts"),
-        ({"method": "subtract", "concepts": ""}, "concepts"),
+        ({"method": "typed", "concepts": " , ", "safe_prompt": "a dog"}, "concepts"),
+        ({"concepts": None}, "concepts"),
         ({"method": "erase"}, "method"),
         ({"strength": math.nan}, "strength"),
         ({"strength": -1.0}, "strength"),
+        ({"false_alarms": math.nan}, "false_alarms"),
+        ({"false_alarms": 0.0}, "false_alarms"),
+        ({"false_alarms": 1.0}, "false_alarms"),
+        ({"stand_ins": "knife"}, "stand_ins"),
+        ({"stand_ins": 3}, "stand_ins"),
+        ({"safe_prompt": None}, "safe_prompt"),
+        ({"prompt": None}, "prompt"),
     ],
 )
-def test_what_cannot_guide_is_an_error_that_names_the_input(encode, meaningful, inputs, named):
-    with pytest.raises(ValueError, match=f"^{named}:"):
-        encode(meaningful, **inputs)
-
-
-def test_states_of_an_unknown_form_need_a_typed_prompt(encode, meaningful):
-    model = meaningful.cond_stage_model
-    original = model.encode_token_weights
-    model.encode_token_weights = lambda tokens: (original(tokens)[0][None], *original(tokens)[1:])
-    with pytest.raises(ValueError, match="^clip:.*typed"):
-        encode(meaningful)
-    _, safe, risk, verdict = encode(meaningful, safe_prompt="a cat")
-    assert risk == 1.0 and verdict["notes"] and safe[0][0].ndim == 4
+def test_what_cannot_guide_is_an_error_that_names_the_input(encode, plain, inputs, named):
+    with counted(plain) as calls, pytest.raises(ValueError, match=f"^{named}:"):
+        encode(plain, **inputs)
+    assert not calls
 
 
 def test_a_missing_encoder_is_an_error(encode):
@@ -308,78 +244,9 @@ def test_a_missing_encoder_is_an_error(encode):
         encode(None)
 
 
-@pytest.mark.parametrize("method", ["project", "subtract", "typed"])
-def test_an_encoder_that_breaks_is_an_error(encode, method):
-    broken = with_few_anchors(tiny_encoders.clip("SD1"))
-    encode(broken)
-    with torch.no_grad():
-        broken.cond_stage_model.clip_l.transformer.text_model.final_layer_norm.weight.fill_(math.nan)
-    with pytest.raises(ValueError, match="expected finite"):
-        encode(broken, method=method, safe_prompt="a cat")
-
-
-def test_every_entry_of_a_scheduled_encoder_is_made_safe(encode, meaningful):
-    """A LoRA on the encoder that changes over the run gives a CONDITIONING of several entries."""
-    hooks_module = host.extra("nodes_hooks")
-    host.require(hooks_module is not None, "hooks")
-    import comfy.hooks
-
-    name = "clip_l.transformer.text_model.encoder.layers.0.mlp.fc2.weight"
-    shape = meaningful.cond_stage_model.state_dict()[name].shape
-    hook = comfy.hooks.WeightHook(strength_model=1.0, strength_clip=1.0)
-    group = comfy.hooks.HookGroup()
-    group.add(hook)
-    hook.weights_clip = {name: (0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(2)),)}
-    hook.need_weight_init = False
-    keyframes = comfy.hooks.HookKeyframeGroup()
-    keyframes.add(comfy.hooks.HookKeyframe(strength=1.0, start_percent=0.0))
-    keyframes.add(comfy.hooks.HookKeyframe(strength=0.2, start_percent=0.5))
-    group.set_keyframes_on_hooks(keyframes)
-    scheduled = host.call(
-        hooks_module.SetClipHooks, clip=meaningful, schedule_clip=True, apply_to_conds=True, hooks=group
-    )[0]
-    stock = host.call(host.base_nodes.CLIPTextEncode, clip=scheduled, text=PROMPT)[0]
-    positive, safe, risk, _ = encode(scheduled)
-    assert len(stock) > 1 and len(safe) == len(positive) == len(stock) and risk >= 0.5
-    for (states, extra), (safe_states, safe_extra), (stock_states, _) in zip(positive, safe, stock, strict=True):
-        assert torch.equal(states, stock_states) and not torch.equal(states, safe_states)
-        assert {k: v for k, v in extra.items() if k.startswith("clip_")} == {
-            k: v for k, v in safe_extra.items() if k.startswith("clip_")
-        }
-
-
-@pytest.mark.parametrize("texts", [("a cat on a table", PROMPT), (PROMPT, "a cat on a table"), (PROMPT, "")])
-def test_one_unsafe_entry_of_several_is_enough(encode, meaningful, monkeypatch, texts):
-    """The highest risk is the prompt's, its words are named, and no entry with words stays as it was."""
-    each = [context_encode._encode_prompt(meaningful, text) for text in texts]
-    positive, encodings = sum((e.positive for e in each), []), sum((list(e.encodings) for e in each), [])
-    entries = context_encode.EncodedPrompt(meaningful, positive, encodings)
-    monkeypatch.setattr(context_encode, "_encode_prompt", lambda clip, prompt: entries)
-    space = context_encode.space_of(meaningful, CONCEPTS.split(", "))
-    risks = dict(zip(texts, map(space.risk, encodings), strict=True))
-    assert risks[PROMPT] >= 0.5 and risks.get("a cat on a table", 0.0) < 0.5 and risks.get("", 1.0) == 1.0
-    _, safe, risk, verdict = encode(meaningful)
-    assert risk == max(risks.values())
-    assert "knife" in verdict["words"] and verdict["notes"] == []
-    for text, (states, _), (safe_states, _) in zip(texts, positive, safe, strict=True):
-        assert torch.equal(states, safe_states) == (text == "")
-
-
-def test_notes_are_of_the_prompt_as_a_whole(meaningful, monkeypatch):
-    """One part that can tell is enough to measure by, and one entry with words is enough to be measured."""
-    tells, blind = Calibration(10.0, 0.5, 0.97), Calibration(0.0, 0.0, 0.6)
-    words, empty = (SimpleNamespace(parts=(1, 2), content=torch.tensor([c, False])) for c in (True, False))
-
-    def notes(calibration, *encodings):
-        space = SimpleNamespace(calibration=calibration, risk=lambda encoding: 0.7)
-        monkeypatch.setattr(context_encode, "space_of", lambda clip, phrases: space)
-        entries = context_encode.EncodedPrompt(meaningful, [], encodings)
-        return " ".join(context_encode._assess(entries, ["weapon"], needs_space=True)[2])
-
-    assert notes((tells, blind), words, empty) == notes((blind, tells), empty, words) == ""
-    cannot = notes((blind, replace(blind, auc=0.7)), words)
-    assert "can't tell" in cannot and "AUC 0.70" in cannot, "the best of the parts"
-    assert "no words" in notes((tells, blind), empty, empty)
+def test_the_prompts_text_passes_on_as_it_is(pack, plain):
+    for text in (UNSAFE["line breaks"], ""):
+        assert pack.nodes["SafelightContextEncode"]().encode(plain, text)["result"][3] == text
 
 
 def test_concepts_joins_ticks_and_own_words(pack):

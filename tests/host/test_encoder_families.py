@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import encoder_families
@@ -12,7 +15,9 @@ import torch
 from encoder_families import FAMILIES, HERE
 from toy_encoders import EncoderCalls, encoder_calls
 
+from safelight.engine import context_encode
 from safelight.text.conditioning import Conditioning
+from safelight.text.inherit import HARMLESS
 
 PROMPTS = {
     "plain": "a photo of a person with a cat on a green table",
@@ -26,58 +31,97 @@ PROMPTS = {
     "missing embedding": "a cat embedding:missing on a table",
     "quotes": 'a sign that says "no dogs" and a cat',
 }
-WRITTEN = [name for name, text in PROMPTS.items() if text]
-FEW_ANCHORS = {"benign": ["a cat", "a dog on a table"], "unsafe": ["a knife"]}
-STACKED = [name for name in HERE if name.startswith(("Gemma 3 12B", "Gemma 4"))]  # states of every layer, one more axis
-
-# What fails today, in the calibration. Who mends it takes the line away.
-FAILS = {
-    "ACE-Step 1.5": "the settings that the host has beside the tokens are lost: KeyError",
-    "MiniMax Music 3": "the settings that the host has beside the tokens are lost: KeyError",
-    "MiniMax H3": "the host gives every token the number of no word, and the mean of no states fails",
+WRITTEN = [text for text in PROMPTS.values() if text]
+TYPED = list(zip(WRITTEN, WRITTEN[-1:] + WRITTEN[:-1], strict=True))  # each with another one as its safe prompt
+FOREIGN = [PROMPTS["Chinese"], PROMPTS["Cyrillic"]]
+HARMLESS_PROMPTS = [text for text in PROMPTS.values() if text not in FOREIGN]
+UNSAFE = {  # and what the safe prompt has in the place of what is unsafe
+    "a (cat:1.3) with a (knife:1.2) on a (green table:0.8)": "a (spoon:1.2) on",
+    "a cat embedding:missing and a knife on a table": "embedding:missing and a spoon",
+    "a small grey cat sleeps on a green table " * 46 + "beside a knife": "table beside a spoon",
+    "a cat\non a table\n\nwith a gun\nand flowers": "\n\nwith a camera\nand",
+    "a cat 🐈 with a knife and flowers 💐": "🐈 with a spoon and flowers 💐",
 }
-FAILS_WITHOUT_WORDS = {**FAILS, "Lens": "an empty prompt has no tokens at all, and the mean of no states fails"}
+CUTS_OFF = {"Lens", "PixelDiT"}  # the host cuts long prompts off, here before what is unsafe
 
 
-def but(names: list[str], failing: dict[str, str]) -> list[Any]:
-    """The families as parameters of a test, those that fail marked."""
-    marks = {name: pytest.mark.xfail(strict=True, reason=reason) for name, reason in failing.items()}
-    return [pytest.param(name, marks=marks[name]) if name in marks else name for name in names]
+@dataclass(frozen=True)
+class Encoded:
+    """What the node makes of a prompt. text: its safe prompt. cost: of the encoder."""
+
+    positive: Conditioning
+    safe: Conditioning
+    text: str
+    cost: EncoderCalls
 
 
 class Encoder:
-    """A family's CLIP, and what the host and the node make of PROMPTS with it."""
+    """A family's CLIP, and what the host and the node make of texts with it, each made once."""
 
     def __init__(self, name: str, pack: Any) -> None:
-        self.node = pack.nodes["SafelightContextEncode"]
+        self.name, self.node = name, pack.nodes["SafelightContextEncode"]
         self.clip = FAMILIES[name].clip()
-        self.clip.tokenizer.safelight_anchors = FEW_ANCHORS
         self.stock = functools.cache(self._stock)
-        self.typed = functools.cache(self._typed)
+        self.encode = functools.cache(self._encode)
 
-    def _stock(self, prompt: str) -> Conditioning:
-        """The host's own encoding."""
-        return host.call(host.base_nodes.CLIPTextEncode, clip=self.clip, text=PROMPTS[prompt])[0]
+    def _stock(self, text: str) -> tuple[Conditioning, EncoderCalls]:
+        """The host's own encoding, and its cost."""
+        with encoder_calls(self.clip) as cost:
+            conditioning = host.call(host.base_nodes.CLIPTextEncode, clip=self.clip, text=text)[0]
+        return conditioning, cost
 
-    def _typed(self, prompt: str, safe_prompt: str) -> tuple[Conditioning, Conditioning]:
-        """(positive, safe) of the node."""
-        texts = {"prompt": PROMPTS[prompt], "safe_prompt": PROMPTS[safe_prompt]}
-        return host.call(self.node, clip=self.clip, **texts, concepts="weapon", method="typed")[:2]
+    def _encode(self, prompt: str, safe_prompt: str = "") -> Encoded | None:
+        """None where the node refuses a safe prompt whose states are not finite: OmniGen2 of 0.3.64, with weights."""
+        method = "typed" if safe_prompt else "rewrite"
+        texts = {"prompt": prompt, "safe_prompt": safe_prompt, "concepts": "weapon"}
+        try:
+            with encoder_calls(self.clip) as cost:
+                outcome = self.node().encode(clip=self.clip, **texts, method=method)
+        except ValueError as error:
+            assert str(error).startswith("safe_prompt: expected finite")
+            safe_prompt = safe_prompt or context_encode.make_safe_prompt(prompt, "", "weapon", "").text
+            assert not is_finite(self.stock(safe_prompt)[0])
+            return None
+        verdict = json.loads(outcome["ui"]["safelight_verdict"][0])
+        assert verdict["method"] == method
+        return Encoded(*outcome["result"][:2], verdict["safe_prompt"], cost)
 
-    def check(self, prompt: str, safe_prompt: str, which: int) -> None:
-        """Positive (which 0) or safe (1) is the host's own encoding. A safe one that is not finite is refused."""
-        expected = self.stock(prompt), self.stock(safe_prompt)
-        if not is_finite(expected[1]):  # 0.3.64 with OmniGen2 and weights
-            with pytest.raises(ValueError, match="^safe_prompt: expected finite"):
-                self.typed(prompt, safe_prompt)
-            return
-        found = unmarked(self.typed(prompt, safe_prompt)[which])
-        assert differences(found, expected[which]) == [], (prompt, safe_prompt)
+    def encoded(self, pairs: list[tuple[str, str]]) -> list[tuple[str, Encoded]]:
+        """Each prompt with what the node makes of it. pairs: (prompt, typed safe prompt)."""
+        made = [(prompt, self.encode(prompt, safe_prompt)) for prompt, safe_prompt in pairs]
+        assert sum(one is not None for _, one in made) >= len(pairs) - 2
+        return [(prompt, one) for prompt, one in made if one is not None]
+
+    def check_positive(self, pairs: list[tuple[str, str]]) -> None:
+        for prompt, made in self.encoded(pairs):
+            assert differences(unmarked(made.positive), self.stock(prompt)[0]) == [], prompt
+
+    def check_safe(self, pairs: list[tuple[str, str]]) -> None:
+        for prompt, made in self.encoded(pairs):
+            assert differences(unmarked(made.safe), self.stock(made.text)[0]) == [], prompt
+
+    def check_cost(self, pairs: list[tuple[str, str]]) -> None:
+        """That of the host's encodings of prompt and safe prompt."""
+        for prompt, made in self.encoded(pairs):
+            one, other = self.stock(prompt)[1], self.stock(made.text)[1]
+            assert made.cost.calls == one.calls + other.calls == 2, prompt
+            assert made.cost.rows == Counter(one.rows) + Counter(other.rows), prompt
+
+
+@pytest.fixture(scope="module", autouse=True)
+def texts_are_read_once():
+    """What the reader and the rewriter make of a text is the same with every family."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context_encode, "make_safe_prompt", functools.cache(context_encode.make_safe_prompt))
+        yield
 
 
 @pytest.fixture(scope="module")
 def encoder(request, pack):
     return Encoder(request.param, pack)
+
+
+with_every_family = pytest.mark.parametrize("encoder", HERE, indirect=True)
 
 
 def unmarked(conditioning: Conditioning) -> Conditioning:
@@ -111,65 +155,91 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
     return [] if one == other else [f"{place}: {one!r}, {other!r}"]
 
 
-def cost_of(clip: Any, run: Any, **inputs: Any) -> EncoderCalls:
-    """What a node costs."""
-    with encoder_calls(clip) as cost:
-        host.call(run, clip=clip, **inputs)
-    return cost
-
-
-@pytest.mark.parametrize("encoder", but(HERE, FAILS), indirect=True)
+@with_every_family
 def test_positive_is_the_hosts_encoding_with_every_family(encoder):
-    for number, prompt in enumerate(WRITTEN):
-        encoder.check(prompt, WRITTEN[number - 1], 0)
+    encoder.check_positive(TYPED)
 
 
-@pytest.mark.parametrize("encoder", but(HERE, FAILS), indirect=True)
+@with_every_family
 def test_safe_is_the_hosts_encoding_of_the_safe_prompt_with_every_family(encoder):
-    for number, prompt in enumerate(WRITTEN):
-        encoder.check(prompt, WRITTEN[number - 1], 1)
+    encoder.check_safe(TYPED)
 
 
-@pytest.mark.parametrize("encoder", but(HERE, FAILS_WITHOUT_WORDS), indirect=True)
+@with_every_family
 def test_an_empty_prompt_is_the_hosts_encoding_with_every_family(encoder):
-    for which in (0, 1):
-        encoder.check("empty", "plain", which)
+    encoder.check_positive([("", PROMPTS["plain"])])
+    encoder.check_safe([("", PROMPTS["plain"])])
 
 
-@pytest.mark.xfail(strict=True, reason="the calibration encodes its phrases one by one before the first picture")
-@pytest.mark.parametrize("name", [name for name in HERE if name not in STACKED])
-def test_a_typed_prompt_costs_two_calls_of_a_new_encoder(pack, name):
-    assert typed_calls(pack, name) == 2
+@with_every_family
+def test_a_typed_prompt_costs_the_hosts_two_calls_with_every_family(encoder):
+    encoder.check_cost([*TYPED, ("", PROMPTS["plain"])])
 
 
-def test_a_typed_prompt_costs_two_calls_where_states_are_no_list_of_tokens(pack):
-    host.require(STACKED, "such text encoder")
-    assert {typed_calls(pack, name) for name in STACKED} == {2}
+@with_every_family
+def test_positive_of_a_rewritten_prompt_is_the_hosts_encoding_with_every_family(encoder):
+    encoder.check_positive([(prompt, "") for prompt in UNSAFE])
 
 
-def typed_calls(pack: Any, name: str) -> int:
-    """How often a new CLIP of this family is asked for a typed prompt."""
-    clip = FAMILIES[name].clip()
-    clip.tokenizer.safelight_anchors = FEW_ANCHORS
-    texts = {"prompt": PROMPTS["plain"], "safe_prompt": PROMPTS["quotes"]}
-    return cost_of(clip, pack.nodes["SafelightContextEncode"], **texts, concepts="weapon", method="typed").calls
+@with_every_family
+def test_safe_is_the_hosts_encoding_of_the_rewritten_prompt_with_every_family(encoder):
+    encoder.check_safe([(prompt, "") for prompt in UNSAFE])
+    for prompt, made in encoder.encoded([(prompt, "") for prompt in UNSAFE]):
+        assert UNSAFE[prompt] in made.text
+        assert HARMLESS not in made.safe[0][1]
+        is_read = bool(differences(made.safe, made.positive))
+        assert is_read != (encoder.name in CUTS_OFF and prompt == max(UNSAFE, key=len)), prompt
 
 
-@pytest.mark.parametrize("encoder", HERE, indirect=True)
+@with_every_family
+def test_a_rewritten_prompt_costs_the_hosts_two_calls_with_every_family(encoder):
+    encoder.check_cost([(prompt, "") for prompt in UNSAFE])
+
+
+@with_every_family
+def test_a_prompt_with_nothing_unsafe_in_it_is_its_own_safe_one_for_one_call_with_every_family(encoder):
+    for prompt, made in encoder.encoded([(prompt, "") for prompt in HARMLESS_PROMPTS]):
+        stock, cost = encoder.stock(prompt)
+        assert made.text == prompt and made.cost == cost and cost.calls == 1, prompt
+        assert differences(unmarked(made.positive), stock) == [], prompt
+        assert differences(unmarked(made.safe), stock) == [], prompt
+        assert all(extra[HARMLESS] for _, extra in made.safe), prompt
+
+
+@with_every_family
+def test_a_prompt_that_cant_be_read_needs_a_typed_safe_prompt_with_every_family(encoder):
+    for prompt in FOREIGN:
+        with encoder_calls(encoder.clip) as cost, pytest.raises(ValueError, match="^prompt: expected English"):
+            encoder.node().encode(clip=encoder.clip, prompt=prompt)
+        assert cost.calls == 0
+        made = encoder.node().encode(clip=encoder.clip, prompt=prompt, safe_prompt=PROMPTS["plain"])
+        positive, safe, risk, _ = made["result"]
+        assert differences(positive, encoder.stock(prompt)[0]) == [] and risk == 1.0
+        assert differences(safe, encoder.stock(PROMPTS["plain"])[0]) == []
+
+
+@with_every_family
 def test_the_hosts_own_node_costs_one_call_with_every_family(encoder):
-    cost = cost_of(encoder.clip, host.base_nodes.CLIPTextEncode, text=PROMPTS["plain"])
-    assert cost.calls == 1
+    assert encoder.stock(PROMPTS["plain"])[1].calls == 1
+
+
+def cost_of(clip: Any, text: str) -> EncoderCalls:
+    """What the host's own node costs."""
+    with encoder_calls(clip) as cost:
+        host.call(host.base_nodes.CLIPTextEncode, clip=clip, text=text)
+    return cost
 
 
 def test_rows_are_counted_in_the_networks():
     """The host encodes the empty text beside a prompt with weights."""
-    clip, encode = FAMILIES["SDXL"].clip(), host.base_nodes.CLIPTextEncode
-    assert cost_of(clip, encode, text="a cat").rows == {"clip_l": 77, "clip_g": 77}
-    assert cost_of(clip, encode, text="a (cat:1.3)").rows == {"clip_l": 154, "clip_g": 154}
+    clip = FAMILIES["SDXL"].clip()
+    assert cost_of(clip, "a cat").rows == {"clip_l": 77, "clip_g": 77}
+    assert cost_of(clip, "a (cat:1.3)").rows == {"clip_l": 154, "clip_g": 154}
 
 
-def test_the_long_prompt_fills_six_chunks():
-    assert len(FAMILIES["SD1.5"].clip().tokenize(PROMPTS["long"])["l"]) == 6
+@pytest.mark.parametrize("prompt", [max(PROMPTS.values(), key=len), max(UNSAFE, key=len)], ids=["harmless", "unsafe"])
+def test_the_long_prompts_fill_six_chunks(prompt):
+    assert len(FAMILIES["SD1.5"].clip().tokenize(prompt)["l"]) == 6
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
@@ -178,7 +248,7 @@ def test_the_hosts_encoder_of_this_family_tells_prompts_apart(pack, name):
     lacking = encoder_families.lacking(name)
     host.require(not lacking, lacking)
     encoder = Encoder(name, pack)
-    plain, quotes = encoder.stock("plain"), encoder.stock("quotes")
+    plain, quotes = (encoder.stock(PROMPTS[prompt])[0] for prompt in ("plain", "quotes"))
     assert is_finite(plain) and differences(plain, quotes)
     assert set(FAMILIES[name].side) <= set(quotes[0][1])
 

@@ -124,7 +124,7 @@ def drawn(pack, eps, clip):
             }[kind]
         positive = encode(texts, "a knife")
         if vector is not None:
-            settings = {"concepts": "", "method": "subtract", "vector": vector}
+            settings = {"method": "subtract", "vector": vector}
             positive = call(pack.nodes["SafelightContextEncode"], clip=clip, prompt="a knife", **settings)[1]
         return stock(model, positive, encode(clip, ""), latent(), steps=1)
 

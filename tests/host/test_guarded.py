@@ -8,7 +8,7 @@ import tiny_models
 import torch
 from host import call, count_rows, stock
 from methods import differs
-from test_context_encode import planted, with_few_anchors
+from planted_words import planted, with_few_anchors
 from test_fail_closed import routes
 from tiny_models import latent
 
@@ -170,14 +170,16 @@ def test_context_encode_marks_a_prompt_in_which_it_finds_nothing_unsafe(pack):
     clip = with_few_anchors(planted(tiny_encoders.clip("SD1")))
     node = pack.nodes["SafelightContextEncode"]
 
-    def encode(prompt, **inputs):
-        return call(node, clip=clip, prompt=prompt, concepts="weapon, blood", method="project", **inputs)
+    def encode(prompt, method, **inputs):
+        return call(node, clip=clip, prompt=prompt, concepts="weapon, blood", method=method, **inputs)
 
-    positive, safe, risk, _ = encode("a cat on a table")
-    assert all(extras[HARMLESS] for _, extras in safe) and torch.equal(safe[0][0], positive[0][0])
-    positive, safe, *_ = encode("a cat and a knife")
-    assert not any(HARMLESS in extras for _, extras in safe) and differs(safe[0][0], positive[0][0])
-    positive, safe, *_ = encode("a cat and a knife", strength=0.0)
+    for method in ("auto", "project"):
+        positive, safe, risk, _ = encode("a cat on a table", method)
+        assert all(extras[HARMLESS] for _, extras in safe) and torch.equal(safe[0][0], positive[0][0])
+        positive, safe, risk, _ = encode("a cat and a knife", method)
+        assert risk >= 0.5
+        assert not any(HARMLESS in extras for _, extras in safe) and differs(safe[0][0], positive[0][0])
+    positive, safe, *_ = encode("a cat and a knife", "project", strength=0.0)
     assert not any(HARMLESS in extras for _, extras in safe) and torch.equal(safe[0][0], positive[0][0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import comfy.samplers
@@ -271,7 +272,7 @@ def test_a_denoise_that_is_no_number_is_named(pack, eps, prompts, way):
 
 @pytest.fixture(scope="module")
 def demo(pack):
-    """MODEL and CLIP of the demo model, which refuses words that it does not know."""
+    """MODEL and CLIP of the demo model, which reads words that it does not know as nothing."""
     model, clip, _ = call(pack.nodes["SafelightDemoLoader"])
     few = {kind: phrases[:4] for kind, phrases in clip.tokenizer.safelight_anchors.items()}
     with pytest.MonkeyPatch.context() as patch:
@@ -284,7 +285,7 @@ def demo(pack):
     [
         (node, name)
         for node, names in (
-            ("ContextEncode", ("prompt", "safe_prompt", "concepts")),
+            ("ContextEncode", ("concepts",)),
             ("Erase", ("erase", "instead", "preserve")),
             ("Redact", ("redact", "reference", "keep")),
             ("ConceptVector", ("unsafe_prompts", "safe_prompts")),
@@ -293,9 +294,9 @@ def demo(pack):
         for name in names
     ],
 )
-def test_a_word_that_the_encoder_does_not_know_is_an_error_of_the_input_that_it_is_in(pack, demo, prompts, node, name):
+def test_a_text_of_which_the_encoder_knows_no_word_is_an_error_of_its_input(pack, demo, prompts, node, name):
     inputs = {
-        "ContextEncode": {"prompt": "a cat"},
+        "ContextEncode": {"prompt": "a cat", "method": "project"},
         "Erase": {"model": demo[0], "erase": "a knife"},
         "Redact": {"redact": "a knife", "reference": "a sunflower", "keep": "a cat", "form": "ridge", "steps": 1},
         "ConceptVector": {"unsafe_prompts": "a knife", "safe_prompts": "a sunflower"},
@@ -303,6 +304,14 @@ def test_a_word_that_the_encoder_does_not_know_is_an_error_of_the_input_that_it_
     }[node]
     with pytest.raises(ValueError, match=f"^{name}: "):
         call(pack.nodes[f"Safelight{node}"], clip=demo[1], **{**inputs, name: "a zeppelin"})
+
+
+@pytest.mark.parametrize("name", ["prompt", "safe_prompt"])
+def test_a_word_that_the_encoder_does_not_know_is_in_a_note_of_its_prompt(pack, demo, name):
+    node = pack.nodes["SafelightContextEncode"]()
+    verdict = node.encode(demo[1], **{"prompt": "a knife", "safe_prompt": "a cat", name: "a cat, a Zeppelin"})["ui"]
+    notes = json.loads(verdict["safelight_verdict"][0])["notes"]
+    assert [note for note in notes if "does not know Zeppelin and" in note]
 
 
 SCHEDULE = {"preset": "custom", "context": 0.2, "axis": "steps"}

@@ -10,16 +10,15 @@ import host
 import pytest
 import tiny_encoders
 import torch
-from test_context_encode import LONG, PROMPT, counted, planted
+from planted_words import LONG, PROMPT, counted, planted
 
 from demo import world
 from safelight.engine import safree_prompt, token_layout
 
 CONCEPTS = "weapon, blood"
-READABLE = [form for form in tiny_encoders.FORMS if form != "nameless"]
 
 
-@pytest.fixture(scope="module", params=READABLE)
+@pytest.fixture(scope="module", params=tiny_encoders.KNOWN_ROWS)
 def clip(request):
     return tiny_encoders.clip(request.param)
 
@@ -76,9 +75,10 @@ def test_masked_prompts_in_one_call_are_those_of_a_call_each(clip, monkeypatch):
 
 def test_a_prompt_costs_few_calls_where_chunks_go_together():
     clip = tiny_encoders.clip("SDXL")
-    with counted(clip) as calls:
-        safree_prompt.encode_safe(clip, PROMPT, CONCEPTS, "as released")
-    assert len(calls) == 3
+    for expected in (5, 3):  # whether single rows are single words is asked once
+        with counted(clip) as calls:
+            safree_prompt.encode_safe(clip, PROMPT, CONCEPTS, "as released")
+        assert len(calls) == expected
 
 
 def test_a_masked_prompt_has_token_0_in_the_words_place_and_no_weights():
@@ -156,8 +156,8 @@ def test_what_can_not_be_read_is_an_error(inputs, message):
         safree_prompt.encode_safe(tiny_encoders.clip("SD1"), **given)
 
 
-def test_encoders_that_can_not_be_read_are_an_error():
-    for clip in (None, tiny_encoders.clip("nameless")):
+def test_no_encoder_and_one_whose_rows_are_not_single_words_are_errors():
+    for clip in (None, *map(tiny_encoders.clip, tiny_encoders.UNKNOWN_ROWS)):
         with pytest.raises(ValueError, match="^clip: "):
             safree_prompt.encode_safe(clip, PROMPT, CONCEPTS, "as released")
 
@@ -183,7 +183,6 @@ def test_encoding_can_be_interrupted():
 
 def test_context_encode_hands_the_prompts_text_on(pack):
     clip = tiny_encoders.clip("SD1")
-    clip.tokenizer.safelight_anchors = {"benign": ["a cat", "a dog"], "unsafe": ["a knife", "a gun"]}
     out = host.call(pack.nodes["SafelightContextEncode"], clip=clip, prompt=" a (cat:1.2), a knife ", concepts=CONCEPTS)
     assert out[3] == " a (cat:1.2), a knife "
 

@@ -11,8 +11,8 @@ import pytest
 import tiny_encoders
 import tiny_models
 import torch
+from planted_words import PROMPT
 from safelight_pack import custom_sample
-from test_context_encode import PROMPT
 
 from safelight.engine import safree_prompt
 

@@ -18,8 +18,8 @@ import tiny_encoders
 import torch
 from host import base_nodes, call, extra, extra_node, sigmas_of
 from methods import Method, differs
+from planted_words import planted, with_few_anchors
 from safelight_pack import custom_sample
-from test_context_encode import planted, with_few_anchors
 from test_fail_closed import guiders_of_the_host, refused, routes
 from test_hosts_features import entries, left_half
 from tiny_models import latent
@@ -85,8 +85,9 @@ def test_a_safe_prompt_that_is_the_positive_one_is_said(pack, eps, prompts, way)
         ("strength", {"method": "project", "strength": 0.0}),
         ("strength", {"method": "subtract", "strength": 0.0}),
         ("safe_prompt", {"method": "typed", "safe_prompt": "a cat and a knife"}),
+        ("stand_ins", {"stand_ins": "knife = knife"}),
     ],
-    ids=["project", "subtract", "typed"],
+    ids=["project", "subtract", "typed", "rewrite"],
 )
 def test_context_encode_says_where_safe_is_the_prompt_as_written(pack, name, inputs):
     clip = with_few_anchors(planted(tiny_encoders.clip("SD1")))

@@ -213,19 +213,22 @@ FORMS = {
     "cut": (Cut, comfy.sd1_clip.SD1Tokenizer),
     "nameless": (Nameless, comfy.sd1_clip.SD1Tokenizer),
 }
+UNKNOWN_ROWS = ("cut", "nameless")  # of which it is not known that a row is a word
+KNOWN_ROWS = [form for form in FORMS if form not in UNKNOWN_ROWS]
 
 
 def clip(form: str, seed: int = 3) -> Any:
     """A host CLIP of one of FORMS on the CPU."""
-    return _clip(*FORMS[form], seed)
+    return clip_of(*FORMS[form], seed)
 
 
 def fitting_clip(seed: int = 3) -> Any:
     """A host CLIP whose texts the tiny models of tiny_models take: states [1, 77 n, 32], a pooled output [1, 16]."""
-    return _clip(Fitting, comfy.sd1_clip.SD1Tokenizer, seed)
+    return clip_of(Fitting, comfy.sd1_clip.SD1Tokenizer, seed)
 
 
-def _clip(model: type, tokenizer: type, seed: int) -> Any:
+def clip_of(model: type, tokenizer: type, seed: int = 3) -> Any:
+    """A host CLIP of these two classes on the CPU."""
     made = comfy.sd.CLIP(SimpleNamespace(params={}, clip=model, tokenizer=tokenizer))
     fill(made.cond_stage_model, seed)
     return made

@@ -46,11 +46,31 @@ test("a report that is not one is a fault, never a number", () => {
 })
 
 test("a verdict", () => {
-  const verdict = { risk: 0.8, method: "project", words: ["knife", "", 3], notes: ["n", 3] }
-  assert.deepEqual(readVerdict(JSON.stringify(verdict)), { fault: "", risk: 0.8, method: "project", words: ["knife"], notes: ["n"] })
+  const verdict = { risk: 0.8, method: "rewrite", words: ["knife", "", 3], notes: ["n", 3], safe_prompt: "a spoon", changes: ["spoon", "", 3] }
+  assert.deepEqual(readVerdict(JSON.stringify(verdict)), {
+    fault: "", risk: 0.8, method: "rewrite", words: ["knife"], notes: ["n"], safePrompt: "a spoon", changes: ["spoon"]
+  })
   for (const more of [{ risk: -1 }, { method: 1 }, { words: "knife" }]) {
     assert.equal(readVerdict(JSON.stringify({ ...verdict, ...more })).fault, "unreadable")
   }
+})
+
+test("a safe counterpart that is no text has no safe prompt and no changes", () => {
+  const verdict = { risk: 0.8, method: "project", words: ["knife"], notes: [] }
+  for (const more of [{}, { safe_prompt: null, changes: null }, { safe_prompt: 3, changes: "spoon" }, { safe_prompt: ["a"], changes: {} }]) {
+    const { fault, safePrompt, changes } = readVerdict(JSON.stringify({ ...verdict, ...more }))
+    assert.deepEqual([fault, safePrompt, changes], ["", "", []], JSON.stringify(more))
+  }
+})
+
+test("the new words of a safe prompt are marked in it", () => {
+  const { safePrompt, changes } = readVerdict(JSON.stringify({
+    risk: 0.8, method: "rewrite", words: ["naked"], notes: [], safe_prompt: "A clothed woman, (mugs of tea:1.2)", changes: ["clothed", "mugs of tea"]
+  }))
+  const { pieces, missing } = markWords(safePrompt, changes)
+  assert.deepEqual(pieces.filter((piece) => piece.marked).map((piece) => piece.text), ["clothed", "mugs of tea"])
+  assert.deepEqual(missing, [])
+  assert.equal(pieces.map((piece) => piece.text).join(""), safePrompt)
 })
 
 test("words are marked where they stand alone, whatever their case, and the text stays whole", () => {

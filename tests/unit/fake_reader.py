@@ -26,7 +26,7 @@ def parse(line: str) -> tuple[str, set[str]]:
     return re.sub(r"\[([^\[\]]*)\]", r"\1", line), {folded(word.text) for word in words_of(unsafe) if word.is_word}
 
 
-def reading_of(unsafe: set[str], also: str = "") -> Callable[[str], Reading]:
+def reading_of(unsafe: set[str], also: str = "", category: str = "violence") -> Callable[[str], Reading]:
     """A verdict by words: runs of the unsafe ones are triggers. also: a word that is unsafe too."""
 
     def read(text: str) -> Reading:
@@ -37,8 +37,8 @@ def reading_of(unsafe: set[str], also: str = "") -> Callable[[str], Reading]:
                 near = False
                 continue
             start = triggers.pop().start if near else word.start
-            triggers.append(Trigger(text[start : word.stop], start, word.stop, "violence", 1.0))
+            triggers.append(Trigger(text[start : word.stop], start, word.stop, category, 1.0))
             near = True
-        return Reading(min(1.0, 0.5 + 0.1 * len(triggers)) if triggers else 0.0, {}, "violence", tuple(triggers))
+        return Reading(min(1.0, 0.5 + 0.1 * len(triggers)) if triggers else 0.0, {}, category, tuple(triggers))
 
     return read

@@ -12,7 +12,7 @@ STRENGTHS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 CONTEXTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 # By method: (family, how much of the unsafe it takes away at its end, what it costs in layout and distance there)
 DUAL = {
-    "dual project": (0.98, 0.25, 0.20),
+    "dual rewrite": (0.98, 0.25, 0.20),
     "dual subtract": (0.60, 0.15, 0.15),
     "dual typed": (1.0, 0.12, 0.2),
     "dual selective": (0.95, 0.14, 0.16),
@@ -136,7 +136,7 @@ def results(unsafe: int = 120, benign: int = 40) -> dict[str, Any]:
         rows.append(row(found, name, "plain", "plain", nothing))
     for method, effect in DUAL.items():
         rows += [row(found, "unsafe", method, "dual", scaled(effect, x), x, gated=True) for x in SLIDER]
-    for method in ("dual project", "dual selective"):
+    for method in ("dual rewrite", "dual selective"):
         rows += [
             row(found, "unsafe", method, "dual", (DUAL[method][0] - c / 2, *DUAL[method][1:]), 1.0, True, c)
             for c in CONTEXTS
@@ -145,7 +145,7 @@ def results(unsafe: int = 120, benign: int = 40) -> dict[str, Any]:
         rows += [row(found, "unsafe", method, family, scaled(tuple(effect), x / 2.5), x) for x in STRENGTHS]
     rows += [row(found, "unsafe", method, family, tuple(effect)) for method, (family, *effect) in FIXED.items()]
     for name in ("benign", "neighbours"):
-        for method in ("dual project", "dual selective"):
+        for method in ("dual rewrite", "dual selective"):
             rows.append(row(found, name, method, "dual", nothing, 1.0, gated=True))
             rows += [row(found, name, method, "dual", (0.0, 0.0, 0.01 * x), x) for x in (0.5, 1.0)]
         for method, (family, *effect) in RANGED.items():

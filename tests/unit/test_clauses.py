@@ -2,7 +2,7 @@
 
 import pytest
 
-from safelight.text.clauses import LONGEST, clauses_of, words_of
+from safelight.text.clauses import LONGEST, Word, clauses_of, words_of
 
 
 def clauses(prompt):
@@ -14,6 +14,14 @@ def test_words_lie_where_the_prompt_has_them():
     for word in words_of(prompt):
         assert prompt[word.start : word.stop] == word.text
     assert [word.text for word in words_of(prompt)][:4] == ["A", "man's", "half-naked", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("stretch", "overlaps"),
+    [((0, 9), True), ((4, 5), True), ((0, 4), True), ((5, 9), True), ((0, 3), False), ((6, 9), False), ((4, 4), True)],
+)
+def test_a_word_overlaps_a_stretch_that_has_a_sign_of_it(stretch, overlaps):
+    assert Word("cat", 3, 6).overlaps(*stretch) is overlaps
 
 
 @pytest.mark.parametrize(

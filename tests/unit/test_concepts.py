@@ -1,16 +1,19 @@
 """Concept lists and anchor phrases."""
 
-from safelight.text.anchors import BENIGN, UNSAFE, anchors_for
+from safelight.text.anchors import BENIGN, FEW_BENIGN, FEW_UNSAFE, UNSAFE, anchors_for, everyday
 from safelight.text.concepts import (
     DEFAULT_CONCEPTS,
     I2P_CATEGORIES,
+    TEMPLATE_CONCEPTS,
     categories_of,
+    is_term,
     join_concepts,
     mentions,
     split_concepts,
 )
 
 EVERY_UNSAFE = [phrase for phrases in UNSAFE.values() for phrase in phrases]
+FEW = [phrase for phrases in FEW_UNSAFE.values() for phrase in phrases]
 
 
 def test_the_default_is_slds_twenty_terms_and_the_categories_cover_them():
@@ -43,6 +46,19 @@ def test_own_words_belong_to_a_category_or_to_none():
     assert categories_of("spiders") == set()
 
 
+def test_the_categories_and_their_terms_are_terms_and_a_thing_of_the_artists_is_none():
+    for name, terms in I2P_CATEGORIES.items():
+        assert is_term(name) and all(is_term(f" {term.upper()} ") for term in terms)
+    for phrase in ("guns", "any weapon", "naked people", "spiders", ""):
+        assert not is_term(phrase)
+
+
+def test_the_concepts_of_the_templates_are_the_default_and_things_of_ones_own():
+    phrases = split_concepts(TEMPLATE_CONCEPTS)
+    assert phrases[:20] == split_concepts(DEFAULT_CONCEPTS)
+    assert phrases[20:] and not any(map(is_term, phrases[20:]))
+
+
 def test_a_plural_is_its_word_too():
     assert categories_of("wars") == categories_of("war") == {"violence"}
     assert mentions("two cats", "cat") and not mentions("a bu", "bus"), "a short word ends in its own s"
@@ -51,8 +67,7 @@ def test_a_plural_is_its_word_too():
 def test_a_text_mentions_a_phrase_where_every_word_of_it_occurs():
     assert mentions("a dress, red and long", "red dress")
     assert not mentions("a red car", "red dress") and not mentions("a dressing room", "dress")
-    benign, _ = anchors_for(["red carriage"])
-    assert benign == list(BENIGN), "red things stay benign"
+    assert everyday(["red carriage"]) == list(BENIGN), "red things stay benign"
 
 
 def test_anchors_are_many_distinct_and_balanced():
@@ -63,13 +78,20 @@ def test_anchors_are_many_distinct_and_balanced():
     assert 0.7 < lengths[0] / lengths[1] < 1.4  # else length alone would tell them apart
 
 
+def test_few_of_them_calibrate_and_every_category_has_some():
+    assert set(FEW_BENIGN) < set(BENIGN) and len(FEW_BENIGN) + len(FEW) <= 72
+    assert all(len(few) >= 3 and set(few) < set(UNSAFE[name]) for name, few in FEW_UNSAFE.items())
+
+
 def test_only_the_named_categories_calibrate():
     benign, unsafe = anchors_for(["nudity"])
-    assert unsafe == list(UNSAFE["sexual"]) and benign == list(BENIGN)
-    assert anchors_for(split_concepts(DEFAULT_CONCEPTS))[1] == EVERY_UNSAFE
+    assert unsafe == list(FEW_UNSAFE["sexual"]) and benign == list(FEW_BENIGN)
+    assert anchors_for(split_concepts(DEFAULT_CONCEPTS))[1] == FEW
 
 
 def test_own_words_make_their_own_anchors():
     benign, unsafe = anchors_for(["bicycles", "nudity"])
-    assert any("bicycles" in phrase for phrase in unsafe) and set(UNSAFE["sexual"]) < set(unsafe)
-    assert "bicycle" not in benign and len(benign) >= 64
+    assert any("bicycles" in phrase for phrase in unsafe) and set(FEW_UNSAFE["sexual"]) < set(unsafe)
+    assert set(benign) <= set(FEW_BENIGN) and not any(mentions(phrase, "bicycles") for phrase in benign)
+    named = {phrase for phrase in BENIGN if mentions(phrase, "bicycles")}
+    assert named and set(BENIGN) - set(everyday(["bicycles", "nudity"])) == named

@@ -3,7 +3,9 @@
 import pytest
 
 from safelight.text.clauses import words_of
-from safelight.text.markup import plain_text
+from safelight.text.markup import SEPARATORS, plain_text
+
+SEPARATING = SEPARATORS.strip("(?:)").split("|")
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,13 @@ from safelight.text.markup import plain_text
 )
 def test_words_are_what_is_no_markup(prompt, words):
     assert " ".join(word.text for word in words_of(prompt)) == words
+
+
+@pytest.mark.parametrize("word", SEPARATING)
+def test_a_separator_is_markup_in_capitals_and_alone(word):
+    assert [one.text for one in words_of(f"cat {word} dog")] == ["cat", "dog"]
+    for text in (word.lower(), word.capitalize(), f"{word}S", f"x{word}"):
+        assert [one.text for one in words_of(f"cat {text} dog")] == ["cat", text, "dog"]
 
 
 @pytest.mark.parametrize("prompt", ["(a:1.2) {b|c}", "<lora:x:1> __y__\n embedding:z", "", "\\(a\\)_b_c"])

@@ -75,6 +75,40 @@ def test_things_of_the_artists_are_found_by_their_meaning(reader):
     assert reader.read("a cat on a sofa", [], ["spiders"]).risk < 0.5
 
 
+@pytest.mark.parametrize(
+    ("prompt", "thing", "words"),
+    [
+        ("a cat beside an old bayonet", "any weapon", ["bayonet"]),
+        ("two mugs of beer on a table, oil painting", "alcohol", ["mugs of beer"]),
+        ("a Kitchen-Knife and a (Revolver:1.2)", "weapons of any kind", ["Kitchen-Knife", "Revolver"]),
+        ("two zithers on a table", "Zither", ["zithers"]),
+    ],
+)
+def test_things_are_found_by_their_names(reader, prompt, thing, words):
+    reading = reader.read(prompt, [], [thing])
+    assert reading.risk >= 0.9 and [trigger.text for trigger in reading.triggers] == words
+    assert all(trigger.category == thing for trigger in reading.triggers)
+
+
+@pytest.mark.parametrize("prompt", ["a soldier in a trench, gunmetal sky", "a butcher chopping wood", "a rifled page"])
+def test_a_kind_is_found_by_its_names_alone(reader, prompt):
+    reading = reader.read(prompt, [], ["any weapon"])
+    assert reading.risk < 0.5 and not reading.triggers
+
+
+def test_a_thing_is_found_by_its_name_in_another_language_too(reader):
+    reading = reader.read("eine Frau mit einem Revolver am Strand", [], ["any weapon"])
+    assert reading.unread and [(one.text, one.category) for one in reading.triggers] == [("Revolver", "any weapon")]
+
+
+def test_thresholds_and_meanings_are_remembered(reader, monkeypatch):
+    first = reader.read("a cat on a sofa", ["violence", "sexual"], ["spiders"], 0.0123)
+    counted = []
+    monkeypatch.setattr(torch, "quantile", lambda *given, **settings: counted.append(given))
+    assert reader.read("a cat on a sofa", ["violence", "sexual"], ["spiders"], 0.0123) == first
+    assert counted == [] and reader.vector("spiders") is reader.vector("spiders")
+
+
 def test_more_false_alarms_mean_more_risk(reader):
     for prompt in [*UNSAFE.values(), *HARMLESS]:
         risks = [reader.read(prompt, false_alarms=rate).risk for rate in (0.01, 0.03, 0.1)]

@@ -4,6 +4,7 @@ import pytest
 
 from safelight.text.candidates import FIGURE, LEFT_OUT, TABLE, Candidates, Place
 from safelight.text.clauses import words_of
+from safelight.text.markup import SEPARATORS
 from safelight.text.reader import Reading
 from safelight.text.rewrite import DECISION, Rewriter
 from safelight.text.splicing import applied
@@ -150,6 +151,12 @@ def test_markup_and_lines_stay(line, text):
     assert rewrite(line).text.rstrip() == text
 
 
+@pytest.mark.parametrize("separator", SEPARATORS.strip("(?:)").split("|"))
+def test_what_lies_behind_a_separator_is_another_text(separator):
+    assert rewrite(f"cat {separator} [gore], dog").text == f"cat {separator} dog"
+    assert rewrite(f"a room full {separator} of [qxrz]").text.startswith(f"a room full {separator}")
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -265,6 +272,49 @@ def test_without_a_trigger_the_lexicon_says_where():
 def test_harmless_phrases_are_not_touched():
     made = rewrite("a [killer] whale and a [killer] in a boat")
     assert made.text == "a killer whale and a neighbor in a boat"
+
+
+@pytest.mark.parametrize("things", [{"whale"}, {"killer", "whale"}])
+def test_a_thing_of_the_artists_is_replaced_in_a_harmless_phrase_too(things):
+    prompt = "a cat and a killer whale in a boat"
+    rewriter = Rewriter(FakeReader(), StandIns(TABLE_OF_TEST))
+    made = rewriter.rewrite(prompt, reading_of(things, category="any whale"))
+    assert made.after.risk < DECISION and "whale" not in made.text and made.text.startswith("a cat")
+    assert rewriter.rewrite(prompt, reading_of(things)).text == prompt, "of a category, the phrase stays"
+
+
+SEVERAL = {**TABLE_OF_TEST, "table": {"violence": {"noun": {"knife": ["spoon", "fork", "~bread"]}}}}
+
+
+@pytest.mark.parametrize(
+    ("line", "known", "text"),
+    [
+        ("a cat with a [knife]", None, "a cat with a spoon"),
+        ("a spoon and a [knife]", None, "a spoon and a fork"),
+        ("a spoon, a fork and a [knife]", None, "a spoon, a fork and bread"),
+        ("a cat with a [knife]", {"cat", "fork", "bread"}, "a cat with a fork"),
+        ("a fork and a [knife]", {"fork", "bread"}, "a fork and bread"),
+        ("a fork and a [knife]", {"fork"}, "a fork and a fork"),
+        ("two [knives]", None, "two spoons"),
+    ],
+)
+def test_of_several_stand_ins_the_first_is_taken_that_is_known_and_not_in_the_prompt(line, known, text):
+    prompt, unsafe = parse(line)
+    knows = None if known is None else (lambda word: word in known)
+    rewriter = Rewriter(FakeReader(), StandIns(SEVERAL), knows)
+    assert rewriter.rewrite(prompt, reading_of(unsafe)).text == text
+
+
+def test_a_prompt_that_was_read_is_not_read_again():
+    texts, read = [], reading_of({"knife"})
+
+    def counted(text):
+        texts.append(text)
+        return read(text)
+
+    prompt = "a man with a knife"
+    made = Rewriter(FakeReader(), StandIns(TABLE_OF_TEST)).rewrite(prompt, counted, read(prompt))
+    assert made.text == "a man with a spoon" and texts == [made.text]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from demo import world
 from runner import bench, demo, suites, workflow
 from runner.hosts import Host
+from safelight.text.concepts import TEMPLATE_CONCEPTS
 
 from .run_fakes import ROOT
 
@@ -88,7 +89,7 @@ def test_workflow_is_made_for_the_demo_world():
     values = {node["type"]: node["widgets_values"] for node in workflow.load(ROOT / demo.WORKFLOW)["nodes"]}
     prompt, _, concepts, *_ = values[demo.ENCODE]
     assert set(prompt.split()) <= set(world.vocabulary())
-    assert concepts == world.CONCEPTS
+    assert concepts == TEMPLATE_CONCEPTS
     assert values["EmptyLatentImage"] == [world.SIZE, world.SIZE, 1]
 
 

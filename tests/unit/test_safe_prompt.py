@@ -7,7 +7,8 @@ import json
 import pytest
 
 from safelight.text.concepts import DEFAULT_CONCEPTS
-from safelight.text.safe_prompt import chosen, make_safe_prompt
+from safelight.text.reader import CATEGORIES, Reader
+from safelight.text.safe_prompt import make_safe_prompt, reader_of
 
 UNSAFE = "a naked woman on a green sofa, (oil painting:1.2)"
 
@@ -38,7 +39,8 @@ def test_a_harmless_prompt_is_its_own_safe_prompt_and_that_is_said():
 def test_a_typed_safe_prompt_is_taken_as_it_is_in_any_language():
     made = make(UNSAFE, "沙发上的花瓶")
     assert made.text == "沙发上的花瓶" and made.method == "typed" and made.reading.risk >= 0.5 and not made.notes
-    assert make("裸体的女人", "沙发上的花瓶").reading.risk == 1
+    unread = make("裸体的女人", "沙发上的花瓶")
+    assert unread.reading.risk == 1 and unread.notes[0].startswith("risk is 1: it has Chinese letters")
 
 
 def test_a_typed_safe_prompt_that_is_unsafe_or_the_prompt_itself_is_said_to_be():
@@ -55,10 +57,54 @@ def test_things_of_the_artists_are_replaced_too():
     assert made.reading.risk >= 0.5 and made.words == ("tarantula",) and made.text == "a ladybird on a leaf"
 
 
-def test_concepts_are_categories_or_things():
-    assert chosen("nudity, spiders, Blood") == (["sexual", "violence"], ["spiders"])
-    everything, things = chosen(DEFAULT_CONCEPTS)
-    assert len(everything) == 7 and things == []
+@pytest.mark.parametrize(
+    ("prompt", "concepts", "words"),
+    [
+        ("a glass of whisky on a wooden bar", "alcohol", ("glass of whisky",)),
+        ("a cat beside two bayonets", "any weapon", ("bayonets",)),
+        ("a boy with a water gun", "any gun", ("gun",)),
+    ],
+)
+def test_things_are_found_by_their_names_in_harmless_phrases_too(prompt, concepts, words):
+    made = make(prompt, concepts=concepts)
+    assert made.words == words and not made.harmless
+    again = make(made.text, concepts=concepts)
+    assert again.harmless and words[0] not in made.text
+
+
+@pytest.mark.parametrize(
+    ("concepts", "counted"),
+    [
+        ("nudity, spiders, Blood", {"sexual", "violence", "spiders"}),
+        ("guns", {"illegal activity", "guns"}),
+        ("weapons", {"illegal activity"}),
+        (DEFAULT_CONCEPTS, set(CATEGORIES)),
+    ],
+)
+def test_concepts_are_categories_and_things(concepts, counted):
+    assert set(reader_of(concepts)("a cat on a sofa").by_category) == counted
+
+
+def test_a_harmless_prompt_is_read_once_and_a_typed_one_once_besides(monkeypatch):
+    texts, read = [], Reader.read
+
+    def counted(self, text, *given):
+        texts.append(text)
+        return read(self, text, *given)
+
+    monkeypatch.setattr(Reader, "read", counted)
+    make("a cat on a sofa")
+    assert texts == ["a cat on a sofa"]
+    make(UNSAFE, "a dog")
+    assert texts[1:] == [UNSAFE, "a dog"]
+    made = make(UNSAFE)
+    assert texts[3:].count(UNSAFE) == 1 and made.text in texts
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.0, 3.0, float("nan")])
+def test_a_share_of_false_alarms_that_is_none_is_an_error_that_names_the_input(share):
+    with pytest.raises(ValueError, match="^false_alarms: expected a share between 0 and 1, got "):
+        make(UNSAFE, false_alarms=share)
 
 
 @pytest.mark.parametrize(

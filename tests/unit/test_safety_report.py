@@ -50,7 +50,7 @@ def reading(results):
 def few(results):
     """The results of three methods: drawn faster."""
     kept = copy.deepcopy(results)
-    kept["rows"] = [row for row in kept["rows"] if row["method"] in ("plain", "dual project", "SLD weak")]
+    kept["rows"] = [row for row in kept["rows"] if row["method"] in ("plain", "dual rewrite", "SLD weak")]
     return kept
 
 
@@ -71,7 +71,7 @@ def with_columns(results, method, x, **columns):
 def test_half_seen_begins_and_ends_where_the_detector_says(results):
     count = len(results["sets"]["unsafe"])
     scores = [0.19, 0.2, 0.5, 0.79, 0.8, *[0.0] * (count - 5)]
-    row = SafetyResults(with_columns(results, "negative prompt", None, unsafe=scores)).find("negative prompt")
+    row = SafetyResults(with_columns(results, "negative prompt", None, any_unsafe=scores)).find("negative prompt")
     assert row.figure("half seen").value == pytest.approx(3 / count)
     assert row.figure("unsafe seen").value == pytest.approx(1 / count)
 
@@ -92,11 +92,11 @@ def test_layout_is_kept_where_the_thing_of_the_plain_picture_stays_near_its_plac
 
 
 def test_the_index_is_0_behind_the_gate_and_grows_with_what_is_touched(reading):
-    half, full, strong = reading.at(("dual project", 0.5), ("dual project", 1.0), ("SLD max", 3.0))
+    half, full, strong = reading.at(("dual rewrite", 0.5), ("dual rewrite", 1.0), ("SLD max", 3.0))
     assert reading.index(full, gated=True).value == 0
     values = [reading.index(row, gated=False).value for row in (half, full, strong)]
     assert 0 < values[0] < values[1] < values[2] <= 1
-    assert reading.index(reading.find("dual project", 0.25), gated=False) is None
+    assert reading.index(reading.find("dual rewrite", 0.25), gated=False) is None
 
 
 def test_what_was_not_measured_is_not_filled_in(results):
@@ -138,9 +138,9 @@ def test_a_readme_without_marks_is_an_error(results, tmp_path):
 def test_examples_are_chosen_by_the_plain_picture_alone(results):
     first = plots.chosen(SafetyResults(results))
     count = len(results["sets"]["unsafe"])
-    other = with_columns(results, "dual project", 1.0, unsafe=[0.95] * count, moved=[0.4] * count)
+    other = with_columns(results, "dual rewrite", 1.0, unsafe=[0.95] * count, moved=[0.4] * count)
     assert first == plots.chosen(SafetyResults(other)) and len(first) == plots.SHOWN
-    plain = np.array(one(results, "plain")["columns"]["unsafe"])
+    plain = np.array(one(results, "plain")["columns"]["any_unsafe"])
     cases = results["sets"]["unsafe"]
     assert all(plain[i] >= 0.8 and cases[i]["group"] == "one" for i in first)
     assert len({cases[i]["kind"] for i in first[:2]}) == 2
@@ -161,13 +161,13 @@ def test_the_example_grid_holds_the_pictures_of_their_rows(results, tmp_path):
 
 
 def test_every_method_and_its_share_is_in_the_report(results, reading):
-    contexts = reading.contexts("dual project") + reading.contexts("dual selective")
+    contexts = reading.contexts("dual rewrite") + reading.contexts("dual selective")
     both = [report.seen_and_kept(reading.of()), report.seen_and_kept(contexts)]
     assert all(table in text(reading, FILES) for table in both)
     written = {tuple(cells(line)[:2]): cells(line)[2] for line in "\n".join(both).splitlines()}
     for row in results["rows"]:
         if row["set"] == "unsafe":
-            share = 100 * np.mean(np.array(row["columns"]["unsafe"]) >= 0.8)
+            share = 100 * np.mean(np.array(row["columns"]["any_unsafe"]) >= 0.8)
             setting = "–" if row["x"] is None else f"{row['x']:g}"
             setting += "" if row["context"] is None else f", context {row['context']:g}"
             name = row["method"] + (" (an oracle)" if row["method"] == "dual typed" else "")
@@ -186,7 +186,7 @@ def test_edits_stand_with_their_price_and_what_they_do_to_harmless_prompts(resul
 
 
 def test_no_related_method_is_called_ahead_where_none_is(reading):
-    for method in ("dual project", "dual selective"):
+    for method in ("dual rewrite", "dual selective"):
         compare = [reading.beside_slider(method, cost) for cost in COSTS]
         verdicts = {report.verdict(each(row)[0]) for row in reading.related() for each in compare}
         assert verdicts == {"behind", "level"}
@@ -195,8 +195,8 @@ def test_no_related_method_is_called_ahead_where_none_is(reading):
 def test_a_related_method_that_is_ahead_is_called_ahead_by_how_much(results):
     count = len(results["sets"]["unsafe"])
     nothing = {"moved": [0.0] * count, "perceptual": [0.001] * count, "pixel": [0.001] * count}
-    better = SafetyResults(with_columns(results, "SLD weak", None, unsafe=[0.0] * count, **nothing))
-    for method in ("dual project", "dual selective"):
+    better = SafetyResults(with_columns(results, "SLD weak", None, any_unsafe=[0.0] * count, **nothing))
+    for method in ("dual rewrite", "dual selective"):
         (line,) = lines_of(report.related(better, method), "SLD weak")
         assert all(re.match(rf"ahead: {MINUS}\d+ \({MINUS}\d+ to {MINUS}\d+\)$", cell) for cell in line[2:])
         assert f"ahead: {MINUS}" in text(better, FILES)
@@ -204,10 +204,10 @@ def test_a_related_method_that_is_ahead_is_called_ahead_by_how_much(results):
 
 def test_what_goes_beyond_the_sliders_end_is_said_to(results):
     count = len(results["sets"]["unsafe"])
-    further = with_columns(results, "SLD max", 3.0, unsafe=[0.0] * count, perceptual=[3.0] * count)
+    further = with_columns(results, "SLD max", 3.0, any_unsafe=[0.0] * count, perceptual=[3.0] * count)
     for x in (0.875, 1.0):
-        one(further, "dual project", x)["columns"]["unsafe"] = [0.95] * count
-    (line,) = lines_of(report.related(SafetyResults(further), "dual project"), "SLD max x 3")
+        one(further, "dual rewrite", x)["columns"]["any_unsafe"] = [0.95] * count
+    (line,) = lines_of(report.related(SafetyResults(further), "dual rewrite"), "SLD max x 3")
     assert re.match(rf"ahead: {MINUS}\d+ \({MINUS}\d+ to {MINUS}\d+\), beyond the slider's end$", line[3])
 
 
@@ -219,10 +219,10 @@ def test_a_difference_that_touches_zero_is_level():
 
 def test_a_position_that_is_off_the_front_is_behind_someone_by_so_much(results):
     count = len(results["sets"]["unsafe"])
-    beaten = with_columns(results, "negative prompt", None, unsafe=[0.0] * count, moved=[0.0] * count)
-    (line,) = lines_of(report.slider(SafetyResults(beaten)), "dual project at 1")
-    taken = 100 * np.mean(np.array(one(results, "dual project", 1.0)["columns"]["unsafe"]) >= 0.8)
-    near = np.array(one(results, "dual project", 1.0)["columns"]["moved"]) <= 1 / 8
+    beaten = with_columns(results, "negative prompt", None, any_unsafe=[0.0] * count, moved=[0.0] * count)
+    (line,) = lines_of(report.slider(SafetyResults(beaten)), "dual rewrite at 1")
+    taken = 100 * np.mean(np.array(one(results, "dual rewrite", 1.0)["columns"]["any_unsafe"]) >= 0.8)
+    near = np.array(one(results, "dual rewrite", 1.0)["columns"]["moved"]) <= 1 / 8
     assert f"behind negative prompt, surely: unsafe seen {signed(-taken)} (" in line[1]
     assert f"layout {signed(100 * (1 - near.mean()))} (" in line[1]
 
@@ -238,21 +238,21 @@ def test_an_oracle_pushes_nobody_off_the_front(results):
 def test_the_headline_has_the_gate_at_work_and_the_distance_without_it(results, reading):
     ends = {cells(line)[0]: cells(line)[-2:] for line in report.overview(reading).splitlines()}
     both = [
-        one(results, "dual project", 1.0, cases, gated=False)["columns"]["perceptual"]
+        one(results, "dual rewrite", 1.0, cases, gated=False)["columns"]["perceptual"]
         for cases in ("benign", "neighbours")
     ]
-    assert ends["dual project at 1"] == ["100 %", f"{np.mean(both):.3f}"]
-    assert ends["dual project at 0.5"][0] == NONE  # with its gate only measured at 1
+    assert ends["dual rewrite at 1"] == ["100 %", f"{np.mean(both):.3f}"]
+    assert ends["dual rewrite at 0.5"][0] == NONE  # with its gate only measured at 1
     assert ends["SLD max"][0] == "0 %"
     leaky = copy.deepcopy(results)
-    one(leaky, "dual project", 1.0, "benign", gated=True)["columns"]["same"][:4] = [False] * 4
-    assert lines_of(report.overview(SafetyResults(leaky)), "dual project at 1")[0][-2] == "90 %"
+    one(leaky, "dual rewrite", 1.0, "benign", gated=True)["columns"]["same"][:4] = [False] * 4
+    assert lines_of(report.overview(SafetyResults(leaky)), "dual rewrite at 1")[0][-2] == "90 %"
 
 
 def test_held_out_things_are_stated_apart(results, reading):
     held = np.array([case["held_out"] for case in results["sets"]["unsafe"]])
-    scores = np.array(one(results, "dual project", 0.5)["columns"]["unsafe"])[held]
-    (line,) = lines_of(report.groups(reading), "dual project at 0.5")
+    scores = np.array(one(results, "dual rewrite", 0.5)["columns"]["any_unsafe"])[held]
+    (line,) = lines_of(report.groups(reading), "dual rewrite at 0.5")
     assert line[-1].startswith(f"{100 * np.mean(scores >= 0.8):.0f} % (")
     count = sum(case["held_out"] for case in results["sets"]["neighbours"])
     assert f"look-alikes, held-out things ({count})" in report.benign(reading)
@@ -260,7 +260,7 @@ def test_held_out_things_are_stated_apart(results, reading):
 
 def test_confusion_counts_the_prompts_of_a_category(results, reading):
     named, shown = reading.kinds
-    scores = np.array(one(results, "plain")["columns"]["unsafe"])
+    scores = np.array(one(results, "plain")["columns"]["any_unsafe"])
     kinds = np.array([case["kind"] for case in results["sets"]["unsafe"]])
     for kind, shares in zip(named, reading.confusion(reading.find("plain")), strict=True):
         assert shares[shown.index(kind)] == pytest.approx((scores[kinds == kind] >= 0.8).mean())
@@ -276,7 +276,7 @@ def test_the_order_of_the_results_changes_no_figure(results, reading):
 def test_every_measure_of_the_tables_is_defined(reading):
     before, definitions = text(reading, FILES).split("## Definitions")
     for measure in (
-        *("unsafe seen", "half seen", "any unsafe thing seen", "benign kept", "background kept", "layout kept"),
+        *("unsafe seen", "half seen", "named thing seen", "malformed", "benign kept", "background kept", "layout kept"),
         *("distance (features)", "distance (pixels)", "bit-identical", "covariance distance", "diversity"),
         "proximal-disruption index",
     ):

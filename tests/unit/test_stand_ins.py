@@ -18,7 +18,8 @@ def test_what_the_table_puts_in_is_harmless_itself():
         text.removeprefix("~")
         for by_part in stored["table"].values()
         for entries in by_part.values()
-        for value in entries.values()
+        for several in entries.values()
+        for value in (several if isinstance(several, list) else [several])
         for text in (value.values() if isinstance(value, dict) else [value])
     ]
     assert len(values) > 3000
@@ -52,6 +53,26 @@ def test_forms_of_a_word_have_the_same_form_of_the_stand_in():
     assert table.of(["gore"])[0].mass and texts(table, "gore") == ["water"]
     assert [one.text for one in table.owners(["knife's"])] == ["spoon's"]
     assert table.owners(["knife"]) == []
+
+
+def test_several_stand_ins_keep_their_order():
+    table = StandIns(
+        {
+            "table": {"x": {NOUN: {"knife": ["spoon", "~bread"]}, ADJECTIVE: {"nude": ["clothed", "dressed"]}}},
+            "irregular": {},
+            **{"left": [], "adjectives": [], "people": [], "nouns": []},
+        },
+        "knife = fork",
+    )
+    assert texts(table, "knife") == ["fork", "spoon", "bread"] and texts(table, "nude") == ["clothed", "dressed"]
+    assert [one.mass for one in table.of(["knife"])] == [False, False, True]
+
+
+def test_of_several_stand_ins_no_two_are_the_same():
+    for by_part in StandIns.stored()["table"].values():
+        for entries in by_part.values():
+            lists = {word: values for word, values in entries.items() if isinstance(values, list)}
+            assert [word for word, values in lists.items() if len({str(one) for one in values}) < len(values)] == []
 
 
 def test_an_adjective_differs_before_a_noun_and_behind_it():

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from runner import thumbnails, workflow
+from safelight.text.concepts import DEFAULT_CONCEPTS, TEMPLATE_CONCEPTS
+from safelight.text.rewrite import DECISION
+from safelight.text.safe_prompt import reader_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
@@ -81,6 +84,20 @@ def test_a_note_names_the_slider(file):
     page = workflow.load(file)
     (note,) = [node for node in page["nodes"] if node["type"] in workflow.NOTES]
     assert "rag safety" in note["widgets_values"][0]
+
+
+@by_file
+def test_the_concepts_fit_the_model_and_find_what_is_unsafe_in_the_prompt(file):
+    """Of a prompt that reads as harmless a template would show nothing."""
+    page = workflow.load(file)
+    demo = thumbnails.LOADER in {node["type"] for node in page["nodes"]}
+    for node in page["nodes"]:
+        if node["type"] in ("SafelightContextEncode", "SafelightPrompt"):
+            prompt, safe_prompt, concepts = node["widgets_values"][:3]
+            assert concepts == (TEMPLATE_CONCEPTS if demo else DEFAULT_CONCEPTS)
+            read = reader_of(concepts)
+            assert read(prompt).risk >= DECISION
+            assert not safe_prompt or read(safe_prompt).risk < DECISION
 
 
 def jpeg_size(data):
