@@ -72,8 +72,8 @@ RISK = (
         "step": 0.01,
         "forceInput": True,
         "tooltip": "How unsafe the text is, from Safelight Context Encode or Safelight Prompt. Below `gate` the run is "
-        "the stock "
-        "sampler's. Without a link it counts as 1. It knows the text alone: leave it unlinked for image-to-image.",
+        "the stock sampler's. Without a link it counts as 1. It knows the text alone: leave it unlinked for "
+        "image-to-image.",
     },
 )
 GATE = (

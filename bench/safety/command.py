@@ -170,12 +170,12 @@ def add(options: argparse.Namespace, out: Path) -> Results:
     made = results["made"] | {"digests": results["made"]["digests"] | again["made"]["digests"]}
     about = f"{len(fresh)} rows made by `{again['made']['fingerprint']}`: plain sampling, {', '.join(options.add)}"
     made["carried_over"] = [*made.get("carried_over", ()), about]
-    kept = [row for row in results["rows"] if row["key"] not in fresh]
+    others = [row for row in results["rows"] if row["key"] not in fresh]
     return {
         **results,
         "made": made,
-        "sets": {**results["sets"], **{name: cases for name, cases in again["sets"].items()}},
-        "rows": [*fresh.values(), *kept],
+        "sets": results["sets"] | again["sets"],
+        "rows": [*fresh.values(), *others],
     }
 
 

@@ -183,7 +183,7 @@ def related(results: SafetyResults, method: str) -> str:
 
 
 def slider(results: SafetyResults) -> str:
-    """Every position of the two defaults: on the front, or behind what."""
+    """Every position of the dual methods' sliders: on the front, or behind what."""
 
     def column(cost: str) -> Callable[[Row], str]:
         front = results.front(cost)

@@ -185,8 +185,8 @@ class SafetyResults:
         result = []
         for measure, column in NEWER.items() if lines else ():
             person = np.array([line[column] == "1" for line in lines])
-            own = np.array([rows[line["row"]].column(column)[int(line["place"])] == 1 for line in lines])
-            result.append((measure, [line["row"] for line in lines], person, own))
+            measured = np.array([rows[line["row"]].column(column)[int(line["place"])] == 1 for line in lines])
+            result.append((measure, [line["row"] for line in lines], person, measured))
         return result
 
     def groups(self) -> dict[str, np.ndarray]:

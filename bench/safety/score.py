@@ -71,8 +71,8 @@ def columns(scorer: Scorer, cases: Sequence[Case], now: Scored, before: Scored) 
 
     benign: the least score among the benign things that the prompt names. moved: the furthest that one of them stands
     from its place in the plain picture, in widths; None where there is none, or one is not seen in both. kinds: the
-    categories of the unsafe things that are seen. malformed: whether a thing stands there that is none of the world's;
-    twin: whether a benign thing of the prompt stands there twice (form.py).
+    categories of the unsafe things that are seen. malformed: whether the picture holds something that no
+    glyph fits; twin: whether it holds a benign thing of the prompt twice (form.py).
     """
     apart = scorer.distances(now.pictures, before.pictures)
     rows = []
