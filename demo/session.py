@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from runner.host_process import enter_host, load_pack
-from safelight.text.inherit import HARMLESS
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS, CFG, SAMPLER, SCHEDULER, SEED = 20, 3.0, "dpmpp_2m", "karras", 7
@@ -69,7 +68,7 @@ class DemoSession:
         from safelight.engine.context_states import project_context
 
         encoded = project_context(self.clip, prompt, concepts, strength=1.0, risk=0.0, removal="part")
-        return encoded.positive, encoded.safe, encoded.risk
+        return encoded.positive, encoded.safe, encoded.verdict.risk
 
     def schedule(self, points: list[list[float]], context: float) -> Any:
         curve = {"points": points, "interpolation": "linear"}
@@ -105,7 +104,7 @@ class DemoSession:
         sampling = STEPS, CFG, sampler, SCHEDULER, denoise, safety
         with torch.inference_mode():
             answer = self.nodes["SafelightKSampler"]().sample(self.model, *conds, latent, seed, *sampling, **inputs)
-        latents, report, trace = answer["result"]
+        latents, report, trace, _ = answer["result"]
         return latents["samples"], json.loads(report), trace
 
     def sample(self, *conds: Any, **inputs: Any) -> tuple[Any, dict[str, Any]]:
@@ -124,6 +123,8 @@ class DemoSession:
 def together(conditionings: list[list[Any]]) -> list[Any]:
     """One-entry conditionings as one entry with a row for each: the host gives every picture of a batch its own."""
     import torch
+
+    from safelight.text.inherit import HARMLESS
 
     first = conditionings[0][0][1]
     pooled = [c[0][1].get("pooled_output") for c in conditionings]

@@ -4,10 +4,13 @@ from safelight.engine import host
 
 from .casg_guider import SafelightCASGGuider
 from .casg_patch import SafelightCASGPatch
+from .clip_vision import SafelightCLIPVision
 from .concept_vector import SafelightConceptVector
 from .concepts import SafelightConcepts
 from .context_encode import SafelightContextEncode
+from .demo_detector import SafelightDemoDetector
 from .demo_loader import SafelightDemoLoader
+from .detectors import SafelightDetectors
 from .encoder_risk import SafelightEncoderRisk
 from .erase import SafelightErase
 from .guider import SafelightGuider
@@ -16,8 +19,10 @@ from .ksampler_advanced import SafelightKSamplerAdvanced
 from .load_concept_vector import SafelightLoadConceptVector
 from .load_erase import SafelightLoadErase
 from .load_redaction import SafelightLoadRedaction
+from .look import SafelightLook
 from .map import SafelightMap
 from .model_patch import SafelightModelPatch
+from .nudenet import SafelightNudeNet
 from .prompt import SafelightPrompt
 from .redact import SafelightRedact
 from .safe_adapter import SafelightSafeAdapter
@@ -63,6 +68,11 @@ _NODES: list[tuple[type, str]] = [
     (SafelightConceptVector, "Safelight Concept Vector"),
     (SafelightLoadConceptVector, "Safelight Load Concept Vector"),
     (SafelightSaveEdit, "Safelight Save Edit"),
+    (SafelightNudeNet, "Safelight NudeNet"),
+    (SafelightCLIPVision, "Safelight CLIP Vision"),
+    (SafelightDemoDetector, "Safelight Demo Detector"),
+    (SafelightDetectors, "Safelight Detectors"),
+    (SafelightLook, "Safelight Look"),
 ]
 # Model patches need the host's wrappers.
 _PRESENT = [(node, shown) for node, shown in _NODES if host.HAS_WRAPPERS or not node.__name__.endswith("Patch")]

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from safelight.checks import check_links, check_numbers, strength_number
 from safelight.engine.guider import make_guider
+from safelight.engine.ksampler import SamplingJob, sample_guided
+from safelight.engine.least import Eye, sample_looking
 from safelight.engine.method_setup import MethodSetup
 from safelight.engine.model_patch import patch_model
+from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning
 from safelight.views.trace import Trace
 
@@ -21,12 +24,13 @@ if TYPE_CHECKING:
 
 
 class SamplerNode:
-    RETURN_TYPES = ("LATENT", "STRING", "SAFELIGHT_TRACE")
-    RETURN_NAMES = ("LATENT", "report", "trace")
+    RETURN_TYPES = ("LATENT", "STRING", "SAFELIGHT_TRACE", "BOOLEAN")
+    RETURN_NAMES = ("LATENT", "report", "trace", "passed")
     OUTPUT_TOOLTIPS = (
         "The denoised latent.",
         "What the run did, as JSON: the weight of every call, risk, gate, rows.",
         inputs.TRACE_TOOLTIP,
+        "With a detector: true where it finds nothing in any picture. False without one, since nobody looked.",
     )
     FUNCTION = "sample"
     CATEGORY = "Safelight/sampling"
@@ -35,15 +39,29 @@ class SamplerNode:
         "Two prompts steer one sampling run: the prompt as written settles the layout, then its safe counterpart takes "
         "part as strongly as the slider says. At 0, and for a prompt whose risk is below the gate, the result is the "
         'stock sampler\'s, bit for bit. Reconstructed from the abstract of "Safety Without Semantic Disruptions" '
-        "(arXiv 2411.13982); the choices are ours. A creative control, not a moderation gate."
+        "(arXiv 2411.13982); the choices are ours. With a detector it looks first and steers as little as is enough. A "
+        "creative control, not a moderation gate."
     )
     OPTIONAL = {
         "gate": inputs.GATE,
         "merge": inputs.MERGE,
         "merge_at": inputs.MERGE_AT,
         "economy": inputs.ECONOMY,
+        "at_least": inputs.AT_LEAST,
+        "hide": inputs.HIDE,
         **inputs.SOCKETS,
+        "detector": inputs.DETECTOR,
+        "vae": inputs.VAE,
     }
+
+    @staticmethod
+    def sampled(
+        job: SamplingJob, settings: GuidanceSettings, eye: Eye | None, steps: int, merge: str, merge_at: float
+    ) -> dict[str, Any]:
+        """eye: of the linked detector, None without one."""
+        if eye is None:
+            return sample_guided(job, settings, steps, merge, merge_at)
+        return sample_looking(job, settings, eye, steps, merge)
 
 
 class GuiderNode:
@@ -53,6 +71,15 @@ class GuiderNode:
     FUNCTION = "guide"
     CATEGORY = "Safelight/guidance"
     SEARCH_ALIASES = inputs.SEARCH_ALIASES
+
+
+class DetectorNode:
+    RETURN_TYPES = (inputs.DETECTOR_TYPE,)
+    RETURN_NAMES = ("detector",)
+    OUTPUT_TOOLTIPS = ("A detector, for Safelight KSampler, Safelight Look or Safelight Detectors.",)
+    FUNCTION = "make"
+    CATEGORY = "Safelight/detect"
+    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "detector", "nudity", "moderation", "NSFW checker"]
 
 
 class PatchNode:

@@ -34,24 +34,13 @@ class SafelightContextEncode:
                 ),
             },
             "optional": {
-                "safe_prompt": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "multiline": True,
-                        "dynamicPrompts": True,
-                        "tooltip": "What to show instead: the prompt in safe words. Where it is empty, Safelight "
-                        "rewrites the prompt.",
-                    },
+                "safe_prompt": inputs.safe_prompt_input(
+                    tooltip="What to show instead: the prompt in safe words. Where it is empty, Safelight rewrites the "
+                    "prompt."
                 ),
-                "concepts": (
-                    "STRING",
-                    {
-                        "default": DEFAULT_CONCEPTS,
-                        "multiline": True,
-                        "tooltip": "What counts as unsafe, separated by commas; or link Safelight Concepts. Words of "
-                        "I2P's categories stand for the whole category; anything else is a thing of your own.",
-                    },
+                "concepts": inputs.concepts_input(
+                    tooltip="What counts as unsafe, separated by commas; or link Safelight Concepts. Words of I2P's "
+                    "categories stand for the whole category; anything else is a thing of your own."
                 ),
                 "method": (
                     list(METHODS),
@@ -119,6 +108,6 @@ class SafelightContextEncode:
         linked = None if vector is None else read_vector(vector)
         context = encode_context(clip, prompt, safe_prompt, concepts, method, strength, linked, stand_ins, false_alarms)
         return {
-            "ui": {"safelight_verdict": [context.verdict()]},
-            "result": (context.positive, context.safe, context.risk, prompt),
+            "ui": {"safelight_verdict": [context.verdict.as_json()]},
+            "result": (context.positive, context.safe, context.verdict.risk, prompt),
         }

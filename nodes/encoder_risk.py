@@ -21,16 +21,7 @@ class SafelightEncoderRisk:
                 "clip": ("CLIP", {"tooltip": "A text encoder whose rows are single words: CLIP or T5."}),
                 "prompt": ("STRING", {"default": "", "multiline": True, "tooltip": "The prompt to measure."}),
             },
-            "optional": {
-                "concepts": (
-                    "STRING",
-                    {
-                        "default": DEFAULT_CONCEPTS,
-                        "multiline": True,
-                        "tooltip": "What counts as unsafe, separated by commas; or link Safelight Concepts.",
-                    },
-                ),
-            },
+            "optional": {"concepts": inputs.concepts_input()},
         }
 
     RETURN_TYPES = ("FLOAT",)

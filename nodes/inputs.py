@@ -6,6 +6,7 @@ from typing import Any
 
 import comfy.samplers
 
+from safelight.engine.least import DEFAULT_FLOOR
 from safelight.engine.separate import DEFAULT_MERGE_AT, EVERY_STEP, MERGES
 from safelight.guidance import sld
 from safelight.guidance.economy import MODES, OFF
@@ -13,6 +14,7 @@ from safelight.guidance.gate import DEFAULT_GATE
 from safelight.guidance.schedule import DEFAULT_PRESET
 from safelight.text import reader
 from safelight.text.concepts import DEFAULT_CONCEPTS
+from safelight.views.findings import HIDINGS, KEEP
 
 SEARCH_ALIASES = ["sfw", "nsfw", "sld", "safe", "content safety"]
 DEFAULT_SAFETY = 1.0
@@ -125,6 +127,37 @@ ECONOMY = (
         "other: about 1.1 and 1.05 times the work, for almost the same picture.",
     },
 )
+AT_LEAST = (
+    "FLOAT",
+    {
+        "default": DEFAULT_FLOOR,
+        "min": 0.0,
+        "max": 1.0,
+        "step": 0.05,
+        "advanced": True,
+        "tooltip": "With a detector: the safety that a prompt which is unsafe in itself begins with, whatever the "
+        "detector finds. 0 begins with the plain picture.",
+    },
+)
+HIDE = (
+    list(HIDINGS),
+    {
+        "default": KEEP,
+        "advanced": True,
+        "tooltip": "With a detector: what becomes of a picture that no level up to safety lets pass. keep it as it is, "
+        "blur or blank what was found.",
+    },
+)
+DETECTOR_TYPE = "SAFELIGHT_DETECTOR"
+DETECTOR = (
+    DETECTOR_TYPE,
+    {
+        "tooltip": "Looks at the picture on the way and at the end, such as Safelight NudeNet. Where it finds nothing "
+        "the picture is the stock sampler's; else it is steered as little as is enough, up to safety. A risky text "
+        "begins at at_least, and so does any without risk linked. Needs vae."
+    },
+)
+VAE = ("VAE", {"tooltip": "Decodes what the detector looks at."})
 # Optional inputs without a widget. They come after all widgets: converters of saved workflows take `risk` for a widget,
 # and would give it the value of the one that follows.
 SOCKETS = {"schedule": SCHEDULE, "risk": RISK, "mask": MASK, "selective": SELECTIVE}
@@ -179,6 +212,18 @@ DENOISE = (
         "tooltip": "Below 1 the picture starts from latent_image: image-to-image.",
     },
 )
+
+
+def concepts_input(
+    tooltip: str = "What counts as unsafe, separated by commas; or link Safelight Concepts.",
+) -> tuple[str, dict[str, Any]]:
+    """The declaration of a list of concepts."""
+    return "STRING", {"default": DEFAULT_CONCEPTS, "multiline": True, "tooltip": tooltip}
+
+
+def safe_prompt_input(tooltip: str) -> tuple[str, dict[str, Any]]:
+    """The declaration of a safe prompt that the artist may write."""
+    return "STRING", {"default": "", "multiline": True, "dynamicPrompts": True, "tooltip": tooltip}
 
 
 def strength_input(maximum: float, tooltip: str) -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,9 @@ import comfy.samplers
 import torch
 
 from safelight.checks import check_links, check_numbers
-from safelight.engine.ksampler import SamplingJob, sample_guided, stock_sampler, whole_run
+from safelight.detect.detector import Detector
+from safelight.engine.ksampler import SamplingJob, stock_sampler, whole_run
+from safelight.engine.least import read_eye
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
 from safelight.guidance.settings import read_settings
@@ -19,6 +21,7 @@ from .bases import SamplerNode
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from comfy.sd import VAE
 
 
 class SafelightKSampler(SamplerNode):
@@ -64,12 +67,17 @@ class SafelightKSampler(SamplerNode):
         mask: torch.Tensor | None = None,
         selective: Selection | None = None,
         economy: str = inputs.OFF,
+        at_least: float = inputs.DEFAULT_FLOOR,
+        hide: str = inputs.KEEP,
+        detector: Detector | None = None,
+        vae: VAE | None = None,
     ) -> dict[str, Any]:
         check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
         check_numbers(seed=seed, steps=steps, cfg=cfg, denoise=denoise)
-        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)
+        eye = read_eye(detector, vae, at_least, hide)
+        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, even_closed=eye is not None)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
         full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
         sampler = comfy.samplers.sampler_object(stock.sampler)
         job = SamplingJob(model, positive, safe, negative, latent_image, seed, cfg, sampler, stock.sigmas, full_sigmas)
-        return sample_guided(job, settings, steps, merge, merge_at)
+        return self.sampled(job, settings, eye, steps, merge, merge_at)

@@ -8,7 +8,9 @@ import comfy.samplers
 import torch
 
 from safelight.checks import check_links, check_numbers
-from safelight.engine.ksampler import SamplingJob, cut_short, sample_guided, stock_sampler
+from safelight.detect.detector import Detector
+from safelight.engine.ksampler import SamplingJob, cut_short, stock_sampler
+from safelight.engine.least import read_eye
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
 from safelight.guidance.settings import read_settings
@@ -19,6 +21,7 @@ from .bases import SamplerNode
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from comfy.sd import VAE
 
 
 class SafelightKSamplerAdvanced(SamplerNode):
@@ -98,10 +101,15 @@ class SafelightKSamplerAdvanced(SamplerNode):
         mask: torch.Tensor | None = None,
         selective: Selection | None = None,
         economy: str = inputs.OFF,
+        at_least: float = inputs.DEFAULT_FLOOR,
+        hide: str = inputs.KEEP,
+        detector: Detector | None = None,
+        vae: VAE | None = None,
     ) -> dict[str, Any]:
         check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
         check_numbers(noise_seed=noise_seed, steps=steps, cfg=cfg, start_at_step=start_at_step, end_at_step=end_at_step)
-        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)
+        eye = read_eye(detector, vae, at_least, hide)
+        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, even_closed=eye is not None)
         stock = stock_sampler(model, steps, sampler_name, scheduler)
         full_sigmas = cut_short(stock.sigmas, end_at_step, return_with_leftover_noise)
         sigmas = full_sigmas[start_at_step : end_at_step + 1]
@@ -110,4 +118,4 @@ class SafelightKSamplerAdvanced(SamplerNode):
         job = SamplingJob(
             model, positive, safe, negative, latent_image, noise_seed, cfg, sampler, sigmas, full_sigmas, adds_noise
         )
-        return sample_guided(job, settings, steps, merge, merge_at)
+        return self.sampled(job, settings, eye, steps, merge, merge_at)

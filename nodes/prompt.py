@@ -27,24 +27,10 @@ class SafelightPrompt:
                 ),
             },
             "optional": {
-                "safe_prompt": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "multiline": True,
-                        "dynamicPrompts": True,
-                        "tooltip": "What to show instead, in any language. Where it is empty, Safelight rewrites the "
-                        "prompt.",
-                    },
+                "safe_prompt": inputs.safe_prompt_input(
+                    tooltip="What to show instead, in any language. Where it is empty, Safelight rewrites the prompt."
                 ),
-                "concepts": (
-                    "STRING",
-                    {
-                        "default": DEFAULT_CONCEPTS,
-                        "multiline": True,
-                        "tooltip": "What counts as unsafe, separated by commas; or link Safelight Concepts.",
-                    },
-                ),
+                "concepts": inputs.concepts_input(),
                 "stand_ins": inputs.STAND_INS,
                 "false_alarms": inputs.FALSE_ALARMS,
             },
@@ -79,6 +65,6 @@ class SafelightPrompt:
         check_numbers(false_alarms=false_alarms)
         made = make_safe_prompt(prompt, safe_prompt, concepts, stand_ins, false_alarms)
         return {
-            "ui": {"safelight_verdict": [made.verdict()]},
+            "ui": {"safelight_verdict": [made.verdict.as_json()]},
             "result": (prompt, made.text, made.reading.risk, ", ".join(made.words)),
         }

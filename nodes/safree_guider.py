@@ -41,14 +41,9 @@ class SAFREEMethod(MethodNode):
         ),
     }
     SETTINGS = {
-        "concepts": (
-            "STRING",
-            {
-                "default": DEFAULT_CONCEPTS,
-                "multiline": True,
-                "tooltip": "What is unsafe, separated by commas; or link Safelight Concepts. The phrases span the "
-                "subspace that trigger words are moved out of.",
-            },
+        "concepts": inputs.concepts_input(
+            tooltip="What is unsafe, separated by commas; or link Safelight Concepts. The phrases span the subspace "
+            "that trigger words are moved out of."
         ),
         "variant": (
             list(VARIANTS),

@@ -1,8 +1,8 @@
 """The pictures beside the workflows, as the demo model makes them: `python run.py pictures --comfyui PATH`.
 
-A workflow that saves several pictures shows them side by side; one that saves one shows it at safety 0 too, and one
-that saves a strip shows its frames. Workflows that load a checkpoint get none: a picture by the demo model would not be
-theirs. Needs ComfyUI 0.3.64 or newer.
+A workflow that saves several pictures shows them side by side; one that saves one shows it at safety 0 too, or without
+hiding what was found; one that saves a strip shows its frames. Workflows that load a checkpoint get none: a picture by
+the demo model would not be theirs. Needs ComfyUI 0.3.64 or newer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .server import running
 
 LOADER = "SafelightDemoLoader"
 STRIP, FRAMES = "SafelightStrip", 1  # its output with the pictures alone
+LOOK = "SafelightLook"
 
 
 def runs(page: dict[str, Any], prompt: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, list[str]]]]:
@@ -33,6 +34,11 @@ def runs(page: dict[str, Any], prompt: dict[str, Any]) -> list[tuple[dict[str, A
             labels = [f"safety {level:g}" for level in map(float, entry["inputs"]["levels"].split(","))]
             inputs = {**prompt[node]["inputs"], "images": [number, FRAMES]}
             return [({**prompt, node: {**prompt[node], "inputs": inputs}}, {node: labels})]
+        if entry["class_type"] == LOOK:
+            return [
+                (workflow.with_inputs(prompt, {LOOK: {"hide": way}}), {node: [f"hide: {way}"]})
+                for way in ("keep", entry["inputs"]["hide"])
+            ]
     (guided,) = [entry["class_type"] for entry in prompt.values() if "safety" in entry["inputs"]]
     return [
         (workflow.with_inputs(prompt, {guided: {"safety": level}}), {node: [f"safety {level:g}"]})

@@ -13,6 +13,11 @@ _LINKED = {
     "negative": "a CONDITIONING",
     "latent_image": "a LATENT",
     "image": "an IMAGE",
+    "images": "an IMAGE",
+    "detector": "a detector, such as Safelight NudeNet",
+    "detector_1": "a detector, such as Safelight NudeNet",
+    "clip": "a CLIP",
+    "clip_vision": "a CLIP_VISION",
     "trace": "the trace of a Safelight sampler, guider or model patch",
 }
 

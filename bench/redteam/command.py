@@ -75,10 +75,15 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
     about["minutes"] = sum(figure["seconds"] for figure in figures.values()) / 60
 
     def prompt(name: str, i: int) -> dict[str, Any]:
-        """Of the i-th prompt of a set: what it names, its risk, and how near its search came."""
+        """Of the i-th prompt of a set: what it names, its risk by the encoder and, where READING is measured, by the
+        reader, and how near its search came."""
         near = {part: attacks[name][i][part] for part in ("loss", "begun")} if name in attacks else {}
         named = {"unsafe": sources[i].unsafe[0], "held_out": sources[i].held_out}
-        return named | {"risk": figures[plain(name).key]["risk"][i]} | near
+        risk = figures[plain(name).key]["risk"][i]
+        of_reader = (row for row in rows if (row.cases, row.method) == (name, plan.READING))
+        row = next(of_reader, None)
+        read = {} if row is None else {"read": figures[row.key]["risk"][i]}
+        return named | {"risk": risk} | read | near
 
     return {
         "version": 1,
@@ -93,6 +98,7 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
                 **{"key": row.key, "set": row.cases, "method": row.method, "family": row.of.family},
                 **{"setting": row.setting, "x": row.x, "gated": row.gated},
                 "columns": {name: figures[row.key]["columns"][name] for name in COLUMNS},
+                "refused": sum(figures[row.key]["columns"].get("refused", ())),
             }
             for row in rows
         ],
@@ -140,10 +146,14 @@ def _comparable(results: Results, elsewhere: dict[str, set[int]]) -> Results:
     def ended(name: str, i: int) -> bool:
         return i in elsewhere.get(name, ())
 
+    unknown = ("risk", "read")
     return {
         "examples": results["examples"],
         "sets": {
-            name: [{**prompt, "risk": None} if ended(name, i) else prompt for i, prompt in enumerate(prompts)]
+            name: [
+                {key: value for key, value in prompt.items() if key not in unknown} if ended(name, i) else prompt
+                for i, prompt in enumerate(prompts)
+            ]
             for name, prompts in results["sets"].items()
         },
         "rows": {

@@ -112,7 +112,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     edited = {row.method: row for row in rows if row.of.way == "edit" and whole}
     prices = {name: Task("price", row, f"price/{name}-{row.of.digest}", []) for name, row in edited.items()}
     store, tasks = Store(file), [*times.values(), *prices.values()]
-    job = Job(options.comfyui, file, SEED, size.noises if whole else 0, timed=4 if options.quick else 8)
+    job = Job(options.comfyui, file, SEED, size.noises if whole else 0, 4 if options.quick else 8, forms=True)
     with workers(partial(Worker, job), options.workers) as pool:
         make(pool, store, rows, drawn)
         work(pool, store, "timing", tasks, alone=True)

@@ -24,6 +24,7 @@ from demo.session import BATCH, DemoSession
 from safelight.guidance.gate import DEFAULT_GATE
 from safelight.guidance.selective import Selection
 from safelight.text.inherit import HARMLESS
+from safelight.text.safe_prompt import NoSafePrompt
 
 from . import score
 from .plan import IMAGE, Row, plain
@@ -37,13 +38,15 @@ ROUNDS = 3  # of a timing, plain and the row in turn
 @dataclass(frozen=True)
 class Job:
     """What every worker knows. noises: how many pictures in a row of the diversity set are of one prompt, 0 where
-    diversity is not measured; timed: how many pictures a timing makes."""
+    diversity is not measured; timed: how many pictures a timing makes; forms: whether shapes are looked at (malformed,
+    twin)."""
 
     comfyui: Path | None
     file: Path
     seed: int
     noises: int = 0
     timed: int = 0
+    forms: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def batches(row: Row, cases: list[Case]) -> dict[str, list[Case]]:
 
 
 def load(store: Store, row: Row, cases: list[Case]) -> dict[str, np.ndarray]:
-    """The whole row: pictures, bytes [N, H, W, 3], and risk [N]; rows and seconds of each batch.
+    """The whole row: pictures, bytes [N, H, W, 3], risk [N] and refused [N]; rows and seconds of each batch.
 
     Raises KeyError where a batch was not made.
     """
@@ -84,7 +87,7 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         self.job, self.store = job, Store(job.file)
-        self._contexts: dict[tuple[str, str, float], tuple[Any, Any, float]] = {}
+        self._contexts: dict[tuple[str, str, float], tuple[Any, Any, float] | None] = {}
         self._risks: dict[str, float] = {}  # of prompts, by the encoder
         self._starts: dict[int, Any] = {}
         self._plain: dict[str, score.Scored] = {}
@@ -111,7 +114,8 @@ class Worker:
             self.store[task.key] = measure(task.row, task.cases)
 
     def make(self, row: Row, cases: list[Case]) -> dict[str, Any]:
-        """pictures: bytes [N, H, W, 3]; risk: of each prompt's text; rows: of model evaluation, for all of them."""
+        """pictures: bytes [N, H, W, 3]; risk: of each prompt's text; refused: for which prompts the method's node asks
+        for a safe prompt, so that there is no picture (here black); rows: of model evaluation, for all of them."""
         began, evaluated = time.perf_counter(), 0.0
         pictures: dict[int, np.ndarray] = {}
         for places, sample in self.runs(row, cases):
@@ -120,8 +124,11 @@ class Worker:
             for place, picture in zip(places, self.session.decode(latents), strict=True):
                 pictures[place] = (picture.numpy() * 255).round().astype(np.uint8)
         risk = np.array([self._risk(case, row) for case in cases])
-        stack = np.stack([pictures[i] for i in range(len(cases))])
-        return {"pictures": stack, "risk": risk, "rows": evaluated, "seconds": time.perf_counter() - began}
+        refused = np.array([i not in pictures for i in range(len(cases))])
+        black = np.zeros((world.SIZE, world.SIZE, 3), np.uint8)
+        stack = np.stack([pictures.get(i, black) for i in range(len(cases))])
+        seconds = time.perf_counter() - began
+        return {"pictures": stack, "risk": risk, "refused": refused, "rows": evaluated, "seconds": seconds}
 
     def runs(self, row: Row, cases: list[Case]) -> list[Run]:
         """What is to be sampled for these prompts, everything but the sampling done."""
@@ -152,7 +159,8 @@ class Worker:
         return self._starts[key]
 
     def _dual(self, row: Row, cases: list[Case], start: Any) -> list[Run]:
-        """SafelightKSampler, once for the prompts whose gate is open and once for the others."""
+        """SafelightKSampler, once for the prompts whose gate is open and once for the others; not for those that the
+        method refuses."""
         inputs = dict(row.of.settings)
         method, strength = inputs.pop("safe"), inputs.pop("strength", 1.0)
         context = inputs.pop("context", row.context)
@@ -164,11 +172,11 @@ class Worker:
         inputs["schedule"] = replace(schedule, **slider)
         inputs |= {"selective": Selection()} if inputs.pop("selective", False) else {}
         safety = 0.0 if row.method == "plain" else 1.0 if row.x is None else row.x
-        positive, safe, _ = zip(*(self._context(case, method, strength) for case in cases), strict=True)
+        contexts = [self._context(case, method, strength) for case in cases]
         risks = [self._risk(case, row) for case in cases]
 
         def run(places: list[int], batch: list[int], risk: float) -> Run:
-            conds = [positive[i] for i in batch], [safe[i] for i in batch]
+            conds = tuple(zip(*(contexts[i][:2] for i in batch), strict=True))
             numbers, begun = [cases[i].number for i in batch], None if start is None else start[batch]
 
             def sample() -> tuple[Any, float]:
@@ -177,7 +185,7 @@ class Worker:
 
             return Run(places, sample)
 
-        everyone = list(range(len(cases)))
+        everyone = [i for i, context in enumerate(contexts) if context]
         opened = [i for i in everyone if not row.gated or risks[i] >= DEFAULT_GATE]
         closed = [i for i in everyone if i not in opened]
         runs = [run(opened, opened, min(risks[i] for i in opened) if row.gated else 1.0)] if opened else []
@@ -188,13 +196,14 @@ class Worker:
 
     def _risk(self, case: Case, row: Row) -> float:
         if row.of.settings.get("safe") == "rewrite":
-            return self._context(case, "rewrite")[2]
+            context = self._context(case, "rewrite")
+            return context[2] if context else 1.0
         if case.prompt not in self._risks:
             self._risks[case.prompt] = self.session.encoder_risk(case.prompt, world.CONCEPTS)
         return self._risks[case.prompt]
 
-    def _context(self, case: Case, method: str, strength: float = 1.0) -> tuple[Any, Any, float]:
-        """(positive, safe, risk) of a prompt; encoded once."""
+    def _context(self, case: Case, method: str, strength: float = 1.0) -> tuple[Any, Any, float] | None:
+        """(positive, safe, risk) of a prompt, encoded once; None where the node refuses to rewrite it."""
         key = case.prompt, method, strength
         if key not in self._contexts:
             if method == "subspace only":
@@ -202,8 +211,12 @@ class Worker:
             else:
                 inputs = {"method": "subtract", "vector": self._vector} if method == "vector" else {"method": method}
                 inputs |= {"safe_prompt": case.instead if method == "typed" else "", "strength": strength}
-                context = self._contexts[key] = self.session.context(case.prompt, concepts=world.CONCEPTS, **inputs)
-                if inputs["safe_prompt"] == case.prompt:  # the oracle says that there is nothing to change
+                try:
+                    context = self.session.context(case.prompt, concepts=world.CONCEPTS, **inputs)
+                except NoSafePrompt:
+                    context = None
+                self._contexts[key] = context
+                if context and inputs["safe_prompt"] == case.prompt:  # the oracle says that nothing is to be changed
                     context[1][0][1][HARMLESS] = True
         return self._contexts[key]
 
@@ -235,10 +248,18 @@ class Worker:
             "evaluations": float(made["rows"].sum()) / len(cases),
             "seconds": float(made["seconds"].sum()),
             "risk": made["risk"].tolist(),
-            "columns": score.columns(self.scorer, cases, now, before),
+            "columns": score.columns(self.scorer, cases, now, before, self.job.forms),
             "covariance": score.covariance(now.pooled, before.pooled),
             "diversity": None,
         }
+        if made["refused"].any():
+            shows_nothing = {"unsafe": 0.0, "any_unsafe": 0.0, "kinds": []}
+            for name, column in figures["columns"].items():
+                nothing = shows_nothing.get(name)
+                figures["columns"][name] = [
+                    nothing if no else value for no, value in zip(made["refused"], column, strict=True)
+                ]
+            figures["columns"]["refused"] = made["refused"].tolist()
         if row.cases == "diversity" and self.job.noises:
             apart, base = (score.spread(self.scorer, scored.pictures, self.job.noises) for scored in (now, before))
             figures |= {"diversity": score.ratio(apart, base), "redrawn": score.ratio(base, np.ones_like(base))}

@@ -24,7 +24,7 @@ from .judge import Judge
 from .train import Plan
 
 READS = ("clauses", "language", "lexicon", "markup", "reader", "sentence_encoder", "spelling")
-WRITES = ("candidates", "english", "mending", "rewrite", "splicing", "stand_ins")
+WRITES = ("acts", "candidates", "english", "mending", "rewrite", "splicing", "stand_ins")
 COVERED = (
     *(f"safelight/text/{name}.py" for name in (*READS, *WRITES)),
     *("safelight/text/lexicon.json", "safelight/text/stand_ins.json", "safelight/text/reader.safetensors"),

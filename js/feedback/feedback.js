@@ -7,6 +7,7 @@ import { say } from "../words.js"
 
 const BUCKETS = 120 // strokes in a plot; more would touch each other
 const DECISION = 0.5 // of a risk: the point between everyday and unsafe phrases
+const MOST_PICTURES = 8 // of a batch that have a line of their own
 
 /** An element with a class, text content and children. */
 function make(tag, name, text = "", children = []) {
@@ -69,12 +70,43 @@ function changeText({ moved, replaced, guided }) {
   return replaced ? `${change}; ${say("feedback.replaced", { replaced, guided })}` : change
 }
 
+const place = (level) => (level === 0 ? "0" : level.toFixed(2))
+
+/** What was found in a picture, and what was done. */
+function lookText({ level, steered, passed, found }) {
+  const done = passed ? (!steered ? "nothingFound" : found.length ? "enough" : "clearAt") : steered ? "notEnough" : "notSteered"
+  const finds = found.map((one) => say(one.early ? "feedback.onTheWay" : "feedback.inPicture", { words: one.words, level: place(one.level) }))
+  return [say(`feedback.${done}`, { level: place(level) }), ...finds].join(" · ")
+}
+
+/** A line for each picture that a detector looked at. */
+function drawLook({ pictures }) {
+  const name = (i) => (pictures.length > 1 ? say("feedback.picture", { number: i + 1 }) : say("feedback.look"))
+  const lines = pictures.slice(0, MOST_PICTURES).map((picture, i) =>
+    row(name(i), make("span", picture.passed ? "" : "safelight-run-fault", lookText(picture))))
+  const further = pictures.slice(MOST_PICTURES)
+  if (!further.length) return lines
+  return [...lines, note(say("feedback.furtherPictures", { count: further.length, found: further.filter(({ passed }) => !passed).length }))]
+}
+
+/** The slider's word and place; after a look the levels that the pictures ended at. */
+function levelText({ safety, look }) {
+  const [least, most] = look ? [look.levels[0], look.levels.at(-1)] : [safety, safety]
+  return least === most ? `${say(`level.${levelOf(least)}`)} · ${least.toFixed(2)}` : `${least.toFixed(2)} – ${most.toFixed(2)}`
+}
+
+function headText({ state, look }) {
+  const some = state === "steered" && look && look.steered < look.pictures.length
+  return some ? say("feedback.steeredSome", { steered: look.steered, pictures: look.pictures.length }) : say(`feedback.${state}`)
+}
+
 function drawReport(report) {
-  const { state, safety, risk, gate, ratio, rows, plainRows, notes } = report
-  const head = make("div", "safelight-run-row safelight-run-head", "", [make("span", "", say(`feedback.${state}`))])
-  if (state === "steered") head.append(make("span", "safelight-run-end", `${say(`level.${levelOf(safety)}`)} · ${safety.toFixed(2)}`))
+  const { state, risk, gate, ratio, rows, plainRows, notes, look } = report
+  const head = make("div", "safelight-run-row safelight-run-head", "", [make("span", "", headText(report))])
+  if (state === "steered") head.append(make("span", "safelight-run-end", levelText(report)))
   const parts = [head]
-  if (report.calls.length) parts.push(...plot(report))
+  if (look) parts.push(...drawLook(look))
+  if (report.calls.length && !(look && state !== "steered")) parts.push(...plot(report))
   if (state === "steered") parts.push(row(say("feedback.change"), make("span", "", changeText(report))))
   const opening = say(risk < gate ? "feedback.closed" : "feedback.open", { gate: gate.toFixed(2) })
   parts.push(row(say("feedback.risk"), bar(risk, gate), make("span", "", risk.toFixed(2)), make("span", "safelight-run-end", opening)))

@@ -1,6 +1,7 @@
 // What a run told, read from the JSON texts of its `executed` message. Pure: no page, no host.
 
 const FORMAT = 2 // of safelight/engine/run_record.py
+const FOUND = 0.5 // of safelight/detect/look.py
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value)
 const isUnit = (value) => isNumber(value) && value >= 0 && value <= 1
@@ -16,15 +17,41 @@ function objectIn(text) {
   }
 }
 
+/** The notes that say what a headline or the lines of a look say already. */
+const isSaid = (note, stock, looked) => (stock && note.endsWith(": the stock sampler ran.")) ||
+  (looked && (note.endsWith("nothing was found.") || note.endsWith("no level let it pass.")))
+
+const isLooked = (picture) => picture !== null && isUnit(picture?.safety) && typeof picture.passed === "boolean" &&
+  Array.isArray(picture.looks) && picture.looks.every((one) => one !== null && isUnit(one?.safety) &&
+    typeof one.early === "boolean" && isUnit(one.score) && typeof one.words === "string")
+
+/**
+ * What a sampler with a detector did to each picture (safelight/engine/least.py), null for what is no such thing.
+ * A picture was steered where its level is over 0 and the run moved it: harmless words steer nowhere.
+ */
+function readLook(look, { harmless, moved, replaced }) {
+  if (!Array.isArray(look?.pictures) || !look.pictures.length || !look.pictures.every(isLooked)) return null
+  const level = (safety) => (harmless ? 0 : safety)
+  const pictures = look.pictures.map(({ safety, passed, looks }, i) => ({
+    level: level(safety), steered: level(safety) > 0 && (replaced > 0 || moved[i] > 0), passed,
+    found: looks.filter(({ score }) => score >= FOUND).map((one) => ({ level: level(one.safety), early: one.early, words: one.words }))
+  }))
+  const steered = pictures.filter((picture) => picture.steered)
+  return { pictures, steered: steered.length, levels: [...new Set(steered.map((picture) => picture.level))].sort((a, b) => a - b) }
+}
+
 /**
  * A sampler's report (safelight/engine/run_record.py).
  * @param {unknown} text
- * @returns {{fault: "unreadable"|"foreign"} | {fault: "", state: "off"|"alone"|"waiting"|"steered", safety: number,
+ * @returns {{fault: "unreadable"|"foreign"} | {fault: "", state: "off"|"alone"|"stock"|"waiting"|"steered", safety: number,
  *   risk: number, gate: number, context: number|null, calls: {progress: number, weight: number}[],
  *   rows: number, plainRows: number, ratio: number|null, notes: string[], moved: number[], replaced: number,
- *   guided: number, pictures: number}}
- *   progress in [0, 1] from noise to picture; calls without one are left out. moved: by picture, how far the prediction was
- *   moved, as a share of it; replaced: the guided calls that the safe prompt decided alone. pictures: of a strip, its levels.
+ *   guided: number, pictures: number, look: null | {steered: number, levels: number[], pictures: {level: number,
+ *   steered: boolean, passed: boolean, found: {level: number, early: boolean, words: string}[]}[]}}}
+ *   progress in [0, 1] from noise to picture; calls without one are left out. moved: by picture that was steered, how far the
+ *   prediction was moved, as a share of it; replaced: the guided calls that the safe prompt decided alone. pictures: of a
+ *   strip, its levels. look: of a sampler with a detector, how many pictures were steered, at which levels, and what was
+ *   found in each; state stock: nothing was.
  */
 export function readReport(text) {
   const report = objectIn(text)
@@ -34,14 +61,17 @@ export function readReport(text) {
   const sound = [safety, risk, gate].every(isUnit) && typeof open === "boolean" && (context === null || isUnit(context)) &&
     Array.isArray(weights) && weights.every((call) => call !== null && isUnit(call?.w)) && isNumber(rows) && isNumber(plainRows) &&
     Array.isArray(moved) && moved.every((share) => isNumber(share) && share >= 0) && isNumber(replaced)
-  if (!sound) return { fault: "unreadable" }
+  const look = sound && "look" in report ? readLook(report.look, report) : null
+  if (!sound || ("look" in report && !look)) return { fault: "unreadable" }
   const steered = weights.some((call) => call.w > 0) && (replaced > 0 || moved.some((share) => share > 0))
-  const state = safety === 0 ? "off" : !open || harmless ? "alone" : steered ? "steered" : "waiting"
-  // The headline says it already.
-  const notes = texts(report.notes).filter((note) => !(state === "off" || state === "alone") || !note.endsWith(": the stock sampler ran."))
+  const state = safety === 0 ? "off"
+    : look ? (look.steered ? "steered" : !harmless && look.pictures.every((picture) => picture.passed) ? "stock" : "alone")
+      : !open || harmless ? "alone" : steered ? "steered" : "waiting"
+  const isStock = ["off", "alone", "stock"].includes(state)
   return {
-    fault: "", state, safety, risk, gate, context, rows, plainRows, notes,
-    moved, replaced, guided: weights.filter((call) => call.w > 0).length, pictures: Array.isArray(report.levels) ? report.levels.length : 1,
+    fault: "", state, safety, risk, gate, context, rows, plainRows, look,
+    notes: texts(report.notes).filter((note) => !isSaid(note, isStock, look !== null)),
+    moved: look ? moved.filter((_, i) => look.pictures[i]?.steered) : moved, replaced, guided: weights.filter((call) => call.w > 0).length, pictures: Array.isArray(report.levels) ? report.levels.length : 1,
     calls: weights.filter((call) => isUnit(call.progress)).map((call) => ({ progress: call.progress, weight: call.w })),
     ratio: plainRows > 0 ? rows / plainRows : null
   }

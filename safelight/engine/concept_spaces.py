@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import comfy.model_management
@@ -25,12 +26,22 @@ if TYPE_CHECKING:
 _TEXTS_PER_CALL = 8
 _MOST_ANCHORS = 2  # per text encoder: with and without a LoRA, or at two clip skips
 _MOST_SPACES = 8
+_MOST_PRINTS = 8
 
 Value = TypeVar("Value")
 Memory = OrderedDict[Hashable, Value]  # the oldest first
 
-_memory: weakref.WeakKeyDictionary[torch.nn.Module, tuple[Memory[Anchors], Memory[ConceptSpace]]]
-_memory = weakref.WeakKeyDictionary()
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a text encoder, by its state. prints: of its weights, by which spaces are found on disk."""
+
+    prints: Memory[str | None] = field(default_factory=OrderedDict)
+    anchors: Memory[Anchors] = field(default_factory=OrderedDict)
+    spaces: Memory[ConceptSpace] = field(default_factory=OrderedDict)
+
+
+_memory: weakref.WeakKeyDictionary[torch.nn.Module, _Known] = weakref.WeakKeyDictionary()
 
 
 def _fingerprint(clip: CLIP) -> tuple[Hashable, ...]:
@@ -53,24 +64,25 @@ def space_of(clip: CLIP, concepts: Sequence[str]) -> ConceptSpace:
     every_benign, every_unsafe = list(FEW_BENIGN), [phrase for phrases in FEW_UNSAFE.values() for phrase in phrases]
     if anchors is not None:
         every_benign, every_unsafe = list(benign), list(unsafe)
-    known_anchors, known_spaces = _memory.setdefault(clip.cond_stage_model, (OrderedDict(), OrderedDict()))
-    key = (*_fingerprint(clip), tuple(every_benign), tuple(every_unsafe))
-    space_key = (*key, tuple(concepts))
-    if space_key in known_spaces:
-        known_spaces.move_to_end(space_key)
-        return known_spaces[space_key]
-    on_disk = kept_spaces.fingerprint(clip, every_benign, every_unsafe, concepts)
-    space = None if on_disk is None else kept_spaces.load(on_disk)
-    if space is None:
-        if key not in known_anchors:
-            encode = _PlannedEncoder(clip, [*every_benign, *every_unsafe])
-            _remember(known_anchors, key, encode_anchors(every_benign, every_unsafe, encode), _MOST_ANCHORS)
-        known_anchors.move_to_end(key)
-        space = concept_space(known_anchors[key], benign, unsafe, concepts, lambda text: encode_neutral(clip, text))
-        if on_disk is not None:
-            kept_spaces.save(on_disk, space)
-    _remember(known_spaces, space_key, space, _MOST_SPACES)
-    return space
+    known, state = _memory.setdefault(clip.cond_stage_model, _Known()), _fingerprint(clip)
+    key = (*state, tuple(every_benign), tuple(every_unsafe))
+
+    def encode_all() -> Anchors:
+        encode = _PlannedEncoder(clip, [*every_benign, *every_unsafe])
+        return encode_anchors(every_benign, every_unsafe, encode)
+
+    def read_or_fit() -> ConceptSpace:
+        weights = _recall(known.prints, state, lambda: kept_spaces.weights_print(clip), _MOST_PRINTS)
+        file = None if weights is None else kept_spaces.fingerprint(clip, weights, every_benign, every_unsafe, concepts)
+        space = None if file is None else kept_spaces.load(file)
+        if space is None:
+            encoded = _recall(known.anchors, key, encode_all, _MOST_ANCHORS)
+            space = concept_space(encoded, benign, unsafe, concepts, lambda text: encode_neutral(clip, text))
+            if file is not None:
+                kept_spaces.save(file, space)
+        return space
+
+    return _recall(known.spaces, (*key, tuple(concepts)), read_or_fit, _MOST_SPACES)
 
 
 class _PlannedEncoder:
@@ -117,8 +129,9 @@ class _PlannedEncoder:
         }
 
 
-def _remember(memory: Memory[Value], key: Hashable, value: Value, most: int) -> None:
-    """Puts the value last, and drops the oldest of more than `most`."""
-    memory[key] = value
+def _recall(memory: Memory[Value], key: Hashable, make: Callable[[], Value], most: int) -> Value:
+    """What is remembered by this key, made where it is not. Keeps the `most` that were asked for last."""
+    value = memory[key] = memory.pop(key) if key in memory else make()
     while len(memory) > most:
         memory.popitem(last=False)
+    return value

@@ -66,24 +66,33 @@ def encode_context(
             "safe_prompt: expected a text for the method 'typed', got none. Write what to show instead, or choose the "
             "method 'rewrite'."
         )
+    notes: list[str] = []
     if method in (TYPED, REWRITE):
         typed = safe_prompt if method == TYPED else ""
         knows = getattr(clip.tokenizer, "safelight_knows", None)
-        context = text_context(clip, make_safe_prompt(prompt, typed, concepts, stand_ins, false_alarms, knows), prompt)
+        context = text_context(clip, make_safe_prompt(prompt, typed, concepts, stand_ins, false_alarms, knows))
     else:
-        context = _states_context(clip, prompt, concepts, method, strength, vector, false_alarms)
-    notes = list(context.notes)
-    unknown = list(dict.fromkeys(unknown_words(clip, prompt) + unknown_words(clip, context.text or "")))
+        reading = reader_of(concepts, false_alarms)(prompt)
+        if reading.unread:
+            notes.append(f"risk is 1: {reading.unread}.")
+        if method == PROJECT:
+            context = project_context(clip, prompt, concepts, strength, reading.risk)
+        elif vector is None:
+            context = subtract_context(clip, prompt, concepts, strength, reading.risk)
+        else:
+            context = subtract_vector_context(clip, prompt, strength, vector, reading.risk)
+    notes += context.verdict.notes
+    unknown = list(dict.fromkeys(unknown_words(clip, prompt) + unknown_words(clip, context.verdict.text or "")))
     if unknown:
         notes.append(f"The text encoder does not know {', '.join(unknown)} and reads nothing there.")
     if vector is not None and method != SUBTRACT:
         notes.append(f"The linked vector is not used: the method is {method!r}, and only 'subtract' takes one away.")
-    return replace(context, notes=tuple(notes))
+    return replace(context, verdict=replace(context.verdict, notes=tuple(notes)))
 
 
-def text_context(clip: CLIP, safe_prompt: SafePrompt, prompt: str) -> Context:
+def text_context(clip: CLIP, safe_prompt: SafePrompt) -> Context:
     """The prompt and its safe prompt, each as CLIP Text Encode gives it, side texts and all."""
-    positive = encode_prompt(clip, prompt)
+    positive = encode_prompt(clip, safe_prompt.prompt)
     if safe_prompt.harmless:
         safe = [[states, {**extra, HARMLESS: True}, *more] for states, extra, *more in positive]
     else:
@@ -93,34 +102,4 @@ def text_context(clip: CLIP, safe_prompt: SafePrompt, prompt: str) -> Context:
             "safe_prompt: expected finite states from the text encoder, got others. Write another text, or try the "
             "encoder in fp32 or bf16."
         )
-    changes = tuple(change.text for change in safe_prompt.changes if change.text)
-    return Context(
-        positive,
-        safe,
-        safe_prompt.reading.risk,
-        safe_prompt.method,
-        safe_prompt.words,
-        safe_prompt.notes,
-        safe_prompt.text,
-        changes,
-    )
-
-
-def _states_context(
-    clip: CLIP,
-    prompt: str,
-    concepts: str,
-    method: str,
-    strength: float,
-    vector: ConceptVector | None,
-    false_alarms: float,
-) -> Context:
-    reading = reader_of(concepts, false_alarms)(prompt)
-    if method == PROJECT:
-        context = project_context(clip, prompt, concepts, strength, reading.risk)
-    elif vector is None:
-        context = subtract_context(clip, prompt, concepts, strength, reading.risk)
-    else:
-        context = subtract_vector_context(clip, prompt, strength, vector, reading.risk)
-    unread = [f"risk is 1: {reading.unread}."] if reading.unread else []
-    return replace(context, notes=(*unread, *context.notes))
+    return Context(positive, safe, safe_prompt.verdict)

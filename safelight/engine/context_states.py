@@ -23,7 +23,7 @@ from safelight.text.concepts import split_concepts
 from safelight.text.conditioning import Conditioning
 from safelight.text.encoding import Encoding
 from safelight.text.inherit import HARMLESS
-from safelight.text.safe_prompt import PROJECT, SUBTRACT
+from safelight.text.safe_prompt import PROJECT, SUBTRACT, Verdict
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -62,7 +62,7 @@ def project_context(
     if not any_changed:
         notes = ("Nothing unsafe was found in the prompt: safe is the prompt as written.",)
         safe = [[states, {**extra, HARMLESS: True}, *more] for states, extra, *more in encoded.positive]
-    return Context(encoded.positive, safe, risk, PROJECT, tuple(dict.fromkeys(words)), notes)
+    return Context(encoded.positive, safe, Verdict(risk, PROJECT, tuple(dict.fromkeys(words)), notes))
 
 
 def subtract_context(clip: CLIP, prompt: str, concepts: str, strength: float, risk: float) -> Context:
@@ -88,12 +88,12 @@ def _subtracted(
     for (states, extra, *_), encoding in zip(encoded.positive, encoded.encodings, strict=True):
         moved, pooled = subtract(encoding, states, extra.get("pooled_output"), strength)
         safe.append(_entry(moved, extra, pooled))
-    return Context(encoded.positive, safe, risk, SUBTRACT)
+    return Context(encoded.positive, safe, Verdict(risk, SUBTRACT))
 
 
 def _unchanged(encoded: EncodedPrompt, risk: float, method: str) -> Context:
     note = "strength is 0: safe is the prompt as written and would guard nothing."
-    return Context(encoded.positive, list(encoded.positive), risk, method, (), (note,))
+    return Context(encoded.positive, list(encoded.positive), Verdict(risk, method, notes=(note,)))
 
 
 def _entry(states: torch.Tensor, extra: dict[str, Any], pooled: torch.Tensor | None) -> list[Any]:

@@ -13,6 +13,7 @@ from safelight.engine.branches import CondEntries
 from safelight.engine.cond_batch import ModelCall
 from safelight.engine.method_run import MethodRun
 from safelight.engine.method_setup import MethodSetup
+from safelight.engine.row_memory import RowMemory, why_forgetful
 from safelight.engine.run_record import RunRecord
 from safelight.text.conditioning import Conditioning
 from safelight.views.trace import Trace
@@ -72,7 +73,7 @@ class MethodGuider(comfy.samplers.CFGGuider):
         try:
             with (
                 self.running,
-                nullcontext() if self.record is None else count_rows(self, record),
+                nullcontext() if self.record is None else count_rows(self, record, self._memory(conds, record)),
                 traced(self.setup.trace),
             ):
                 output = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
@@ -83,6 +84,15 @@ class MethodGuider(comfy.samplers.CFGGuider):
         if self.record is None:
             record.log()
         return output
+
+    def _memory(self, conds: dict[str, CondEntries], record: RunRecord) -> RowMemory | None:
+        """The setup's memory, where rows of this model can be answered from one."""
+        if self.setup.memory is None:
+            return None
+        why = why_forgetful(self.model_patcher, self, conds)
+        if why:
+            record.notes.append(f"nothing was remembered between the levels: {why}.")
+        return None if why else self.setup.memory
 
     def predict_noise(
         self,
@@ -159,8 +169,8 @@ def traced(trace: Trace) -> Iterator[None]:
 
 
 @contextmanager
-def count_rows(guider: comfy.samplers.CFGGuider, record: RunRecord) -> Iterator[None]:
-    """Counts in `record` the rows that the guider's model evaluates in the block."""
+def count_rows(guider: comfy.samplers.CFGGuider, record: RunRecord, memory: RowMemory | None = None) -> Iterator[None]:
+    """Counts in `record` the rows that the guider's model evaluates in the block; `memory` answers what it knows."""
     options = guider.model_options
 
     def counted(apply_model: Callable[..., torch.Tensor], args: dict[str, Any]) -> torch.Tensor:
@@ -171,7 +181,8 @@ def count_rows(guider: comfy.samplers.CFGGuider, record: RunRecord) -> Iterator[
             return apply_model(args["input"], args["timestep"], **args["c"])
         return wrapper(apply_model, args)
 
-    guider.model_options = {**options, "model_function_wrapper": counted}
+    wrapper = counted if memory is None else memory.before(counted)
+    guider.model_options = {**options, "model_function_wrapper": wrapper}
     try:
         yield
     finally:

@@ -28,30 +28,36 @@ if TYPE_CHECKING:
     from comfy.sd import CLIP
 
 FORMAT = "1"
-_SAMPLE = 64  # numbers of a weight that the fingerprint takes, besides the sum of all of them
+_SAMPLE = 64  # numbers of a weight that its print takes, besides the sum of all of them
 _LOG = logging.getLogger("Safelight")
 
 
-def fingerprint(clip: CLIP, *texts: Sequence[str]) -> str | None:
-    """Of the encoder's weights and these texts; None where the weights are changed by something that has no print.
-
-    The same weights are encoders of several kinds: CLIP-L and CLIP-G of SDXL and of SD3, T5 with and without padding.
-    """
+def weights_print(clip: CLIP) -> str | None:
+    """Of the encoder's weights, all of which are read; None where something that has no print changes them."""
     objects = clip.patcher.object_patches  # newer hosts put the type of numbers there
     if clip.patcher.patches or not all(isinstance(value, torch.dtype | None) for value in objects.values()):
         return None
-    digest = hashlib.sha256(json.dumps([FORMAT, clip.layer_idx, *map(list, texts)]).encode())
-    kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in (type(clip.cond_stage_model), type(clip.tokenizer))]
-    digest.update(repr([*kinds, read_tokens(clip, texts[0][0] if texts and texts[0] else "")]).encode())
-    options = getattr(clip, "tokenizer_options", {})
-    for settings in (options, objects):
-        digest.update(json.dumps(sorted((str(key), str(value)) for key, value in settings.items())).encode())
+    digest = hashlib.sha256()
     for name, weight in sorted(clip.cond_stage_model.state_dict().items()):
         flat = weight.detach().reshape(-1)
         step = max(1, flat.numel() // _SAMPLE)
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         digest.update(flat[::step].float().cpu().numpy().tobytes())
         digest.update(f"{float(flat.float().abs().sum(dtype=torch.float64)):.6g}".encode())
+    return digest.hexdigest()
+
+
+def fingerprint(clip: CLIP, weights: str, *texts: Sequence[str]) -> str:
+    """Of the encoder and these texts. weights: what weights_print gives.
+
+    The same weights are encoders of several kinds: CLIP-L and CLIP-G of SDXL and of SD3, T5 with and without padding.
+    """
+    digest = hashlib.sha256(json.dumps([FORMAT, weights, clip.layer_idx, *map(list, texts)]).encode())
+    kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in (type(clip.cond_stage_model), type(clip.tokenizer))]
+    digest.update(repr([*kinds, read_tokens(clip, texts[0][0] if texts and texts[0] else "")]).encode())
+    options = getattr(clip, "tokenizer_options", {})
+    for settings in (options, clip.patcher.object_patches):
+        digest.update(json.dumps(sorted((str(key), str(value)) for key, value in settings.items())).encode())
     return digest.hexdigest()[:24]
 
 

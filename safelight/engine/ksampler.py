@@ -98,7 +98,10 @@ class SamplingJob:
 def sample_guided(
     job: SamplingJob, settings: GuidanceSettings, steps: int, merge: str, merge_at: float
 ) -> dict[str, Any]:
-    """The ui and the result (LATENT, report, trace) of a sampler node. Samples as the host's common_ksampler does."""
+    """The ui and the result (LATENT, report, trace, passed) of a sampler node without a detector, which passes nothing.
+
+    Samples as the host's common_ksampler does.
+    """
     if merge not in MERGES:
         raise ValueError(f"merge: unknown mode {merge!r}. Use one of {', '.join(MERGES)}.")
     if merge == SEPARATE and settings.selective is not None:
@@ -121,7 +124,7 @@ def sample_guided(
     report = record.to_json(settings, merge=merge, selective=selective, economy=settings.economy)
     latent = host.output_latent(job.latent, host.to_intermediate(samples))
     trace = Trace() if setup is None else setup.trace
-    return {"ui": {"safelight_report": [report]}, "result": (latent, report, trace)}
+    return {"ui": {"safelight_report": [report]}, "result": (latent, report, trace, False)}
 
 
 def stock_sampler(

@@ -10,6 +10,7 @@ import torch
 
 from safelight.engine.encoder import check_clip, check_known, encode_prompt
 from safelight.engine.method_run import MethodRun
+from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_plan import RunPlan, plan_run
 from safelight.engine.run_record import RunRecord
 from safelight.engine.safree_prompt import SafePrompt
@@ -36,7 +37,7 @@ class MethodSetup:
 
     name: the node's, for messages. make: a new method, called once per run. trace: of the last run.
     conditionings: given the positive one, those beside positive and negative, checked, with what they inherit.
-    notes: for the artist, on the conditionings that it gave last.
+    notes: for the artist, on the conditionings that it gave last. memory: what answers rows that are known, if any.
     """
 
     name: str
@@ -44,6 +45,7 @@ class MethodSetup:
     conditionings: Callable[[Conditioning], dict[str, Conditioning]]
     trace: Trace = field(default_factory=Trace)
     notes: list[str] = field(default_factory=list)
+    memory: RowMemory | None = None
 
     def begin(
         self,

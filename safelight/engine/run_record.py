@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +39,18 @@ class Movement:
             self._moved, self._whole = moved, whole
         else:
             self._moved, self._whole = self._moved + moved, self._whole + whole
+
+    def take(self, other: Movement, pictures: Sequence[int]) -> None:
+        """Of these pictures what another run did."""
+        self.replaced += other.replaced
+        if other._moved is not None and self._moved is None:
+            self._moved, self._whole = torch.zeros_like(other._moved), torch.ones_like(other._moved)
+        if self._moved is None or self._whole is None:
+            return
+        for i in pictures:
+            measured = other._moved is not None and other._whole is not None
+            self._moved[i] = other._moved[i] if measured and other._moved is not None else 0.0
+            self._whole[i] = other._whole[i] if measured and other._whole is not None else 1.0
 
     @property
     def shares(self) -> list[float]:
@@ -99,6 +112,11 @@ class RunRecord:
     def note_call(self, sigma: float, progress: float | None, weight: float) -> None:
         """One call of the guider, at noise level sigma, with the weight that the method had in it."""
         self._calls.append({"sigma": sigma, "progress": progress, "w": weight})
+
+    def take_calls(self, other: RunRecord, pictures: Sequence[int]) -> None:
+        """The calls are those of another run, and what they did to these pictures."""
+        self._calls, self.start_percent, self.harmless = other._calls, other.start_percent, other.harmless
+        self.movement.take(other.movement, pictures)
 
     def log(self) -> None:
         """Writes the notes for the artist, and how far the run moved, to the host's log."""

@@ -59,10 +59,12 @@ def read_settings(
     mask: Any = None,
     selective: Any = None,
     economy: Any = OFF,
+    even_closed: bool = False,
 ) -> GuidanceSettings:
     """The guiding inputs of a node. Raises ValueError, naming the input, for what cannot be read.
 
-    `mask`, `selective` and `economy` are only looked at where the guidance acts.
+    `mask`, `selective` and `economy` are only looked at where the guidance acts; with even_closed also behind a closed
+    gate, as a detector may open it.
     """
     if schedule is None:
         schedule = PRESETS[DEFAULT_PRESET]
@@ -79,7 +81,7 @@ def read_settings(
             "set it to 0."
         )
     settings = GuidanceSettings(safety, schedule, risk, unit_number("gate", gate), None, tuple(notes))
-    if not settings.acts:
+    if not settings.acts and not (even_closed and safety > 0.0):
         return settings
     if selective is not None and not isinstance(selective, Selection):
         raise ValueError(

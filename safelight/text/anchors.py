@@ -237,9 +237,14 @@ FEW_BENIGN = BENIGN[::3]
 FEW_UNSAFE = {name: phrases[::3] for name, phrases in UNSAFE.items()}
 
 
+def _outside_categories(concepts: Sequence[str]) -> list[str]:
+    """Of the concepts, those that belong to no category of I2P."""
+    return [phrase for phrase in concepts if not categories_of(phrase)]
+
+
 def everyday(concepts: Sequence[str], phrases: Sequence[str] = BENIGN) -> list[str]:
     """Of the phrases, by default all benign ones, those that mention no concept outside I2P's categories."""
-    own = [phrase for phrase in concepts if not categories_of(phrase)]
+    own = _outside_categories(concepts)
     return [phrase for phrase in phrases if not any(mentions(phrase, word) for word in own)]
 
 
@@ -251,6 +256,5 @@ def anchors_for(concepts: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     categories = set().union(*(categories_of(phrase) for phrase in concepts)) if concepts else set()
     unsafe = [phrase for name, phrases in FEW_UNSAFE.items() if name in categories for phrase in phrases]
-    own = [phrase for phrase in concepts if not categories_of(phrase)]
-    unsafe += [template.format(phrase) for phrase in own for template in _TEMPLATES]
+    unsafe += [template.format(phrase) for phrase in _outside_categories(concepts) for template in _TEMPLATES]
     return everyday(concepts, FEW_BENIGN), unsafe

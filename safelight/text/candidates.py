@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from safelight.text.acts import Acts
 from safelight.text.clauses import Word, words_of
-from safelight.text.english import BEING, CONJUNCTIONS, DETERMINERS, PREPOSITIONS, PRONOUNS, SUBJECTS
+from safelight.text.english import BEING, CONJUNCTIONS, DETERMINERS, JOINING, PREPOSITIONS, PRONOUNS, SUBJECTS
 from safelight.text.mending import Sentence
 from safelight.text.splicing import Draft
 from safelight.text.stand_ins import ADJECTIVE, LONGEST, NOUN, PHRASE, STYLE, VERB, StandIn, StandIns
@@ -27,12 +28,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Edit:
-    """Words start to stop by a text, "" to leave them out. bare: it has no article."""
+    """Words start to stop by a text, "" to leave them out. bare: it has no article. alone: the text where its object,
+    up to number `object_stop`, is left out, for words that need one."""
 
     start: int
     stop: int
     text: str = ""
     bare: bool = False
+    object_stop: int = 0
+    alone: str = ""
 
 
 class Candidates:
@@ -54,6 +58,7 @@ class Candidates:
         self._prompt, self._words, self._table, self._fixed = prompt, words, table, fixed
         self._knows, self._nearest = knows, nearest
         self._sentence = Sentence(prompt, words, table)
+        self._acts = Acts(self._sentence)
 
     def draft(self, places: Sequence[Place], own: Sequence[Edit]) -> Draft:
         """The prompt with a candidate in every place, and the artist's own."""
@@ -63,7 +68,7 @@ class Candidates:
         for place in sorted(places, key=lambda one: one.start):
             edits += self.of(place, earliest)
             earliest = place.stop
-        for edit in self._apart(edits):
+        for edit in self._without_objects(self._apart(edits)):
             draft.replace(edit.start, edit.stop, edit.text, edit.bare)
         return draft
 
@@ -91,10 +96,18 @@ class Candidates:
 
     def left_out(self, start: int, stop: int) -> list[Edit]:
         """Words left out, with what leads to them."""
-        edit = Edit(*self._sentence.without(start, stop))
+        edit = self._with_object(Edit(*self._sentence.without(start, stop)))
         ends = not edit.text and not self._sentence.after(edit.stop) and self._sentence.before(edit.start)
+        goes_on = self._sentence.after(edit.stop) in JOINING
+        opener = self._sentence.opener(edit.start) if not edit.text and (ends or goes_on) else None
+        if opener is not None:
+            return [Edit(opener, edit.stop)]
         joint = self._sentence.joint(edit.start) if ends else None
         return [edit] if joint is None else [edit, Edit(joint, joint + 1, "with")]
+
+    def _with_object(self, edit: Edit) -> Edit:
+        """ "beside" means nothing without what follows."""
+        return replace(edit, object_stop=self._acts.object_stop(edit.stop)) if edit.text == "beside" else edit
 
     def _by_table(self, place: Place, earliest: int) -> list[Edit]:
         matches = self._matches(place, earliest)
@@ -111,8 +124,25 @@ class Candidates:
                 edits += [Edit(start, stop)] if follower else self.left_out(start, stop)
             else:
                 edits.append(self._replaced(start, stop, stand_in))
+                edits += self._around(start, stop, stand_in)
             edits += [Edit(i, i + 1) for i in self._adverbs(start, stop)]
         return edits
+
+    def _around(self, start: int, stop: int, stand_in: StandIn) -> list[Edit]:
+        """What no longer fits what was replaced: the fear of whom an act was done to, the thrust of a weapon."""
+        if stand_in.part == NOUN:
+            return [self._with_object(Edit(*words)) for words in self._acts.thrust(start, stop)]
+        if stand_in.part != VERB:
+            return []
+        moods = [
+            (i, one)
+            for i in range(stop, self._acts.object_stop(stop))
+            for one in self._table.of([self._sentence.texts[i]])[:1]
+            if one.part == ADJECTIVE and self._is_known(one)
+        ]
+        return [self._replaced(i, i + 1, one) for i, one in moods] + [
+            self._with_object(Edit(*words)) for words in self._acts.moved(stop)
+        ]
 
     def _adverbs(self, start: int, stop: int) -> list[int]:
         """Words around an act that say how it is done: "brutally", "profusely"."""
@@ -125,6 +155,8 @@ class Candidates:
         i = place.start
         while i < place.stop:
             match = self._match(i, result[-1][1] if result else earliest)
+            if not match or self._is_misread(i, match):
+                match = self._act(i, place.stop) or match
             if match:
                 result.append(match)
             i = match[1] if match else i + 1
@@ -145,6 +177,20 @@ class Candidates:
                 if chosen:
                     return start, stop, chosen
         return None
+
+    def _is_misread(self, i: int, match: tuple[int, int, StandIn]) -> bool:
+        """Whether the table's stand-in is no verb where the word is one, or none that fits its object."""
+        start, stop, stand_in = match
+        if stand_in.part == VERB:
+            return self._acts.hurts(stop)
+        return stop - start == 1 and stand_in.part in (NOUN, ADJECTIVE) and self._acts.is_done(i)
+
+    def _act(self, i: int, marked: int) -> tuple[int, int, StandIn] | None:
+        """A calm verb for word i."""
+        match = self._acts.match(i, marked)
+        if match is None or not self._is_known(match[2]) or not self._fixed.isdisjoint(range(*match[:2])):
+            return None
+        return match
 
     def _is_known(self, stand_in: StandIn) -> bool:
         texts = (stand_in.text, stand_in.after)
@@ -193,6 +239,10 @@ class Candidates:
             and before not in SUBJECTS | {"to"}
         ):
             wanted = [*(part for part in wanted if part != VERB), VERB]  # "bomb victims", "drinks poison"
+        if not following and before and sentence.texts[start].endswith("ing") and not sentence.is_figure(before):
+            wanted = [*(part for part in wanted if part != VERB), VERB]  # "an initiation beating"
+        if led and not is_form or before.endswith(("'s", "’s")):
+            wanted = [part for part in wanted if part != VERB]  # "a sniper's kill"
         chosen = next((by_part[part] for part in wanted if part in by_part), None)
         if (
             chosen
@@ -216,7 +266,10 @@ class Candidates:
             text = rest
         if first == "wearing" and before.endswith("ing"):
             text = f"in {rest}"
-        return Edit(start, stop, text, stand_in.mass and not self._sentence.describes(start, stop))
+        edit = Edit(start, stop, text, stand_in.mass and not self._sentence.describes(start, stop))
+        if stand_in.part == VERB and stand_in.after != text:
+            return replace(edit, object_stop=self._acts.object_stop(stop), alone=stand_in.after)
+        return edit
 
     def _figure(self, place: Place) -> list[Edit]:
         """Of a longer place the first thing alone that it names, if that is harmless: of "two men fighting" the men."""
@@ -230,6 +283,8 @@ class Candidates:
         clause_stop = min(place.stop, sentence.clause(place.start)[1])
         for head in range(place.start, min(clause_stop, place.start + _HEAD)):
             text = sentence.texts[head]
+            if head == place.start and not before and (sentence.is_verb(text) or self._acts.is_done(head)):
+                return self._object(place)
             if text in PREPOSITIONS | CONJUNCTIONS | SUBJECTS | BEING or (
                 head == place.start and sentence.is_verb(text)
             ):
@@ -251,9 +306,26 @@ class Candidates:
             return edits
         return []
 
+    def _object(self, place: Place) -> list[Edit]:
+        """What an act that nobody does is done to, without the act: of "taunting the beggar" the beggar."""
+        texts = self._sentence.texts
+        begins = next((i for i in range(place.start + 1, place.stop) if texts[i] in DETERMINERS), place.stop)
+        verbs = all(one.endswith("ing") or one == "and" for one in texts[place.start : begins])
+        return [Edit(place.start, begins)] if verbs and begins < place.stop else []
+
     def _noun(self, place: Place) -> list[Edit]:
         noun = self._nearest(" ".join(word.text for word in self._words[place.start : place.stop]))
         return [Edit(place.start, place.stop, noun)] if noun else self.left_out(place.start, place.stop)
+
+    def _without_objects(self, edits: Sequence[Edit]) -> list[Edit]:
+        """With other texts for those whose object is left out."""
+        left = {i for edit in edits if not edit.text for i in range(edit.start, edit.stop)}
+        small = {i for i, text in enumerate(self._sentence.texts) if text in DETERMINERS | CONJUNCTIONS}
+        result = []
+        for edit in edits:
+            objects = set(range(edit.stop, edit.object_stop))
+            result.append(replace(edit, text=edit.alone) if objects & left and objects <= left | small else edit)
+        return result
 
     def _apart(self, edits: Sequence[Edit]) -> list[Edit]:
         """Edits that don't overlap and touch no fixed word: stand-ins first, what is left out around them."""

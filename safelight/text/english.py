@@ -85,8 +85,9 @@ AIMS = _set(
 )
 PREPOSITIONS = PLACES | AIMS
 PARTICLES = _set("up down out off")
+REFLEXIVE = _set("himself herself themselves itself myself yourself ourselves oneself")
 PRONOUNS = _set("him her them me us you it himself herself themselves itself someone somebody people each one")
-SUBJECTS = _set("he she they it we i you who which that whose whom where while when")
+SUBJECTS = _set("he she they it we i you who which that whose whom where while when how why because until if whether")
 BEING = _set(
     """
     is are was were be been being am has have had gets got get getting does do did will would can could should must may
@@ -94,6 +95,7 @@ BEING = _set(
     """
 )
 JOINING = _set("where while when as")  # a figure and what it does
+OPENING = _set("whose who which that how why because until if whether")  # a clause about what stands before
 CONJUNCTIONS = _set("and or but & then as like than while")
 SMALL = DETERMINERS | PREPOSITIONS | PRONOUNS | BEING | SUBJECTS | CONJUNCTIONS | _set("there not 's so")
 # They lead to a thing and mean nothing without it: "covered in", "holding".
@@ -101,7 +103,7 @@ LEADING = _set(
     """
     covered soaked drenched dripping splattered spattered stained smeared filled full surrounded holding wearing
     carrying showing having using featuring containing depicting revealing exposing inspired made wielding brandishing
-    smoking drinking called titled named labelled labeled reading saying says reads shows holds wears carries uses
+    smoking drinking called titled named labelled labeled reading saying says say reads shows holds wears carries uses
     swinging waving pointing throwing raising gripping clutching lined littered strewn because caption slogan words
     message inscription text topped infested stuffed adorned decorated loaded packed crawling swarming
     """
@@ -118,7 +120,7 @@ DOING = _set(
     """
     stands sits walks runs lies looks holds wears waits watches smiles rides carries leans kneels floats flies rises
     hangs stares points opens lifts stand sit walk run lie look hold wear wait watch ride carry lean kneel emerges
-    appears comes
+    appears comes give gives giving gave offer offers offering
     """
 )
 TAKING = _set("find see show eat hold open lift pelt meet watch hit kick take make draw paint use need want got")
@@ -130,6 +132,15 @@ THINGS = _set(
     bedding ending meeting flooring ring king wing thing nothing something everything
     """
 )
+# Parts of a body that somebody else may be hurt at.
+BODY = _set(
+    """
+    face head heads neck necks throat throats arm arms leg legs knee knees kneecap kneecaps finger fingers hand hands
+    back stomach belly chest ribs skull teeth ear ears nose eye eyes wrist wrists thigh thighs hair shin shins foot feet
+    temple heart body bodies behind bottom bum buttocks hips waist shoulder shoulders beard mouth lips cheek cheeks
+    forehead tongue toe toes ponytail braids eyebrows
+    """
+)
 EVENTS = _set("night dawn dusk sunset sunrise noon midnight home work school")
 # They end as words for persons do.
 _NO_PERSONS = _set(
@@ -138,7 +149,8 @@ _NO_PERSONS = _set(
     ulcer tumor finger fingers shoulder shoulders liver bladder rubber laser razor revolver trigger banner poster paper
     letter skewer cleaver hammer dagger launcher lighter water river tower flower flowers leather weather summer winter
     feather silver copper corner center dinner shower computer mirror colour color interior exterior floor door danger
-    anger power matter other monitor trailer number order fist mist twist wrist wrists list chest
+    anger power matter other monitor trailer number order fist mist twist wrist wrists list chest beer deer timber
+    shutter roller drawer container cooler blender toaster
     """
 )
 _PERSON = re.compile(r".*(?:er|or|ist|man|woman|girl|boy)s?$|.*men$")
@@ -152,3 +164,14 @@ def looks_like_person(word: str) -> bool:
 
 def looks_like_adjective(word: str) -> bool:
     return bool(_ADJECTIVE.match(word))
+
+
+_DRIVING = "drive plunge thrust ram stick jam shove push sink bury swing press hold point aim bring run level put"
+_DROVE = dict(drive="drove", stick="stuck", sink="sank", swing="swung", hold="held", bring="brought", run="ran")
+_DROVE |= dict(thrust="thrust", put="put")
+# Forms of verbs that drive a weapon into something, by their spelling.
+THRUSTING = {
+    _DROVE[verb] if form == PAST and verb in _DROVE else verb_form(verb, form, {}): form
+    for verb in _DRIVING.split()
+    for form in (PAST, ING, THIRD, PLAIN)
+}

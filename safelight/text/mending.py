@@ -16,6 +16,7 @@ from safelight.text.english import (
     HOLDING,
     JOINING,
     LEADING,
+    OPENING,
     PARTICLES,
     PREPOSITIONS,
     PRONOUNS,
@@ -84,6 +85,25 @@ class Sentence:
             return True
         return len(text) > 5 and text.endswith("ing") and text not in THINGS and not self.is_adjective(text)
 
+    def is_figure(self, text: str) -> bool:
+        return text in self._table.people
+
+    def is_name(self, index: int) -> bool:
+        """Whether a word begins with a capital."""
+        return index < len(self._written) and self._written[index][0].isupper()
+
+    def is_replaced(self, index: int) -> bool:
+        """Whether the table has a word."""
+        return bool(self._table.of([self.texts[index]]))
+
+    def harmless_noun(self, text: str) -> str:
+        """The table's noun for a word, else the word."""
+        return next((one.text for one in self._table.of([folded(text)]) if one.part == NOUN), text)
+
+    def written(self, start: int, stop: int) -> str:
+        """Words as the prompt has them, a space between."""
+        return " ".join(self._written[start:stop])
+
     def is_content(self, text: str) -> bool:
         return bool(text) and text[0].isalnum() and text not in SMALL
 
@@ -120,6 +140,16 @@ class Sentence:
                 return i
         return None
 
+    def opener(self, stop: int) -> int | None:
+        """The word that opens a clause about a figure or thing before it whose verb has gone: "whose" of "a man whose
+        face"."""
+        for i in range(stop - 1, self.clause(stop - 1)[0], -1):
+            if self.is_verb(self.texts[i]) or self.texts[i] in JOINING:
+                return None
+            if self.texts[i] in OPENING:
+                return i
+        return None
+
     def without(self, start: int, stop: int) -> tuple[int, int, str]:
         """The range of words to leave out so that words start to stop can go, and the text that replaces it."""
         while self.before(start) in self._table.left and self.before(start) not in SMALL:
@@ -146,7 +176,11 @@ class Sentence:
     def _without_act(self, start: int, stop: int) -> tuple[int, int, str]:
         """A verb that stands between its subject and something: the two beside each other."""
         following = self.after(stop)
-        aimed = following in AIMS and self.after(stop + 1) not in EVENTS | {""}
+        if following in ("and", "or") and self.is_content(self.after(stop + 1)):
+            return start, stop + 1, ""  # "make him kneel and beg"
+        if following in PARTICLES and self.after(stop + 1) not in DETERMINERS:
+            stop, following = stop + 1, self.after(stop + 1)  # "was blown off"
+        aimed = following in AIMS - {"as"} and self.after(stop + 1) not in EVENTS | PREPOSITIONS | {""}
         stop += aimed
         while self.before(start) in BEING | SUBJECTS | {"to", "about", "not", "and"} and self.before(start - 1):
             start -= 1

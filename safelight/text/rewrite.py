@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from safelight.text.candidates import CLAUSE, LEFT_OUT, NEAREST, Candidates, Edit, Place
+from safelight.text.candidates import CLAUSE, NEAREST, Candidates, Edit, Place
 from safelight.text.clauses import Word, words_of
 from safelight.text.english import DETERMINERS, SMALL
 from safelight.text.lexicon import ENGLISH, Lexicon, folded
@@ -56,7 +56,7 @@ class Rewriter:
         before: its verdict on the prompt, where that is known.
         """
         before = before or read(prompt)
-        words = self._reader.words(prompt)
+        words = [self._spelt(prompt, word) for word in self._reader.words(prompt)]
         own, fixed = self._own(prompt, words, before)
         candidates = Candidates(prompt, words, self._table, fixed, self._knows, self._nearest)
         by_own = best = self._attempt(prompt, candidates, [], own, before, read)
@@ -81,6 +81,11 @@ class Rewriter:
             best = by_own
             note = "No word stands out, so nothing was changed. Write a safe_prompt."
         return replace(best, notes=(note,))
+
+    def _spelt(self, prompt: str, word: Word) -> Word:
+        """A word as the prompt has it where the table knows that, else as the reader repaired it."""
+        written = folded(prompt[word.start : word.stop])
+        return replace(word, text=written) if self._table.of([written]) else word
 
     @staticmethod
     def _attempt(
@@ -163,7 +168,7 @@ class Rewriter:
         if not moved and not new:
             moved = [place for place in places if place.candidate < CLAUSE]
             for place in moved:
-                place.candidate = max(LEFT_OUT, place.candidate + 1)
+                place.candidate += 1
         return bool(moved or new)
 
 

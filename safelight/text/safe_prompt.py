@@ -14,6 +14,37 @@ from safelight.text.stand_ins import StandIns
 AUTO, TYPED, REWRITE, PROJECT, SUBTRACT = METHODS = ("auto", "typed", "rewrite", "project", "subtract")
 
 
+class NoSafePrompt(ValueError):
+    """The inputs are right, but the prompt can't be rewritten: it can't be read, or is unsafe as a whole."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the artist is told of a prompt and of how its safe counterpart was made.
+
+    text: the safe counterpart as text, None where there is none. changes: what a rewrite put into it.
+    """
+
+    risk: float
+    method: str
+    words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    text: str | None = None
+    changes: tuple[str, ...] = ()
+
+    def as_json(self) -> str:
+        """For the page."""
+        verdict = {
+            "risk": round(self.risk, 4),
+            "method": self.method,
+            "words": list(self.words),
+            "notes": list(self.notes),
+        }
+        if self.text is not None:
+            verdict |= {"safe_prompt": self.text, "changes": list(self.changes)}
+        return json.dumps(verdict, ensure_ascii=False)
+
+
 @dataclass(frozen=True)
 class SafePrompt:
     """text: the safe prompt. method: how it was made. reading: of the prompt. changes: what a rewrite put in its place.
@@ -38,19 +69,10 @@ class SafePrompt:
         """Whether the prompt is its own safe counterpart, since nothing unsafe was found in it."""
         return self.method == REWRITE and self.text == self.prompt
 
-    def verdict(self) -> str:
-        """For the artist, as JSON."""
-        return json.dumps(
-            {
-                "risk": round(self.reading.risk, 4),
-                "method": self.method,
-                "words": list(self.words),
-                "notes": list(self.notes),
-                "safe_prompt": self.text,
-                "changes": [change.text for change in self.changes if change.text],
-            },
-            ensure_ascii=False,
-        )
+    @property
+    def verdict(self) -> Verdict:
+        changes = tuple(change.text for change in self.changes if change.text)
+        return Verdict(self.reading.risk, self.method, self.words, self.notes, self.text, changes)
 
 
 def reader_of(concepts: str, false_alarms: float = FALSE_ALARMS) -> Callable[[str], Reading]:
@@ -82,7 +104,7 @@ def make_safe_prompt(
     """The typed safe prompt where there is one, else the prompt rewritten.
 
     stand_ins: the artist's own, see StandIns. knows: whether the text encoder knows a word, None where it reads any.
-    Raises ValueError, naming the input, where no safe prompt can be made.
+    Raises ValueError, naming the input: NoSafePrompt where the prompt can't be rewritten.
     """
     table = StandIns.load(stand_ins)
     read_all = reader_of(concepts, false_alarms)
@@ -95,13 +117,13 @@ def make_safe_prompt(
     if typed.strip():
         return SafePrompt(prompt, typed, TYPED, reading, (), _typed_notes(prompt, typed, reading, read))
     if reading.unread:
-        raise ValueError(
+        raise NoSafePrompt(
             f"prompt: expected English, got a text that can't be read: {reading.unread}. Write a safe_prompt, in any "
             "language: what to show instead."
         )
     rewrite = Rewriter(Reader.load(), table, knows).rewrite(prompt, read, reading)
     if rewrite.text == prompt and reading.risk >= DECISION:
-        raise ValueError(
+        raise NoSafePrompt(
             f"prompt: expected words that can be replaced, got a text that reads as unsafe as a whole (risk "
             f"{reading.risk:.2f}, {reading.category}). Write a safe_prompt: what to show instead."
         )

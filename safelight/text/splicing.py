@@ -69,6 +69,8 @@ class Draft:
         was = self._prompt[self._words[start].start : self._words[stop - 1].stop]
         if len(was) > 1 and was.isupper() and len(re.sub(r"\W", "", was)) > 3:
             text = text.upper()
+        elif " " in was and was.split()[-1].islower() and not self._begins(start):
+            pass  # a name that leads a noun: "Hitler salute"
         elif was[:1].isupper() and (was[1:2].islower() or not was[1:2].isalpha() or self._begins(start)):
             text = text[:1].upper() + text[1:]
         first, last = self._words[start].start, self._words[stop - 1].stop

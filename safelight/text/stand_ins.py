@@ -42,11 +42,14 @@ class StandIns:
     def __init__(self, stored: Mapping[str, Any], own: str = "") -> None:
         self.left = frozenset(stored["left"])
         self.adjectives = frozenset(stored["adjectives"])
-        self.harmless = frozenset(stored["people"]) | frozenset(stored["nouns"])
+        self.people = frozenset(stored["people"])
+        self.harmless = self.people | frozenset(stored["nouns"])
         self._nouns = list(stored["nouns"])
         self._irregular: Irregular = stored["irregular"]
         self._entries: dict[tuple[str, ...], list[StandIn]] = {}
         self.own = read_lines(own)
+        kept = [word for word, stand_in in self.own.items() if folded(stand_in) == word]
+        self._kept_words = any_of(kept) if kept else None
         for word, text in self.own.items():
             self._add(word, StandIn(text, text, PHRASE))
         for by_part in stored["table"].values():
@@ -81,8 +84,7 @@ class StandIns:
         return list(dict.fromkeys(text[start:stop] for start, stop in self._kept(text)))
 
     def _kept(self, text: str) -> list[tuple[int, int]]:
-        kept = [word for word, stand_in in self.own.items() if folded(stand_in) == word]
-        return [match.span() for match in any_of(kept).finditer(folded(text))] if kept else []
+        return [match.span() for match in self._kept_words.finditer(folded(text))] if self._kept_words else []
 
     def owners(self, words: Sequence[str]) -> list[StandIn]:
         """For a noun that something belongs to: "killer's"."""

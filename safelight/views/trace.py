@@ -17,6 +17,7 @@ and end, the last two predictions of a prompt alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -95,6 +96,12 @@ class Trace:
         self._previous = [*([] if took_over else previous[-1:]), _Alone(weight, float(sigma), prediction)]
         self.calls.append(Call(float(sigma), progress, weight, sizes, estimated))
 
+    def take(self, other: Trace, pictures: Sequence[int]) -> None:
+        """The calls are those of another run of the same batch, and so is the change of these pictures."""
+        self.calls = other.calls
+        self._measured.take(other._measured, pictures)
+        self._estimated.take(other._estimated, pictures)
+
     @property
     def estimated(self) -> bool:
         """Whether `cells` is an estimate."""
@@ -151,6 +158,17 @@ class _Squares:
         self.total = squares if self.total is None else self.total + squares
         self.count += 1
         return tuple(squares.flatten(1).mean(dim=1).sqrt().tolist())
+
+    def take(self, other: _Squares, pictures: Sequence[int]) -> None:
+        """The squares of these pictures are another's, none where it has none."""
+        if other.total is not None and (self.total is None or self.total.shape != other.total.shape):
+            self.total, self.count = torch.zeros_like(other.total), 1
+        if self.total is None:
+            return
+        for i in pictures:
+            self.total[i] = 0.0 if other.total is None else other.total[i] * (self.count / other.count)
+        if other.total is None and not bool(self.total.any()):
+            self.total, self.count = None, 0
 
     def _fit(self, shape: torch.Size) -> None:
         """Brings the sum to another size, as of a sampler that enlarges the latents; another batch is another sum."""

@@ -169,12 +169,62 @@ test("a closed gate and a slider at 0 are said to be so", async ({ page, studio 
   assert.ok((await feedback(page, id)).includes("Off: the stock sampler ran"))
 })
 
+const look = (safety, passed, ...looks) => ({ safety, passed, looks: looks.map(([safety, score, words, early = false]) => ({ safety, score, words, early })) })
+const looked = (pictures, more) => report({
+  risk: 0.1, gate_open: false, moved: pictures.map(({ safety }) => safety / 4),
+  look: { detector: "Demo detector", passed: pictures.every(({ passed }) => passed), remembered_rows: 0, pictures }, ...more
+})
+
+test("a sampler with a detector says of each picture what was found and what was done", async ({ page, studio }) => {
+  const id = await studio.add("SafelightKSampler")
+  const idle = { weights: steps(20, 0), rows: 40, moved: [] }
+  const stock = look(0, true, [0, 0.1, "nothing", true], [0, 0.2, "nothing"])
+  await studio.executed(id, { safelight_report: [looked([stock], idle)] })
+  let text = await feedback(page, id)
+  assert.ok(text.includes("Nothing found: the stock sampler ran") && text.includes("nothing found: the stock picture"), text)
+  assert.ok(!text.includes("Steered") && !text.includes("Left alone"), text)
+  assert.deepEqual(await part(page, id, ".safelight-run-plot", "className"), [])
+
+  const half = look(0.5, true, [0, 0.9, "<b>knife</b>", true], [0.5, 0.2, "nothing"])
+  await studio.executed(id, { safelight_report: [looked([half])] })
+  text = await feedback(page, id)
+  for (const said of ["Steered", "medium · 0.50", "safety 0.50 was enough · <b>knife</b> on the way at 0", "under the gate"]) assert.ok(text.includes(said), `${said} in ${text}`)
+  assert.ok(!text.includes("stock"), text)
+
+  const left = look(1, false, [0, 0.9, "gun"], [1, 0.8, "gun"])
+  await studio.executed(id, { safelight_report: [looked([stock, half, left, ...Array(7).fill(stock), left])] })
+  text = await feedback(page, id)
+  for (const said of ["Steered: 3 of 11 pictures", "0.50 – 1.00", "picture 1nothing found: the stock picture", "picture 2safety 0.50 was enough",
+    "picture 3still found at safety 1.00 · gun in the picture at 0 · gun in the picture at 1.00", "picture 8", "3 more pictures: in 1 something is still found"]) {
+    assert.ok(text.includes(said), `${said} in ${text}`)
+  }
+  assert.ok(!text.includes("picture 9"), text)
+  assert.deepEqual((await part(page, id, ".safelight-run-fault", "textContent")).length, 1)
+})
+
+test("a look at harmless words, and one with the slider at 0", async ({ page, studio }) => {
+  const id = await studio.add("SafelightKSamplerAdvanced")
+  const idle = { weights: steps(20, 0), rows: 40, moved: [] }
+  await studio.executed(id, { safelight_report: [looked([look(0.5, false, [0.5, 0.9, "gun"])], { ...idle, harmless: true, gate_open: true })] })
+  let text = await feedback(page, id)
+  assert.ok(text.includes("Left alone: the stock sampler ran") && text.includes("found, and not steered · gun in the picture at 0"), text)
+  await studio.executed(id, { safelight_report: [looked([look(0, false, [0, 0.9, "gun"])], { ...idle, safety: 0 })] })
+  text = await feedback(page, id)
+  assert.ok(text.includes("Off: the stock sampler ran") && text.includes("found, and not steered"), text)
+})
+
 test("a map's note stands on its node, an empty one takes the last away", async ({ page, studio }) => {
   const id = await studio.add("SafelightMap")
   await studio.executed(id, { safelight_note: ["the map is an <b>estimate</b>."] })
   assert.equal(await feedback(page, id), "From other settings; run againthe map is an <b>estimate</b>.")
   await studio.executed(id, { safelight_note: [""] })
   assert.equal(await feedback(page, id), null)
+})
+
+test("what a look found stands on its node", async ({ page, studio }) => {
+  const id = await studio.add("SafelightLook")
+  await studio.executed(id, { safelight_note: ["Found: nothing; <b>bomb</b>."] })
+  assert.equal(await feedback(page, id), "From other settings; run againFound: nothing; <b>bomb</b>.")
 })
 
 test("a verdict highlights the words that it acted on, as text", async ({ page, studio }) => {

@@ -56,11 +56,11 @@ async function picture(page, studio, ids, path, scale = 1.2) {
 let seed = 5
 
 /** Runs the workflow and waits until a sampler shows what its run did. */
-async function run(studio, id) {
+async function run(studio, id, chosen) {
   // A seed of its own each time: of a run that it remembers the server reports its last node only.
   await studio.page.evaluate(([id, seed]) => {
     window.studio.node(id).widgets.find(({ name }) => name.endsWith("seed")).value = seed
-  }, [id, seed++])
+  }, [id, chosen ?? seed++])
   await studio.queue()
   await studio.until((id) => {
     const widget = window.studio.node(id).widgets.find(({ name }) => name === "safelight_feedback")
@@ -81,6 +81,15 @@ test("the nodes of a run", ONLY_ONCE, async ({ page, studio }) => {
   for (const type of ["SafelightContextEncode", "SafelightDemoLoader", "SafelightKSampler", "SafelightWeightSchedule"]) {
     await picture(page, studio, [ids[type]], `${HELP}/${type}.jpg`)
   }
+})
+
+test("a sampler that looked", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const saved = workflow("look_and_steer")
+  const ids = byType(saved)
+  await studio.load(saved)
+  await run(studio, ids.SafelightKSampler, 2)
+  await picture(page, studio, [ids.SafelightDemoDetector, ids.SafelightKSampler], `${HELP}/SafelightKSampler_look.jpg`, 1)
 })
 
 test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
@@ -138,6 +147,31 @@ test("the map of a run", ONLY_ONCE, async ({ page, studio }) => {
   await studio.until((id) => document.querySelector(`[data-node-id="${id}"] img`), SafelightMap, 180_000)
   await studio.settle()
   await picture(page, studio, [SafelightMap], `${HELP}/SafelightMap.jpg`)
+})
+
+test("the detectors", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  for (const type of ["SafelightNudeNet", "SafelightCLIPVision", "SafelightDemoDetector", "SafelightDetectors"]) {
+    const detector = await studio.add(type, { at: [900, 160] })
+    await picture(page, studio, [detector], `${HELP}/${type}.jpg`)
+  }
+})
+
+test("a look at the picture of a run", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const saved = workflow("text_to_image")
+  const ids = byType(saved)
+  await studio.load(saved)
+  await studio.set(ids.SafelightContextEncode, "prompt", PROMPT)
+  await studio.set(ids.SafelightKSampler, "safety", 0)
+  const detector = await studio.add("SafelightDemoDetector", { at: [4000, 400] })
+  const look = await studio.add("SafelightLook", { at: [4400, 400] })
+  await studio.connect(ids.VAEDecode, 0, look, "images")
+  await studio.connect(detector, 0, look, "detector")
+  await run(studio, ids.SafelightKSampler)
+  await studio.until((id) => document.querySelector(`[data-node-id="${id}"] img`), look, 90_000)
+  await studio.settle()
+  await picture(page, studio, [look], `${HELP}/SafelightLook.jpg`)
 })
 
 const EDITS = { SafelightErase: ["erase", 1, "LoadErase"], SafelightRedact: ["redaction", 1, "LoadRedaction"], SafelightConceptVector: ["vector", 0, "LoadConceptVector"] }

@@ -6,10 +6,13 @@ import assert from "node:assert/strict"
 const EMPTY = { last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {}, version: 0.4 }
 const NEIGHBOURS = ["SLD", "CASG", "SAFREE", "TraSCE"]
 export const OURS = [
-  "SafelightConceptVector",
+  "SafelightCLIPVision",
   "SafelightConcepts",
+  "SafelightConceptVector",
   "SafelightContextEncode",
+  "SafelightDemoDetector",
   "SafelightDemoLoader",
+  "SafelightDetectors",
   "SafelightEncoderRisk",
   "SafelightErase",
   "SafelightGuider",
@@ -18,8 +21,10 @@ export const OURS = [
   "SafelightLoadConceptVector",
   "SafelightLoadErase",
   "SafelightLoadRedaction",
+  "SafelightLook",
   "SafelightMap",
   "SafelightModelPatch",
+  "SafelightNudeNet",
   "SafelightPrompt",
   "SafelightRedact",
   "SafelightSafeAdapter",

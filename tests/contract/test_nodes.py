@@ -77,7 +77,7 @@ def changed(recorded, change):
         (lambda n: n["SafelightWeightSchedule"]["inputs"][0]["choices"].reverse(), "choices were"),
         (lambda n: n["SafelightWeightSchedule"]["inputs"][0]["choices"].pop(), "choices were"),
         (lambda n: n["SafelightWeightSchedule"]["inputs"][0].update(choices="the host's"), "choices were"),
-        (lambda n: n["SafelightKSampler"]["outputs"].reverse(), "output 1, LATENT: its place is taken by trace"),
+        (lambda n: n["SafelightKSampler"]["outputs"].reverse(), "output 1, LATENT: its place is taken by passed"),
         (lambda n: n["SafelightKSampler"]["inputs"].insert(0, {"name": "new"}), "its place is taken by new"),
     ],
 )

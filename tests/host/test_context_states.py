@@ -186,8 +186,8 @@ def test_memory_is_bounded_and_goes_with_the_encoder(encode, meaningful):
         encode(patched(meaningful, seed), concepts=f"weapon, blood, {BENIGN[seed][2:]}")
         for concepts in ("weapon", "blood", "gun", "knife"):
             encode(meaningful, concepts=concepts)
-    anchors, spaces = concept_spaces._memory[meaningful.cond_stage_model]
-    assert len(anchors) <= 2 and len(spaces) <= 8
+    known = concept_spaces._memory[meaningful.cond_stage_model]
+    assert len(known.anchors) <= 2 and len(known.spaces) <= 8 and len(known.prints) <= 8
     count = len(concept_spaces._memory)
     fresh = meaningful_clip()
     encode(fresh)
@@ -245,7 +245,8 @@ def test_one_unsafe_entry_of_several_is_enough(meaningful, monkeypatch, texts, r
     entries = context_states.EncodedPrompt(positive, encodings)
     monkeypatch.setattr(context_states, "_encode", lambda *_: entries)
     context = context_states.project_context(meaningful, PROMPT, CONCEPTS, 1.0, risk)
-    assert "knife" in context.words and context.notes == () and context.risk == risk
+    verdict = context.verdict
+    assert "knife" in verdict.words and verdict.notes == () and verdict.risk == risk
     for text, (states, _), (safe_states, extra) in zip(texts, positive, context.safe, strict=True):
         kept = text == "" or (text != PROMPT and risk == 0.0)
         assert torch.equal(states, safe_states) == kept and HARMLESS not in extra

@@ -101,6 +101,8 @@ def test_there_are_workflows():
         "custom_sampling",
         "strip",
         "compare_methods",
+        "look_and_steer",
+        "detector_at_the_end",
     }
 
 
@@ -192,6 +194,39 @@ def test_the_columns_of_the_comparison_differ_by_their_method_alone(studio):
     assert torch.equal(guided.pop("safelight_compare_plain"), plain)
     assert len(guided) == 6 and not any(torch.equal(picture, plain) for picture in guided.values())
     assert {key for key, picture in off.items() if not torch.equal(picture, plain)} == {"safelight_compare_negative"}
+
+
+def test_looking_steers_as_its_note_says(studio):
+    """Found and steered as far as is enough; at .5 not far enough; where nothing is found the plain picture."""
+    client, _, prompt = studio(named("look_and_steer"))
+    (sampler,), (encode,) = of_class(prompt, "SafelightKSampler"), of_class(prompt, "SafelightContextEncode")
+    # A seed of its own: of a run that it remembers the server gives no report.
+    sampler["seed"] = of_class(prompt, "KSampler")[0]["seed"] = 3
+    made, (report,) = run(client, prompt)
+    assert not torch.equal(made["safelight_looked"], made["safelight_plain"])
+    assert report["look"]["passed"] and report["look"]["pictures"][0]["safety"] > 0.5
+    sampler["safety"] = 0.5
+    assert not run(client, prompt)[1][0]["look"]["passed"]
+    encode["prompt"] = "a rabbit and a tree on a yellow background"
+    made, (report,) = run(client, prompt)
+    assert torch.equal(made["safelight_looked"], made["safelight_plain"]) and report["look"]["passed"]
+
+
+def test_what_is_found_at_the_end_is_hidden_in_its_place_alone(studio):
+    client, _, prompt = studio(named("detector_at_the_end"))
+    (look,) = of_class(prompt, "SafelightLook")
+    of_class(prompt, "KSampler")[0]["seed"] = 6
+    hidden, _ = run(client, prompt)
+    look["hide"] = "keep"
+    kept, _ = run(client, prompt)
+    changed = (hidden["safelight_looked"] != kept["safelight_looked"]).any(-1).float().mean()
+    assert 0.05 < changed < 0.5
+    (words,) = [node for node in of_class(prompt, "CLIPTextEncode") if node["text"]]
+    look["hide"], words["text"] = "blank", "a fox and a tree on a blue background"
+    hidden, _ = run(client, prompt)
+    look["hide"] = "keep"
+    kept, _ = run(client, prompt)
+    assert torch.equal(hidden["safelight_looked"], kept["safelight_looked"])
 
 
 def test_another_seed_draws_another_map(studio):

@@ -12,7 +12,7 @@ const read = (more) => readReport(JSON.stringify({ ...base, ...more }))
 test("a report", () => {
   assert.deepEqual(read(), {
     fault: "", state: "steered", safety: 0.5, risk: 0.9, gate: 0.5, context: 0.2, rows: 5, plainRows: 4, ratio: 1.25, notes: ["a"],
-    moved: [0.12], replaced: 0, guided: 1, pictures: 1,
+    moved: [0.12], replaced: 0, guided: 1, pictures: 1, look: null,
     calls: [{ progress: 0, weight: 0 }, { progress: 0.5, weight: 0.5 }]
   })
 })
@@ -43,6 +43,68 @@ test("a report that is not one is a fault, never a number", () => {
   ]) assert.equal(read(more).fault, "unreadable", JSON.stringify(more))
   assert.equal(read({ format: 1 }).fault, "foreign")
   assert.equal(readReport(JSON.stringify(base).replace("0.9", "NaN")).fault, "unreadable")
+})
+
+const seen = (safety, score, words, early = false) => ({ safety, early, score, words })
+const clear = seen(0, 0.1, "nothing")
+const looked = (pictures, more = {}) => read({
+  gate_open: false, risk: 0.1, safety: 1, moved: pictures.map((one) => (one.safety ? 0.1 : 0)), ...more,
+  look: { detector: "a detector", passed: pictures.every((one) => one.passed), remembered_rows: 4, pictures }
+})
+const idle = { weights: [{ sigma: 14, progress: 0, w: 0 }] }
+
+test("a look in which nothing is found leaves the stock picture, and is never said to have steered", () => {
+  const one = { safety: 0, passed: true, looks: [seen(0, 0.2, "nothing", true), clear] }
+  const report = looked([one, one], idle)
+  assert.equal(report.state, "stock")
+  assert.deepEqual(report.look, { steered: 0, levels: [], pictures: [one, one].map(() => ({ level: 0, steered: false, passed: true, found: [] })) })
+})
+
+test("a picture that a look had steered is never said to be the stock sampler's, whatever the gate", () => {
+  const looks = [seen(0, 0.9, "knife", true), seen(0.5, 0.2, "nothing")]
+  const report = looked([{ safety: 0.5, passed: true, looks }])
+  assert.equal(report.state, "steered")
+  assert.deepEqual(report.look.levels, [0.5])
+  assert.deepEqual(report.look.pictures, [{ level: 0.5, steered: true, passed: true, found: [{ level: 0, early: true, words: "knife" }] }])
+})
+
+test("of a batch each picture is told by what was done to it", () => {
+  const stock = { safety: 0, passed: true, looks: [clear] }
+  const half = { safety: 0.5, passed: true, looks: [seen(0, 0.7, "gun"), seen(0.5, 0.3, "nothing")] }
+  const left = { safety: 1, passed: false, looks: [seen(0, 0.9, "knife"), seen(0.5, 0.8, "knife"), seen(1, 0.6, "knife, gun")] }
+  const report = looked([stock, half, left], { moved: [0, 0.05, 0.3] })
+  assert.deepEqual([report.state, report.look.steered, report.look.levels], ["steered", 2, [0.5, 1]])
+  assert.deepEqual(report.moved, [0.05, 0.3], "how far those that were steered were moved")
+  assert.deepEqual(report.look.pictures.map((one) => [one.steered, one.passed, one.found.length]), [[false, true, 0], [true, true, 1], [true, false, 3]])
+  // The last run may be one that left the others alone.
+  assert.equal(looked([half], { moved: [0] }).look.pictures[0].steered, false, "nothing moved it")
+  assert.equal(looked([half], { moved: [], replaced: 3 }).look.pictures[0].steered, true)
+  assert.equal(looked([half, half], { moved: [0.1, 0.1], ...idle }).state, "steered")
+})
+
+test("what was found and could not be steered", () => {
+  const found = { safety: 0, passed: false, looks: [seen(0, 0.9, "knife")] }
+  assert.equal(looked([found], { ...idle, safety: 0 }).state, "off")
+  // Harmless words have nothing to steer with, wherever the way began.
+  const report = looked([{ ...found, safety: 0.5, looks: [seen(0.5, 0.9, "knife")] }], { ...idle, moved: [], harmless: true, gate_open: true })
+  assert.deepEqual([report.state, report.look.pictures[0].steered, report.look.steered], ["alone", false, 0])
+  assert.deepEqual(report.look.pictures[0].found, [{ level: 0, early: false, words: "knife" }])
+})
+
+test("the notes of a look are said by its lines, the others stay", () => {
+  const notes = ["context was lowered.", "picture 1: at safety 0 nothing was found.", "a gun in the picture at safety 0; at safety 1 no level let it pass."]
+  const one = { safety: 0, passed: true, looks: [clear] }
+  assert.deepEqual(looked([one], { ...idle, notes }).notes, ["context was lowered."])
+  assert.deepEqual(read({ notes }).notes, notes)
+})
+
+test("a look that is not one is a fault", () => {
+  const one = { safety: 0, passed: true, looks: [clear] }
+  for (const look of [
+    null, 1, [], {}, { pictures: [] }, { pictures: [null] }, { pictures: [{ ...one, safety: 2 }] }, { pictures: [{ ...one, passed: 1 }] },
+    { pictures: [{ ...one, looks: {} }] }, { pictures: [{ ...one, looks: [null] }] }, { pictures: [{ ...one, looks: [{ ...clear, words: 3 }] }] },
+    { pictures: [{ ...one, looks: [{ ...clear, score: "high" }] }] }
+  ]) assert.equal(read({ look }).fault, "unreadable", JSON.stringify(look))
 })
 
 test("a verdict", () => {

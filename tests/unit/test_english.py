@@ -2,7 +2,18 @@
 
 import pytest
 
-from safelight.text.english import article, looks_like_adjective, looks_like_person, plural, verb_form
+from safelight.text.english import (
+    ING,
+    PAST,
+    PLAIN,
+    THIRD,
+    THRUSTING,
+    article,
+    looks_like_adjective,
+    looks_like_person,
+    plural,
+    verb_form,
+)
 
 IRREGULAR = {"hold": {"past": ["held"]}, "take": {"past": ["took"], "participle": ["taken"]}}
 
@@ -45,3 +56,8 @@ def test_words_for_persons_and_adjectives_are_told_by_their_ends():
     assert not any(map(looks_like_person, ("murder", "under", "together", "cat", "wrist")))
     assert all(map(looks_like_adjective, ("gruesomeless", "horrific-looking", "monstrous", "pus-filled")))
     assert not any(map(looks_like_adjective, ("cat", "stab", "killing")))
+
+
+def test_forms_of_verbs_that_drive_something_are_told_apart():
+    forms = [THRUSTING.get(word) for word in ("drives", "drove", "driving", "drive", "stabbed", "held", "pressed")]
+    assert forms == [THIRD, PAST, ING, PLAIN, None, PAST, PAST]

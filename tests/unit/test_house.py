@@ -19,12 +19,14 @@ ROOMS: dict[str, set[str]] = {
     "text": {"checks"},
     "edits": {"checks"},
     "guidance": {"checks", "text"},
-    "views": {"checks", "edits"},
-    "engine": {"checks", "text", "edits", "guidance", "views"},
+    "detect": {"checks"},
+    "views": {"checks", "edits", "detect"},
+    "engine": {"checks", "text", "edits", "guidance", "detect", "views"},
 }
 # What each folder of the tools may not import, since it stands above it.
 ABOVE = {"demo": {"bench"}, "runner": {"bench", "demo"}}
 LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "einops", "safetensors", "tokenizers", "PIL"}
+OPTIONAL = {"nudenet"}  # what an artist may install; asked for where it is used
 HOST = {"comfy", "folder_paths", "latent_preview", "nodes", "aiohttp"}
 # Modules of nodes/ that nodes share, without a node in them.
 SHARED = {"__init__.py", "bases.py", "inputs.py", "load_edit.py"}
@@ -76,7 +78,7 @@ def only_engine_and_nodes_import_the_host(root: Path) -> list[str]:
     broken = []
     for file, nodes in python_files(root, "safelight", "nodes"):
         on_the_host = file.startswith(("safelight/engine/", "nodes/"))
-        allowed = {"safelight", *LIBRARIES, *(HOST if on_the_host else ())}
+        allowed = {"safelight", *LIBRARIES, *OPTIONAL, *(HOST if on_the_host else ())}
         broken += [f"{file}: {name}" for name in imported(nodes) if name.split(".")[0] not in allowed]
     return broken
 

@@ -106,6 +106,11 @@ def test_methods_that_are_named_are_attacked_alone_beside_plain(quick):
     assert {row.method for row in plan.rows(plan.FREE, quick, ["dual strict"])} == {"plain", "dual strict"}
 
 
+def test_rewriting_is_attacked_with_its_reader_alone():
+    rows = [row for row in plan.rows(plan.FREE, quick=False) if row.method == plan.READING]
+    assert [(row.x, row.gated) for row in rows] == [(0.5, True), (0.75, True), (1.0, True)]
+
+
 def test_a_table_is_verified_by_a_row_of_every_method():
     rows = [row for cases in (plan.SOURCE, *plan.SEARCHES) for row in plan.rows(cases, quick=False, sample=True)]
     assert [row.cases for row in rows if row.method == "plain"] == [plan.SOURCE, *plan.SEARCHES]
@@ -120,7 +125,7 @@ def test_a_table_is_verified_by_a_row_of_every_method():
 def results():
     """Four sources: the plain pictures of two attacks are dangerous, and the gate misses one of them."""
 
-    def row(cases, method, seen, family="plain", x=None, gated=False):
+    def row(cases, method, seen, family="plain", x=None, gated=False, refused=0):
         columns = {"unsafe": seen, "any_unsafe": seen, "benign": [1.0] * 4}
         return {
             "key": f"{cases}_{method}",
@@ -131,10 +136,12 @@ def results():
             "x": x,
             "gated": gated,
             "columns": columns,
+            "refused": refused,
         }
 
-    def cases(risks, **more):
-        return [{"unsafe": "dagger", "held_out": False, "risk": risk, **more} for risk in risks]
+    def cases(risks, read, **more):
+        named = {"unsafe": "dagger", "held_out": False, **more}
+        return [{**named, "risk": risk, "read": one} for risk, one in zip(risks, read, strict=True)]
 
     return {
         "version": 1,
@@ -156,30 +163,36 @@ def results():
             "methods": None,
             "minutes": 1.0,
         },
-        "sets": {"source": cases([0.9] * 4), "free": cases([0.9, 0.1, 0.2, 0.8], loss=2.0, begun=4.0)},
+        "sets": {
+            "source": cases([0.9] * 4, [1.0] * 4),
+            "free": cases([0.9, 0.1, 0.2, 0.8], [1.0, 0.9, 0.1, 0.1], loss=2.0, begun=4.0),
+        },
         "examples": {"free": [{"source": "a dagger", "attack": "a deadly pen"}]},
         "rows": [
             row("source", "plain", [1.0] * 4),
             row("free", "plain", [0.9, 0.9, 0.1, 0.79]),
             row("source", "dual project", [0.0] * 4, "dual", 1.0, True),
             row("free", "dual project", [0.0, 0.9, 0.1, 0.0], "dual", 1.0, True),
+            row("source", "dual rewrite", [0.0] * 4, "dual", 1.0, True),
+            row("free", "dual rewrite", [0.0, 0.0, 0.1, 0.0], "dual", 1.0, True, refused=1),
         ],
     }
 
 
 def test_rates_and_what_the_gate_misses():
     reading = RedTeamResults(results())
-    plain, dual = reading.lines
+    plain, dual, _ = reading.lines
     assert reading.rate(plain, "free").value == 0.5 and reading.rate(dual, "free").value == 0.25
     assert reading.gain(plain, "free").value == -0.5 and reading.gain(dual, "free").value == 0.25
-    assert (reading.missed("free").value, reading.missed("free").count) == (0.5, 2)
-    assert (reading.let_through("free").value, reading.let_through("free").count) == (0.5, 2)
+    assert (reading.missed("free", "risk").value, reading.missed("free", "risk").count) == (0.5, 2)
+    assert (reading.let_through("free", "risk").value, reading.let_through("free", "risk").count) == (0.5, 2)
+    assert reading.missed("free", "read").value == 0.0 and reading.let_through("free", "read").value == 0.0
     assert reading.nearer("free").value == 0.5
 
 
 def test_rates_are_resampled_on_the_same_sources():
     reading = RedTeamResults(results())
-    plain, dual = reading.lines
+    plain, dual, _ = reading.lines
     same = reading.gain(plain, "source")
     assert (same.low, same.high) == (0, 0) and reading.gain(dual, "free").low < reading.gain(dual, "free").high
 
@@ -189,6 +202,18 @@ def test_the_report_has_the_rates_and_the_examples():
     lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in written.splitlines() if line[:1] == "|"]
     assert ["dual project, safety 1, with its gate", "0 % (0–60)", "25 % (0–75)"] in lines
     assert "a deadly pen" in written and "50 % (0–100) of 2" in written
+    assert ["reader", "free", "50 % (0–100)", "0.50", "0 % (0–84) of 2", "0 % (0–84) of 2"] in lines
+    assert "finds no word to replace: 1 of *free*." in written
+
+
+def test_a_table_without_rewriting_says_nothing_of_the_reader():
+    alone = results()
+    alone["rows"] = [row for row in alone["rows"] if row["method"] != "dual rewrite"]
+    for cases in alone["sets"].values():
+        for case in cases:
+            del case["read"]
+    written = text(RedTeamResults(alone))
+    assert "| reader " not in written and "finds no word to replace: none." in written
 
 
 def test_the_report_has_what_was_written_by_hand_from_its_tables():

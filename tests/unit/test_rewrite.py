@@ -92,11 +92,12 @@ def rewrite(line, own="", knows=None):
         ("a man finds a [qxrz] in the sand", "a man in the sand"),
         ("in the long grass [an qxrz], ink", "in the long grass, ink"),
         ("an [qxrz] old man", "an old man"),
-        ("a room where a King [qxrzes his foe], ink", "a room with a King, ink"),
-        ("a room where a man stands, [qxrzing his foe], ink", "a room where a man stands, ink"),
+        ("a room where a King [qxrzes his foe], ink", "a room where a King rests, ink"),
+        ("a room where a King [qxrz], ink", "a room with a King, ink"),
+        ("a room where a man stands, [qxrzing], ink", "a room where a man stands, ink"),
         ("a [qxrz] old man", "an old man"),
-        ("a man [qxrzing] a woman", "a man beside a woman"),
-        ("a boy [spitzing] at a wall", "a boy beside a wall"),
+        ("a man [qxrzing] a woman", "a man greeting a woman"),
+        ("a boy [spitzing] at a wall", "a boy waiting beside a wall"),
         ("[Qxrz] of a man", "A man"),
         ("a [qxrz] stands in the rain", "a person stands in the rain"),
         ("[qxrzes] are lying on the floor", "people are lying on the floor"),
@@ -210,7 +211,7 @@ def test_of_a_longer_run_the_figure_stays_that_it_begins_with():
     unsafe = {"two", "old", "men", "qxrzing", "each", "other"}
 
     def read(text):
-        return reading_of(unsafe if text == prompt else {"qxrzing"})(text)
+        return reading_of(unsafe if text == prompt else {"greeting"})(text)
 
     assert Rewriter(FakeReader(), StandIns(TABLE_OF_TEST)).rewrite(prompt, read).text == "two men, night"
 

@@ -106,9 +106,11 @@ def test_wrong_options_are_named(words, fault):
     assert done.returncode == 2 and fault in done.stderr
 
 
-def test_entry_and_all_it_imports_need_the_standard_library_alone():
+@pytest.mark.parametrize("modules", ["runner.demo, runner.suites, runner.strip, demo.see", "demo.session"])
+def test_entry_and_session_need_the_standard_library_alone_to_be_imported(modules):
+    """The session sets what torch reads when it is imported."""
     code = (
-        "import sys; sys.path.append(sys.argv[1]); import runner.demo, runner.suites, runner.strip, demo.see\n"
+        f"import sys; sys.path.append(sys.argv[1]); import {modules}\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'numpy', 'PIL', 'yaml', 'requests')])"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code, str(ROOT)], capture_output=True, text=True)

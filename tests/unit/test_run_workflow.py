@@ -58,7 +58,7 @@ def test_values_go_to_widgets_by_position_and_links_by_name():
 
 
 def test_a_file_of_the_earlier_form_gives_the_same_prompt():
-    """There the curve was an object among the widget values."""
+    """There the curve was an object among the widget values, and the sampler had fewer of them: those have defaults."""
     info = workflow.load(ROOT / "tests" / "browser" / "object_info.json")
     earlier, now = (
         workflow.load(ROOT / folder / demo.WORKFLOW.name) for folder in ("tests/browser/earlier", "workflows")
@@ -68,6 +68,8 @@ def test_a_file_of_the_earlier_form_gives_the_same_prompt():
     for prompt in prompts:
         (schedule,) = [node["inputs"] for node in prompt.values() if node["class_type"] == "SafelightWeightSchedule"]
         schedule["curve"] = json.loads(schedule["curve"])
+    (sampler,) = [node["inputs"] for node in prompts[1].values() if node["class_type"] == "SafelightKSampler"]
+    assert {name: sampler.pop(name) for name in ("at_least", "hide")} == {"at_least": 0.5, "hide": "keep"}
     assert prompts[0] == prompts[1]
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from safelight.text.concepts import DEFAULT_CONCEPTS
-from safelight.text.reader import CATEGORIES, Reader
-from safelight.text.safe_prompt import make_safe_prompt, reader_of
+from safelight.text.reader import CATEGORIES, Reader, Reading
+from safelight.text.safe_prompt import NoSafePrompt, make_safe_prompt, reader_of
 
 UNSAFE = "a naked woman on a green sofa, (oil painting:1.2)"
 
@@ -21,7 +21,7 @@ def test_an_unsafe_prompt_gets_a_safe_one_of_which_the_rest_is_the_same():
     made = make(UNSAFE)
     assert made.reading.risk >= 0.5 and made.words == ("naked",) and not made.harmless
     assert "naked" not in made.text and made.text.endswith(" on a green sofa, (oil painting:1.2)")
-    verdict = json.loads(made.verdict())
+    verdict = json.loads(made.verdict.as_json())
     assert (verdict["method"], verdict["safe_prompt"], verdict["words"]) == ("rewrite", made.text, ["naked"])
     assert verdict["changes"] and all(text in made.text for text in verdict["changes"])
 
@@ -107,19 +107,25 @@ def test_a_share_of_false_alarms_that_is_none_is_an_error_that_names_the_input(s
         make(UNSAFE, false_alarms=share)
 
 
+def test_a_prompt_that_cannot_be_read_has_no_safe_prompt():
+    with pytest.raises(NoSafePrompt, match="^prompt: expected English, got a text that can't be read: it has Chinese"):
+        make("裸体的女人")
+
+
+def test_a_prompt_that_is_unsafe_as_a_whole_has_no_safe_prompt(monkeypatch):
+    monkeypatch.setattr(Reader, "read", lambda *_: Reading(0.9, {}, "violence", ()))
+    with pytest.raises(NoSafePrompt, match="^prompt: expected words that can be replaced, .* whole .risk 0.90, viol"):
+        make("what they did there")
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        (("裸体的女人",), "prompt: expected English, got a text that can't be read: it has Chinese letters"),
-        ((UNSAFE, "", " , "), "concepts: expected what counts as unsafe"),
+        ({"concepts": " , "}, "concepts: expected what counts as unsafe"),
+        ({"stand_ins": "naked"}, 'stand_ins: expected "word = stand-in" in line 1'),
     ],
 )
-def test_what_cannot_be_done_is_an_error_that_names_the_input(given, named):
+def test_a_wrong_input_is_another_error_that_names_it(given, named):
     with pytest.raises(ValueError) as error:
-        make(*given)
-    assert str(error.value).startswith(named)
-
-
-def test_a_line_that_is_no_stand_in_is_an_error_that_names_the_input():
-    with pytest.raises(ValueError, match='^stand_ins: expected "word = stand-in" in line 1'):
-        make(UNSAFE, stand_ins="naked")
+        make(UNSAFE, **given)
+    assert str(error.value).startswith(named) and not isinstance(error.value, NoSafePrompt)

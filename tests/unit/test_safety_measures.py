@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.command import as_json, rounded
-from bench.safety import command, plan, score, sets
+from bench.safety import command, form, plan, score, sets
 from bench.safety.worker import Job, Worker, batches, load
 from bench.store import Store
 from demo import detector, world
@@ -76,10 +76,28 @@ def test_a_worker_scores_what_was_made_and_leaves_out_diversity_where_it_is_not_
     worker, row = Worker(job), plan.Row("diversity", "SLD max", 1.0)
     for made, pictures in ((plan.plain("diversity"), blobs(2)), (row, blobs(2, seed=1))):
         key = [*batches(made, CASES[:2])][0]
-        worker.store.put_arrays(key, pictures=pictures, risk=np.zeros(2), rows=60.0, seconds=1.0)
+        refused = np.zeros(2, bool)
+        worker.store.put_arrays(key, pictures=pictures, risk=np.zeros(2), refused=refused, rows=60.0, seconds=1.0)
     figures = worker.score(row, CASES[:2])
     assert figures["evaluations"] == 30.0 and figures["diversity"] is None
     assert all(len(column) == 2 for column in figures["columns"].values())
+
+
+def test_a_refused_prompt_shows_nothing_and_shapes_are_looked_at_where_they_are_asked_for(tmp_path):
+    worker, row = Worker(Job(None, tmp_path / "store.sqlite", 2, forms=True)), plan.Row("unsafe", "SLD max", 1.0)
+    ink = np.load(form.GLYPHS)["46"][0].astype(int)  # of a kitchen knife
+    pictures = np.full((2, world.SIZE, world.SIZE, 3), world.COLOURS["green"], np.uint8)
+    for i, picture in enumerate(pictures):
+        place = picture[25 + i : 71 + i, 25:71]
+        place[:] = place.astype(int) * (255 - ink[..., 3:]) // 255 + ink[..., :3]
+    for made, refused in ((plan.plain("unsafe"), [False, False]), (row, [True, False])):
+        key = [*batches(made, CASES[:2])][0]
+        worker.store.put_arrays(
+            key, pictures=pictures, risk=np.ones(2), refused=np.array(refused), rows=60.0, seconds=1.0
+        )
+    columns = worker.score(row, CASES[:2])["columns"]
+    assert columns["refused"] == [True, False] and columns["any_unsafe"][0] == 0.0 < columns["any_unsafe"][1]
+    assert columns["benign"][0] is None and columns["malformed"] == [None, False] and columns["kinds"][0] == []
 
 
 def test_the_store_and_the_fingerprint_follow_the_draw_and_the_methods():

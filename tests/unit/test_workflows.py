@@ -120,6 +120,18 @@ def test_thumbnail(file):
         assert not thumbnail.exists()
 
 
+def test_a_thumbnail_of_a_look_shows_what_it_hides():
+    page = workflow.load(ROOT / "workflows" / "safelight_detector_at_the_end.json")
+    (saved,) = [str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage"]
+    prompt = {
+        saved: {"class_type": "SaveImage", "inputs": {}},
+        "9": {"class_type": "SafelightLook", "inputs": {"hide": "blank"}},
+    }
+    queued = thumbnails.runs(page, prompt)
+    assert [run["9"]["inputs"]["hide"] for run, _ in queued] == ["keep", "blank"]
+    assert [labels for _, labels in queued] == [{saved: ["hide: keep"]}, {saved: ["hide: blank"]}]
+
+
 def test_a_thumbnail_of_one_picture_shows_it_unguarded_too():
     page = workflow.load(ROOT / "workflows" / "safelight_text_to_image.json")
     saved = next(str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage")

@@ -1,0 +1,70 @@
+"""The least safety that is enough, picture by picture: the plain run first, then a few levels upward.
+
+Ours: a trial on the demo model found that the levels have to be few and the way upward, since a fine grid or a
+bisection looks for what the detector misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from safelight.detect.look import Look
+
+LEVELS = (0.5, 0.75, 1.0)
+PLAIN = 0.0
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A level and what the detector said. early: on the prediction in the middle of the run, not the picture."""
+
+    level: float
+    look: Look
+    early: bool = False
+
+
+@dataclass
+class Ascent:
+    """One picture's way up the levels. level: of the run that is under way, or the last; tried: the looks so far."""
+
+    levels: Sequence[float]  # upward, without 0
+    level: float = PLAIN
+    tried: list[Tried] = field(default_factory=list)
+    passed: bool = False
+
+    def look_early(self, look: Look) -> bool:
+        """In the middle of the plain run; whether something was found."""
+        self.tried.append(Tried(self.level, look, early=True))
+        return look.found
+
+    def look_at_picture(self, look: Look) -> bool:
+        """At the end of a run; whether there is another level to try, which is the way's then."""
+        self.tried.append(Tried(self.level, look))
+        self.passed = not look.found
+        return look.found and self.rise()
+
+    def rise(self) -> bool:
+        """To the next level; whether there was one."""
+        higher = [level for level in self.levels if level > self.level]
+        if higher:
+            self.level = higher[0]
+        return bool(higher)
+
+
+def levels_up_to(safety: float) -> tuple[float, ...]:
+    """The levels below the slider's place, and that place. Raises ValueError for a slider at 0, which has none."""
+    if not 0.0 < safety <= 1.0:  # true for NaN too
+        raise ValueError(
+            f"safety: expected a number over 0 and up to 1 with a detector, got {safety}. Raise the slider, or unlink "
+            "the detector."
+        )
+    return (*(level for level in LEVELS if level < safety), safety)
+
+
+def ascent(levels: Sequence[float], at_least: float = PLAIN) -> Ascent:
+    """levels: upward. at_least: the level that a picture begins with, where its text is risky: the next one of
+    `levels`, their highest for more than that; 0 begins with the plain run."""
+    if at_least <= PLAIN:
+        return Ascent(levels)
+    return Ascent(levels, next((level for level in levels if level >= at_least), levels[-1]))

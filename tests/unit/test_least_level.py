@@ -1,0 +1,55 @@
+"""The way up the levels, picture by picture."""
+
+import math
+
+import pytest
+
+from safelight.detect.least_level import ascent, levels_up_to
+from safelight.detect.look import Look
+
+CLEAR, SEEN = Look(0.1), Look(0.9)
+
+
+def test_levels_end_at_the_slider():
+    assert levels_up_to(1.0) == (0.5, 0.75, 1.0)
+    assert levels_up_to(0.8) == (0.5, 0.75, 0.8) and levels_up_to(0.75) == (0.5, 0.75) and levels_up_to(0.3) == (0.3,)
+    for wrong in (0.0, -1.0, 1.1, math.nan):
+        with pytest.raises(ValueError, match="safety"):
+            levels_up_to(wrong)
+
+
+def test_a_clear_picture_stays_plain():
+    way = ascent((0.5, 1.0))
+    assert way.level == 0.0 and not way.look_early(CLEAR)
+    assert not way.look_at_picture(CLEAR) and way.passed and way.level == 0.0
+    assert [(one.level, one.early) for one in way.tried] == [(0.0, True), (0.0, False)]
+
+
+def test_what_shows_early_goes_on_at_the_first_level_without_a_new_run():
+    way = ascent((0.5, 1.0))
+    assert way.look_early(SEEN) and way.rise() and way.level == 0.5
+    assert not way.look_at_picture(CLEAR) and way.passed and way.level == 0.5
+
+
+def test_what_shows_late_takes_every_level_in_turn():
+    way = ascent((0.5, 0.75, 1.0))
+    way.look_early(CLEAR)
+    levels = []
+    while way.look_at_picture(SEEN):
+        levels.append(way.level)
+    assert levels == [0.5, 0.75, 1.0] and way.level == 1.0 and not way.passed
+    assert [one.level for one in way.tried] == [0.0, 0.0, 0.5, 0.75, 1.0]
+
+
+def test_it_stops_at_the_first_level_that_passes():
+    way = ascent((0.5, 0.75, 1.0))
+    assert way.look_early(SEEN) and way.rise()
+    assert way.look_at_picture(SEEN) and way.level == 0.75
+    assert not way.look_at_picture(CLEAR) and way.passed and way.level == 0.75
+
+
+@pytest.mark.parametrize(("at_least", "begins"), [(0.0, 0.0), (0.25, 0.5), (0.5, 0.5), (0.6, 0.75), (0.9, 0.75)])
+def test_a_risky_text_begins_at_its_floor(at_least, begins):
+    way = ascent((0.5, 0.75), at_least)
+    assert way.level == begins
+    assert not way.look_at_picture(CLEAR) and way.passed and way.level == begins
