@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import command, evidence
 from bench.command import RESULTS, Results, execute, rounded
-from bench.methods import print_missing
+from bench.methods import missing, print_missing
 from bench.pool import work, workers
 from bench.safety.command import MADE_BY, SCORED_BY, digests, make, scores
 from bench.safety.plan import plain
@@ -112,11 +112,18 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     """
     for name in ("seed", "quick", "methods"):
         setattr(options, name, results["made"][name])
+    if options.methods is not None:  # of those that the table has, what can be made here
+        options.methods = [name for name in options.methods if not missing(name)]
     again, methods = rounded(run(options, sample=True)), digests(results)
-    made = {name: value for name, value in again["made"].items() if name != "minutes"}
+    made = {name: value for name, value in again["made"].items() if name not in ("minutes", "methods")}
     made |= {"digests": methods, "fingerprint": fingerprint(made, methods)}
     elsewhere = ended_elsewhere(results["sets"], again["sets"])
     recorded, now = (_comparable(each, elsewhere) for each in (results, again))
+    for name, prompts in now["sets"].items():  # a sample asks the reader about some sets alone
+        recorded["sets"][name] = [
+            {key: value for key, value in prompt.items() if not prompts or key in prompts[0]}
+            for prompt in recorded["sets"][name]
+        ]
     about = (
         f"the attacks of every search on the first {len(again['sets'][plan.SOURCE])} sources searched again (losses, "
         f"texts shown, risks); their pictures made again in {len(now['rows'])} rows, which are plain sampling of "
