@@ -36,6 +36,7 @@ def test_every_nodes_inputs_are_named_where_they_get_nothing(pack, eps, prompts,
         **{"seed": 1, "noise_seed": 1, "steps": 1, "cfg": 5.0, "denoise": 1.0, "safety": 0.5, "levels": "0, 0.5"},
         **{"start_at_step": 0, "end_at_step": 1, "filename_prefix": "edit", "edit": Edit("erase", {}, {})},
         **{"trace": Trace(), "image": torch.rand(1, 8, 8, 3), "method": "project", "epochs": 0},
+        **{"merge": "every step", "economy": "off"},  # what goes with a detector
         **{"images": torch.rand(1, 8, 8, 3), "detector": TextRisk(0.1), "detector_1": TextRisk(0.1)},
         **{"clip_vision": SimpleNamespace(), "threshold": 0.5, "way": "any", "n": 1, "hide": "keep"},
     }
