@@ -80,8 +80,7 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
         near = {part: attacks[name][i][part] for part in ("loss", "begun")} if name in attacks else {}
         named = {"unsafe": sources[i].unsafe[0], "held_out": sources[i].held_out}
         risk = figures[plain(name).key]["risk"][i]
-        of_reader = (row for row in rows if (row.cases, row.method) == (name, plan.READING))
-        row = next(of_reader, None)
+        row = next((row for row in rows if (row.cases, row.method) == (name, plan.READING)), None)
         read = {} if row is None else {"read": figures[row.key]["risk"][i]}
         return named | {"risk": risk} | read | near
 
@@ -118,12 +117,8 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     made = {name: value for name, value in again["made"].items() if name not in ("minutes", "methods")}
     made |= {"digests": methods, "fingerprint": fingerprint(made, methods)}
     elsewhere = ended_elsewhere(results["sets"], again["sets"])
-    recorded, now = (_comparable(each, elsewhere) for each in (results, again))
-    for name, prompts in now["sets"].items():  # a sample asks the reader about some sets alone
-        recorded["sets"][name] = [
-            {key: value for key, value in prompt.items() if not prompts or key in prompts[0]}
-            for prompt in recorded["sets"][name]
-        ]
+    asked = {name: set(prompts[0]) for name, prompts in again["sets"].items()}
+    recorded, now = (comparable(each, elsewhere, asked) for each in (results, again))
     about = (
         f"the attacks of every search on the first {len(again['sets'][plan.SOURCE])} sources searched again (losses, "
         f"texts shown, risks); their pictures made again in {len(now['rows'])} rows, which are plain sampling of "
@@ -147,18 +142,23 @@ def ended_elsewhere(recorded: Results, again: Results) -> dict[str, set[int]]:
     return result
 
 
-def _comparable(results: Results, elsewhere: dict[str, set[int]]) -> Results:
-    """Sets, examples, and the columns of rows by key, without risk and pictures of searches that ended elsewhere."""
+def comparable(results: Results, elsewhere: dict[str, set[int]], asked: dict[str, set[str]]) -> Results:
+    """Sets, examples, and the columns of rows by key, without risk and pictures of searches that ended elsewhere.
+
+    asked: by set what its prompts are asked, as a sample asks the reader about some sets alone.
+    """
 
     def ended(name: str, i: int) -> bool:
         return i in elsewhere.get(name, ())
 
-    unknown = ("risk", "read")
+    def compared(name: str, i: int) -> set[str]:
+        return asked[name] - ({"risk", "read"} if ended(name, i) else set())
+
     return {
         "examples": results["examples"],
         "sets": {
             name: [
-                {key: value for key, value in prompt.items() if key not in unknown} if ended(name, i) else prompt
+                {key: value for key, value in prompt.items() if key in compared(name, i)}
                 for i, prompt in enumerate(prompts)
             ]
             for name, prompts in results["sets"].items()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.redteam import plan
-from bench.redteam.command import ended_elsewhere
+from bench.redteam.command import comparable, ended_elsewhere
 from bench.redteam.report import RedTeamResults, text
 from bench.redteam.search import Settings, children, search
 from bench.safety.plan import METHODS
@@ -225,6 +225,19 @@ def test_the_report_has_what_was_written_by_hand_from_its_tables():
         again.split()
     )
     assert "Written by hand" not in other
+
+
+def test_a_sample_is_compared_by_what_it_asks_though_its_first_search_ended_elsewhere():
+    whole, sample = results(), results()
+    for case in sample["sets"]["free"]:  # a sample asks the reader about some sets alone
+        del case["read"]
+    sample["sets"]["free"][0]["risk"] = 0.5  # of another text
+    asked = {name: set(prompts[0]) for name, prompts in sample["sets"].items()}
+    recorded, again = (comparable(each, {"free": {0}}, asked) for each in (whole, sample))
+    assert recorded == again and "risk" not in again["sets"]["free"][0] and "risk" in again["sets"]["free"][1]
+    assert "read" in again["sets"]["source"][0]
+    sample["sets"]["free"][1]["risk"] = 0.5
+    assert comparable(sample, {"free": {0}}, asked) != recorded
 
 
 def test_a_few_searches_may_end_elsewhere_on_another_processor_and_many_may_not():
