@@ -21,6 +21,11 @@ def as_branch(conditioning: Conditioning, positive: Conditioning) -> Conditionin
     return [[entry[0], {"prompt_type": "positive", **entry[1]}, *entry[2:]] for entry in inherited]
 
 
+def as_harmless(conditioning: Conditioning) -> Conditioning:
+    """The conditioning with the mark of a safe prompt that may be the prompt as written."""
+    return [[entry[0], {**entry[1], HARMLESS: True}, *entry[2:]] for entry in conditioning]
+
+
 def safe_branch(safe: Any, positive: Conditioning) -> Conditioning:
     """The safe conditioning, checked, as a branch. Raises ValueError, naming the input, where it could not guide."""
     check_safe(safe, positive)
