@@ -1,54 +1,77 @@
-"""The memory of predictions: equal calls, and no others, are answered; its size is bounded."""
+"""The memory of predictions: known calls are answered, the least recent run gives way, its last calls first."""
 
 import torch
 
 from safelight.guidance.prediction_memory import PredictionMemory
 
-X = torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+ANSWER = torch.rand(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+SIZE = ANSWER.numel() * 4
 
 
-def test_the_same_call_is_answered_bit_for_bit():
-    memory = PredictionMemory()
-    assert memory.ask("key", X) is None
-    answer = torch.rand(1, 4, 8, 8)
-    memory.keep("key", X, answer)
-    assert torch.equal(memory.ask("key", X.clone()), answer)
+def remembering(calls, *runs):
+    """A memory with room for so many calls, after runs with calls of these names that are of the owner named first."""
+    memory = PredictionMemory(calls * SIZE)
+    for owner, names in runs:
+        memory.begin(owner)
+        use(memory, names)
+    return memory
 
 
-def test_another_call_is_not():
-    memory = PredictionMemory()
-    memory.keep(("key", 0.5), X, X)
-    nudged = X.clone()
-    nudged[0, 0, 0, 0] = torch.nextafter(nudged[0, 0, 0, 0], torch.tensor(2.0))
-    swapped = X.flatten().flip(0).reshape(X.shape)  # of the same sum
-    for key, x in ((("key", 0.5), nudged), (("key", 0.5), swapped), (("key", 0.6), X), (("key", 0.5), X.half())):
-        assert memory.ask(key, x) is None
+def use(memory, names):
+    for name in names:
+        if memory.ask(name.encode()) is None:
+            memory.keep(name.encode(), ANSWER)
 
 
-def test_what_is_kept_does_not_change_with_what_came_in_or_went_out():
-    memory, answer = PredictionMemory(), torch.zeros(1, 4, 8, 8)
-    x = X.clone()
-    memory.keep("key", x, answer)
+def known(memory):
+    memory.begin("reader")
+    return "".join(name for name in "abcdefgh" if memory.ask(name.encode()) is not None)
+
+
+def test_a_known_call_is_answered_and_no_other():
+    memory = remembering(9, ("m", ""))
+    assert memory.ask(b"a") is None and memory.keep(b"a", ANSWER)
+    assert torch.equal(memory.ask(b"a"), ANSWER) and memory.ask(b"b") is None
+    memory.begin("m")
+    assert torch.equal(memory.ask(b"a"), ANSWER)
+
+
+def test_what_is_kept_does_not_change_with_what_came_in():
+    memory, answer = remembering(9, ("m", "")), torch.zeros(1, 4)
+    memory.keep(b"a", answer)
     answer += 1
-    x += 1
-    memory.ask("key", X).add_(5)
-    assert memory.ask("key", X).eq(0).all()
+    assert memory.ask(b"a").eq(0).all()
 
 
-def test_the_first_calls_stay_where_there_is_no_room_for_more():
-    size = 2 * X.numel() * 4
-    memory = PredictionMemory(2 * size)
-    for key in "abc":
-        assert not memory.full
-        memory.keep(key, X, X)
-    assert memory.full and memory.size == 2 * size
-    assert torch.equal(memory.ask("a", X), X) and torch.equal(memory.ask("b", X), X) and memory.ask("c", X) is None
-    memory.clear()
-    assert memory.ask("a", X) is None and memory.size == 0
+def test_the_first_calls_of_a_run_stay_where_there_is_no_room_for_more():
+    memory = remembering(2, ("m", "ab"))
+    assert not memory.keep(b"c", ANSWER) and memory.size == 2 * SIZE
+    assert known(memory) == "ab"
 
 
-def test_no_numbers_are_never_known():
-    memory, x = PredictionMemory(), X.clone()
-    x[0, 0, 0, 0] = float("nan")
-    memory.keep("key", x, X)
-    assert memory.ask("key", x) is None and memory.size == 0
+def test_the_run_that_was_used_least_recently_gives_way_from_its_end():
+    memory = remembering(5, ("m", "abc"), ("m", "de"), ("m", "f"))
+    assert memory.size == 5 * SIZE and known(memory) == "abdef"
+    memory = remembering(5, ("m", "abc"), ("m", "de"), ("m", "fghi"))
+    assert known(memory) == "dfgh", "the first run has gone, then the end of the second"
+
+
+def test_a_call_that_a_later_run_uses_is_that_runs():
+    memory = remembering(4, ("m", "abc"), ("m", "d"), ("m", "abe"))
+    assert known(memory) == "abde", "c, which the last run did not share, went first"
+    memory = remembering(4, ("m", "abc"), ("m", "d"), ("m", "abefgh"))
+    assert known(memory) == "abef"
+
+
+def test_an_owner_is_forgotten_alone():
+    memory = remembering(9, ("m", "ab"), ("n", "c"), ("m", "d"))
+    memory.forget("m")
+    assert memory.size == SIZE and known(memory) == "c"
+    use(memory, "ab")
+    assert memory.size == 3 * SIZE
+
+
+def test_runs_without_answers_leave_nothing():
+    memory = remembering(2, *[("m", "")] * 50)
+    memory.begin("m")
+    assert len(memory._runs) == 1
