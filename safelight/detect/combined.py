@@ -11,6 +11,7 @@ import torch
 
 from safelight.detect.detector import Detector, Progress
 from safelight.detect.look import Finding, Look
+from safelight.detect.run_predictions import RunPredictions
 
 ANY, ALL, MEAN, AT_LEAST = WAYS = ("any", "all", "mean", "at least n")
 TEXT = "the text"
@@ -48,10 +49,13 @@ class Combined(Detector):
                 "detectors, or lower it."
             )
         self._detectors, self._way, self._n = list(detectors), way, n
+        self.conditionings = {name: one for detector in detectors for name, one in detector.conditionings.items()}
         how = f"at least {n}" if way == AT_LEAST else way
         self.name = f"{how} of {', '.join(detector.name for detector in detectors)}"
 
-    def look(self, pictures: torch.Tensor, on_progress: Progress | None = None) -> list[Look]:
+    def look(
+        self, pictures: torch.Tensor, on_progress: Progress | None = None, run: RunPredictions | None = None
+    ) -> list[Look]:
         """Every detector looks by itself, so that a picture fails for one of them alone."""
         *others, last = self._detectors
 
@@ -59,7 +63,7 @@ class Combined(Detector):
             if on_progress is not None:
                 on_progress(0)
 
-        each = [*(one.look(pictures, only_interrupted) for one in others), last.look(pictures, on_progress)]
+        each = [*(one.look(pictures, only_interrupted, run) for one in others), last.look(pictures, on_progress, run)]
         return [self._together(looks) for looks in zip(*each, strict=True)]
 
     def _look(self, pictures: torch.Tensor) -> Sequence[Look]:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
 from safelight.detect.look import Look, failed
+from safelight.detect.run_predictions import RunPredictions
 
 log = logging.getLogger(__name__)
 
@@ -20,12 +23,18 @@ Progress = Callable[[int], None]  # told how many pictures were looked at; may r
 
 
 class Detector(ABC):
-    """Looks at pictures. name: for the artist."""
+    """Looks at pictures. name: for the artist. conditionings: a detector that looks at a sampler's run as well asks for
+    the predictions under these, by name; CONDITIONING, as nodes pass it.
+    """
 
     name: str
+    conditionings: Mapping[str, Any] = MappingProxyType({})
 
-    def look(self, pictures: torch.Tensor, on_progress: Progress | None = None) -> list[Look]:
+    def look(
+        self, pictures: torch.Tensor, on_progress: Progress | None = None, run: RunPredictions | None = None
+    ) -> list[Look]:
         """One look for each picture. pictures: IMAGE [B, H, W, C] in [0, 1], of which the first three channels count.
+        run: of the sampler that makes them, where there is one.
 
         Raises ValueError for what is no batch of pictures.
         """

@@ -6,7 +6,7 @@ bisection looks for what the detector misses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from safelight.detect.look import Look
@@ -26,12 +26,18 @@ class Tried:
 
 @dataclass
 class Ascent:
-    """One picture's way up the levels. level: of the run that is under way, or the last; tried: the looks so far."""
+    """One picture's way up the levels. level: of the run that is under way, or the last; tried: the looks so far.
+
+    words: the safe prompt of that run, where the eye gave it; "" for the linked one. names: of what it was made for.
+    """
 
     levels: Sequence[float]  # upward, without 0
     level: float = PLAIN
     tried: list[Tried] = field(default_factory=list)
     passed: bool = False
+    words: str = ""
+    names: list[str] = field(default_factory=list)
+    _repeated: bool = False
 
     def look_early(self, look: Look) -> bool:
         """In the middle of the plain run; whether something was found."""
@@ -39,17 +45,23 @@ class Ascent:
         return look.found
 
     def look_at_picture(self, look: Look) -> bool:
-        """At the end of a run; whether there is another level to try, which is the way's then."""
+        """At the end of a run; whether something was found."""
         self.tried.append(Tried(self.level, look))
         self.passed = not look.found
-        return look.found and self.rise()
+        return look.found
 
-    def rise(self) -> bool:
-        """To the next level; whether there was one."""
+    def rise(self, words: str = "") -> bool:
+        """To the next level with these words, or from the highest to the same once more where the words are new.
+
+        Whether there was such a run, which is the way's then.
+        """
         higher = [level for level in self.levels if level > self.level]
+        repeats = bool(self.levels) and not higher and words != self.words and not self._repeated
         if higher:
             self.level = higher[0]
-        return bool(higher)
+        if higher or repeats:
+            self.words, self._repeated = words, repeats
+        return bool(higher) or repeats
 
 
 def levels_up_to(safety: float) -> tuple[float, ...]:
@@ -68,3 +80,11 @@ def ascent(levels: Sequence[float], at_least: float = PLAIN) -> Ascent:
     if at_least <= PLAIN:
         return Ascent(levels)
     return Ascent(levels, next((level for level in levels if level >= at_least), levels[-1]))
+
+
+def compared(looks: Mapping[float, Look]) -> Ascent:
+    """A picture that was made at all of these levels anyway: it ends at the least that passes, else at the highest."""
+    levels = sorted(looks)
+    clear = [level for level in levels if not looks[level].found]
+    tried = [Tried(level, looks[level]) for level in levels]
+    return Ascent(levels, clear[0] if clear else levels[-1], tried, bool(clear))

@@ -38,10 +38,14 @@ class Look:
         return self.score >= FOUND
 
     @property
+    def names(self) -> list[str]:
+        """Of what was found, each once."""
+        return [*dict.fromkeys(finding.name for finding in self.findings if finding.found and self.found)]
+
+    @property
     def words(self) -> str:
         """What was found, for the artist."""
-        names = [*dict.fromkeys(finding.name for finding in self.findings if finding.found and self.found)]
-        names += [self.failed] if self.failed else []
+        names = [*self.names, self.failed] if self.failed else self.names
         return ", ".join(names) or ("something" if self.found else "nothing")
 
 

@@ -1,24 +1,18 @@
-"""Concept spaces on disk, in the host's user folder, so that a text encoder is calibrated once and not at every start.
+"""Concept spaces on disk, so that a text encoder is calibrated once and not at every start (calibration_files.py).
 
-A file belongs to the encoder's weights and kind, the concepts and the phrases, by a fingerprint of all of them. A file
-that can't be read is made again.
+A file belongs to the encoder's weights and kind, the concepts and the phrases, by a fingerprint of all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from safelight.engine.host import folder_paths
+from safelight.engine import calibration_files
 from safelight.engine.token_layout import read_tokens
 from safelight.text.concept_space import ConceptSpace
 from safelight.text.risk import Calibration
@@ -28,23 +22,11 @@ if TYPE_CHECKING:
     from comfy.sd import CLIP
 
 FORMAT = "1"
-_SAMPLE = 64  # numbers of a weight that its print takes, besides the sum of all of them
-_LOG = logging.getLogger("Safelight")
 
 
 def weights_print(clip: CLIP) -> str | None:
     """Of the encoder's weights, all of which are read; None where something that has no print changes them."""
-    objects = clip.patcher.object_patches  # newer hosts put the type of numbers there
-    if clip.patcher.patches or not all(isinstance(value, torch.dtype | None) for value in objects.values()):
-        return None
-    digest = hashlib.sha256()
-    for name, weight in sorted(clip.cond_stage_model.state_dict().items()):
-        flat = weight.detach().reshape(-1)
-        step = max(1, flat.numel() // _SAMPLE)
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        digest.update(flat[::step].float().cpu().numpy().tobytes())
-        digest.update(f"{float(flat.float().abs().sum(dtype=torch.float64)):.6g}".encode())
-    return digest.hexdigest()
+    return calibration_files.weights_print(clip.patcher, clip.cond_stage_model)
 
 
 def fingerprint(clip: CLIP, weights: str, *texts: Sequence[str]) -> str:
@@ -61,31 +43,12 @@ def fingerprint(clip: CLIP, weights: str, *texts: Sequence[str]) -> str:
     return digest.hexdigest()[:24]
 
 
-def _file(key: str) -> Path | None:
-    folder = getattr(folder_paths, "get_user_directory", None)
-    return None if folder is None else Path(folder()) / "safelight" / "calibration" / f"{key}.safetensors"
-
-
 def load(key: str) -> ConceptSpace | None:
     """The space with this fingerprint; None where it is not on disk."""
-    file = _file(key)
-    if file is None or not file.exists():
-        return None
-    try:
-        with safe_open(str(file), framework="pt") as stored:
-            # Copies lie in memory as new tensors do; where they lie otherwise, products differ in their last bits.
-            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118, it is no dict
-            return _space(tensors, json.loads(stored.metadata()["calibration"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        _LOG.warning("Safelight: %s can't be read (%s), so the text encoder is calibrated again.", file, error)
-        return None
+    return calibration_files.read(key, _space)
 
 
 def save(key: str, space: ConceptSpace) -> None:
-    """Writes the space; where the folder can't be written, says so and goes on."""
-    file = _file(key)
-    if file is None:
-        return
     tensors: dict[str, torch.Tensor] = {}
     for kind, spaces in (("words", space.words), ("tails", space.tails)):
         for (part, block), subspace in spaces.items():
@@ -96,13 +59,7 @@ def save(key: str, space: ConceptSpace) -> None:
         for (part, block), centre in centres.items():
             tensors[f"common {part} {block} {word}"] = centre
     calibration = json.dumps([[one.slope, one.decision, one.auc] for one in space.calibration])
-    temporary = file.with_suffix(f".{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, temporary, {"calibration": calibration})
-        temporary.replace(file)
-    except (OSError, SafetensorError) as error:
-        _LOG.warning("Safelight: the calibration can't be kept in %s (%s).", file.parent, error)
+    calibration_files.write(key, tensors, {"calibration": calibration})
 
 
 def _tensors(place: str, subspace: Subspace) -> dict[str, torch.Tensor]:
@@ -111,7 +68,7 @@ def _tensors(place: str, subspace: Subspace) -> dict[str, torch.Tensor]:
     return {f"{place} {name}": tensor for name, tensor in parts.items()}
 
 
-def _space(tensors: dict[str, torch.Tensor], calibration: Any) -> ConceptSpace:
+def _space(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) -> ConceptSpace:
     spaces: dict[str, dict[tuple[int, int], dict[str, torch.Tensor]]] = {"words": {}, "tails": {}, "pooled": {}}
     common: dict[str, dict[tuple[int, int], torch.Tensor]] = {}
     for name, tensor in tensors.items():
@@ -129,6 +86,5 @@ def _space(tensors: dict[str, torch.Tensor], calibration: Any) -> ConceptSpace:
         }
 
     pooled = subspaces("pooled").get((0, 0))
-    return ConceptSpace(
-        subspaces("words"), subspaces("tails"), pooled, common, tuple(Calibration(*one) for one in calibration)
-    )
+    calibration = tuple(Calibration(*one) for one in json.loads(metadata["calibration"]))
+    return ConceptSpace(subspaces("words"), subspaces("tails"), pooled, common, calibration)
