@@ -96,14 +96,19 @@ class DemoSession:
         sampler: str = SAMPLER,
         **inputs: Any,
     ) -> tuple[Any, dict[str, Any], Any]:
-        """Latents of SafelightKSampler for B prompts in one batch, its report and trace. numbers, start: see begin."""
+        """Latents of SafelightKSampler for B prompts in one batch, its report and trace. numbers, start: see begin.
+
+        Each run evaluates all that it needs, unless `memory` says otherwise, so that its rows are those of a first run.
+        """
         import torch
 
         latent, seed, denoise = self.begin(numbers, start)
         conds = together(positive), together(safe), self.negative
         sampling = STEPS, CFG, sampler, SCHEDULER, denoise, safety
         with torch.inference_mode():
-            answer = self.nodes["SafelightKSampler"]().sample(self.model, *conds, latent, seed, *sampling, **inputs)
+            answer = self.nodes["SafelightKSampler"]().sample(
+                self.model, *conds, latent, seed, *sampling, **{"memory": False, **inputs}
+            )
         latents, report, trace, _ = answer["result"]
         return latents["samples"], json.loads(report), trace
 

@@ -22,12 +22,14 @@ from .load_redaction import SafelightLoadRedaction
 from .look import SafelightLook
 from .map import SafelightMap
 from .model_patch import SafelightModelPatch
+from .model_presence import SafelightModelPresence
 from .nudenet import SafelightNudeNet
 from .prompt import SafelightPrompt
 from .redact import SafelightRedact
 from .safe_adapter import SafelightSafeAdapter
 from .safree_guider import SafelightSAFREEGuider
 from .safree_patch import SafelightSAFREEPatch
+from .sampler_custom import SafelightSamplerCustom
 from .save_edit import SafelightSaveEdit
 from .selective import SafelightSelective
 from .sld_guider import SafelightSLDGuider
@@ -36,6 +38,7 @@ from .strip import SafelightStrip
 from .trasce_guider import SafelightTraSCEGuider
 from .trasce_patch import SafelightTraSCEPatch
 from .weight_schedule import SafelightWeightSchedule
+from .words import SafelightWords
 
 # Node class and the name in the menu; the class's name is the id in workflows.
 _NODES: list[tuple[type, str]] = [
@@ -47,6 +50,7 @@ _NODES: list[tuple[type, str]] = [
     (SafelightSelective, "Safelight Selective"),
     (SafelightKSampler, "Safelight KSampler"),
     (SafelightKSamplerAdvanced, "Safelight KSampler (Advanced)"),
+    (SafelightSamplerCustom, "Safelight Sampler Custom"),
     (SafelightStrip, "Safelight Strip"),
     (SafelightGuider, "Safelight Guider"),
     (SafelightModelPatch, "Safelight Model Patch"),
@@ -71,8 +75,10 @@ _NODES: list[tuple[type, str]] = [
     (SafelightNudeNet, "Safelight NudeNet"),
     (SafelightCLIPVision, "Safelight CLIP Vision"),
     (SafelightDemoDetector, "Safelight Demo Detector"),
+    (SafelightModelPresence, "Safelight Model Presence"),
     (SafelightDetectors, "Safelight Detectors"),
     (SafelightLook, "Safelight Look"),
+    (SafelightWords, "Safelight Words"),
 ]
 # Model patches need the host's wrappers.
 _PRESENT = [(node, shown) for node, shown in _NODES if host.HAS_WRAPPERS or not node.__name__.endswith("Patch")]

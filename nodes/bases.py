@@ -49,14 +49,21 @@ class SamplerNode:
         "economy": inputs.ECONOMY,
         "at_least": inputs.AT_LEAST,
         "hide": inputs.HIDE,
+        "memory": inputs.MEMORY,
         **inputs.SOCKETS,
         "detector": inputs.DETECTOR,
         "vae": inputs.VAE,
+        "words": inputs.WORDS,
     }
 
     @staticmethod
     def sampled(
-        job: SamplingJob, settings: GuidanceSettings, eye: Eye | None, steps: int, merge: str, merge_at: float
+        job: SamplingJob,
+        settings: GuidanceSettings,
+        eye: Eye | None,
+        steps: int,
+        merge: str = inputs.EVERY_STEP,
+        merge_at: float = inputs.DEFAULT_MERGE_AT,
     ) -> dict[str, Any]:
         """eye: of the linked detector, None without one."""
         if eye is None:

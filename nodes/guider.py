@@ -27,7 +27,8 @@ class SafelightGuider(GuiderNode):
     DESCRIPTION = (
         "The guidance of the Safelight KSampler as a guider for custom sampling. At safety 0, and for a prompt whose "
         'risk is below the gate, it is the stock CFG guider. With the axis "steps", progress is that of the noise '
-        "schedule that the sampler gets. A creative control, not a moderation gate."
+        "schedule that the sampler gets. It has no detector: to look first, take Safelight Sampler Custom. A creative "
+        "control, not a moderation gate."
     )
 
     @classmethod

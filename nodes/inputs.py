@@ -148,6 +148,16 @@ HIDE = (
         "blur or blank what was found.",
     },
 )
+MEMORY = (
+    "BOOLEAN",
+    {
+        "default": True,
+        "advanced": True,
+        "tooltip": "Remember what the model predicts in this run, so that the next run of the same seed with another "
+        "safety, schedule or safe prompt has less to evaluate. The picture is the same, bit for bit. Up to 256 MB of "
+        "memory.",
+    },
+)
 DETECTOR_TYPE = "SAFELIGHT_DETECTOR"
 DETECTOR = (
     DETECTOR_TYPE,
@@ -158,6 +168,14 @@ DETECTOR = (
     },
 )
 VAE = ("VAE", {"tooltip": "Decodes what the detector looks at."})
+WORDS_TYPE = "SAFELIGHT_WORDS"
+WORDS = (
+    WORDS_TYPE,
+    {
+        "tooltip": "With a detector: what it finds gives the safe prompt, from Safelight Words, where the words of the "
+        "prompt are harmless and the picture is not, or where `safe` was not enough."
+    },
+)
 # Optional inputs without a widget. They come after all widgets: converters of saved workflows take `risk` for a widget,
 # and would give it the value of the one that follows.
 SOCKETS = {"schedule": SCHEDULE, "risk": RISK, "mask": MASK, "selective": SELECTIVE}

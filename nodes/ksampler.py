@@ -9,8 +9,10 @@ import torch
 
 from safelight.checks import check_links, check_numbers
 from safelight.detect.detector import Detector
-from safelight.engine.ksampler import SamplingJob, stock_sampler, whole_run
+from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler, whole_run
 from safelight.engine.least import read_eye
+from safelight.engine.row_memory import RowMemory
+from safelight.engine.words import Words
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
 from safelight.guidance.settings import read_settings
@@ -69,15 +71,19 @@ class SafelightKSampler(SamplerNode):
         economy: str = inputs.OFF,
         at_least: float = inputs.DEFAULT_FLOOR,
         hide: str = inputs.KEEP,
+        memory: bool = True,
         detector: Detector | None = None,
         vae: VAE | None = None,
+        words: Words | None = None,
     ) -> dict[str, Any]:
         check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
         check_numbers(seed=seed, steps=steps, cfg=cfg, denoise=denoise)
-        eye = read_eye(detector, vae, at_least, hide)
+        eye = read_eye(detector, vae, at_least, hide, words)
         settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, even_closed=eye is not None)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
         full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
         sampler = comfy.samplers.sampler_object(stock.sampler)
-        job = SamplingJob(model, positive, safe, negative, latent_image, seed, cfg, sampler, stock.sigmas, full_sigmas)
+        noise, sigmas = SeedNoise(seed), (stock.sigmas, full_sigmas)
+        kept = RowMemory() if memory else None
+        job = SamplingJob(model, positive, safe, negative, latent_image, noise, cfg, sampler, *sigmas, kept)
         return self.sampled(job, settings, eye, steps, merge, merge_at)

@@ -9,8 +9,10 @@ import torch
 
 from safelight.checks import check_links, check_numbers
 from safelight.detect.detector import Detector
-from safelight.engine.ksampler import SamplingJob, cut_short, stock_sampler
+from safelight.engine.ksampler import SamplingJob, SeedNoise, cut_short, stock_sampler
 from safelight.engine.least import read_eye
+from safelight.engine.row_memory import RowMemory
+from safelight.engine.words import Words
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
 from safelight.guidance.settings import read_settings
@@ -103,19 +105,20 @@ class SafelightKSamplerAdvanced(SamplerNode):
         economy: str = inputs.OFF,
         at_least: float = inputs.DEFAULT_FLOOR,
         hide: str = inputs.KEEP,
+        memory: bool = True,
         detector: Detector | None = None,
         vae: VAE | None = None,
+        words: Words | None = None,
     ) -> dict[str, Any]:
         check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
         check_numbers(noise_seed=noise_seed, steps=steps, cfg=cfg, start_at_step=start_at_step, end_at_step=end_at_step)
-        eye = read_eye(detector, vae, at_least, hide)
+        eye = read_eye(detector, vae, at_least, hide, words)
         settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, even_closed=eye is not None)
         stock = stock_sampler(model, steps, sampler_name, scheduler)
         full_sigmas = cut_short(stock.sigmas, end_at_step, return_with_leftover_noise)
         sigmas = full_sigmas[start_at_step : end_at_step + 1]
+        sigmas = sigmas if len(sigmas) > 1 else sigmas[:0]  # no step: as the stock node, the latent as it is
         sampler = comfy.samplers.sampler_object(stock.sampler)
-        adds_noise = add_noise != "disable"
-        job = SamplingJob(
-            model, positive, safe, negative, latent_image, noise_seed, cfg, sampler, sigmas, full_sigmas, adds_noise
-        )
+        noise, kept = SeedNoise(noise_seed, add_noise != "disable"), RowMemory() if memory else None
+        job = SamplingJob(model, positive, safe, negative, latent_image, noise, cfg, sampler, sigmas, full_sigmas, kept)
         return self.sampled(job, settings, eye, steps, merge, merge_at)

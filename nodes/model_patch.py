@@ -26,8 +26,9 @@ class SafelightModelPatch(PatchNode):
     DESCRIPTION = (
         "Makes any KSampler take the safe prompt into account: its own positive prompt is the prompt as written. At "
         "safety 0, and for a prompt whose risk is below the gate, the model comes back unchanged. For guiders of other "
-        "kinds (dual CFG, perpendicular negative) there is an error, since their terms would be lost. A creative "
-        "control, not a moderation gate."
+        "kinds (dual CFG, perpendicular negative) there is an error, since their terms would be lost. It has no "
+        "detector: to look first, take Safelight KSampler or Safelight Sampler Custom, or link Safelight Look behind "
+        "VAE Decode. A creative control, not a moderation gate."
     )
 
     @classmethod

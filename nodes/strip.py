@@ -8,7 +8,9 @@ import comfy.samplers
 import torch
 
 from safelight.checks import check_links, check_numbers
-from safelight.engine.ksampler import SamplingJob, stock_sampler, whole_run
+from safelight.detect.detector import Detector
+from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler, whole_run
+from safelight.engine.least import read_eye
 from safelight.engine.strip import sample_strip
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
@@ -31,23 +33,32 @@ LEVELS = (
     },
 )
 VAE_INPUT = ("VAE", {"tooltip": "Decodes the pictures of the strip."})
+DETECTOR = (
+    inputs.DETECTOR_TYPE,
+    {
+        "tooltip": "Looks at every picture of the strip, such as Safelight NudeNet. What it found is written over "
+        "each; the least level at which it finds nothing is marked."
+    },
+)
 
 
 class SafelightStrip:
-    RETURN_TYPES = ("IMAGE", "IMAGE", "LATENT", "STRING")
-    RETURN_NAMES = ("strip", "frames", "LATENT", "report")
+    RETURN_TYPES = ("IMAGE", "IMAGE", "LATENT", "STRING", "BOOLEAN")
+    RETURN_NAMES = ("strip", "frames", "LATENT", "report", "passed")
     OUTPUT_TOOLTIPS = (
-        "One picture: a column for each level, with the level over it.",
+        "One picture: a column for each level, with the level over it; with a detector also what it found.",
         "The pictures alone, as a batch, level after level.",
         "Their latents, in the same order.",
         "What the run did, as JSON: the weights of every level, risk, gate, rows.",
+        "With a detector: true where for every picture some level passes. False without one, since nobody looked.",
     )
     FUNCTION = "sample"
     CATEGORY = "Safelight/sampling"
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "compare", "contact sheet", "x/y plot", "grid"]
     DESCRIPTION = (
         "One seed at several places of the safety slider, side by side, in one sampling run: what the levels have in "
-        "common is evaluated once. Each picture is what Safelight KSampler gives at that level."
+        "common is evaluated once. Each picture is what Safelight KSampler gives at that level. With a detector it "
+        "says which level is enough."
     )
 
     @classmethod
@@ -68,7 +79,7 @@ class SafelightStrip:
                 "denoise": inputs.DENOISE,
                 "levels": LEVELS,
             },
-            "optional": {"gate": inputs.GATE, **inputs.SOCKETS},
+            "optional": {"gate": inputs.GATE, "economy": inputs.ECONOMY, **inputs.SOCKETS, "detector": DETECTOR},
         }
 
     def sample(
@@ -91,13 +102,16 @@ class SafelightStrip:
         gate: float = inputs.DEFAULT_GATE,
         mask: torch.Tensor | None = None,
         selective: Selection | None = None,
+        economy: str = inputs.OFF,
+        detector: Detector | None = None,
     ) -> dict[str, Any]:
         check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
         check_numbers(seed=seed, steps=steps, cfg=cfg, denoise=denoise)
-        safeties = read_levels(levels)
-        settings = read_settings(max(safeties), schedule, risk, gate, mask, selective)
+        safeties, eye = read_levels(levels), read_eye(detector, vae)
+        settings = read_settings(max(safeties), schedule, risk, gate, mask, selective, economy)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
         full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
         sampler = comfy.samplers.sampler_object(stock.sampler)
-        job = SamplingJob(model, positive, safe, negative, latent_image, seed, cfg, sampler, stock.sigmas, full_sigmas)
-        return sample_strip(job, settings, safeties, stock.sampler, vae)
+        noise = SeedNoise(seed)
+        job = SamplingJob(model, positive, safe, negative, latent_image, noise, cfg, sampler, stock.sigmas, full_sigmas)
+        return sample_strip(job, settings, safeties, stock.sampler, vae, eye)

@@ -136,9 +136,10 @@ class Case(NamedTuple):
 
 
 def ksampler(job: Job, safety: float, preset: str = "", **inputs: Any) -> Run:
-    """preset: of SafelightWeightSchedule; without one, the sampler's default."""
+    """preset: of SafelightWeightSchedule; without one, the sampler's default. Without what earlier runs have left."""
     schedule = job.node("SafelightWeightSchedule", preset=preset, context=0.2, axis="noise level")
-    return job.node("SafelightKSampler", safety=safety, schedule=schedule()[0] if preset else None, **inputs)
+    given = {"safety": safety, "schedule": schedule()[0] if preset else None, "memory": False, **inputs}
+    return job.node("SafelightKSampler", **given)
 
 
 def singles(job: Job) -> Run:

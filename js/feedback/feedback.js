@@ -73,10 +73,11 @@ function changeText({ moved, replaced, guided }) {
 const place = (level) => (level === 0 ? "0" : level.toFixed(2))
 
 /** What was found in a picture, and what was done. */
-function lookText({ level, steered, passed, found }) {
+function lookText({ level, steered, passed, words, found }) {
   const done = passed ? (!steered ? "nothingFound" : found.length ? "enough" : "clearAt") : steered ? "notEnough" : "notSteered"
   const finds = found.map((one) => say(one.early ? "feedback.onTheWay" : "feedback.inPicture", { words: one.words, level: place(one.level) }))
-  return [say(`feedback.${done}`, { level: place(level) }), ...finds].join(" · ")
+  const by = words ? [say("feedback.byWords", { words })] : []
+  return [say(`feedback.${done}`, { level: place(level) }), ...by, ...finds].join(" · ")
 }
 
 /** A line for each picture that a detector looked at. */
@@ -101,7 +102,7 @@ function headText({ state, look }) {
 }
 
 function drawReport(report) {
-  const { state, risk, gate, ratio, rows, plainRows, notes, look } = report
+  const { state, risk, gate, ratio, rows, rememberedRows, plainRows, notes, look } = report
   const head = make("div", "safelight-run-row safelight-run-head", "", [make("span", "", headText(report))])
   if (state === "steered") head.append(make("span", "safelight-run-end", levelText(report)))
   const parts = [head]
@@ -113,6 +114,7 @@ function drawReport(report) {
   if (ratio !== null) {
     const cost = row(say("feedback.work"), make("span", "", say(report.pictures > 1 ? "feedback.ratioOfStrip" : "feedback.ratio", { ratio: ratio.toFixed(2), pictures: report.pictures })))
     cost.title = say("feedback.rows", { rows, plain: plainRows })
+    if (rememberedRows) cost.append(make("span", "safelight-run-end", say("feedback.remembered", { rows: rememberedRows })))
     parts.push(cost)
   }
   return [...parts, ...notes.map(note)]

@@ -32,8 +32,8 @@ const isLooked = (picture) => picture !== null && isUnit(picture?.safety) && typ
 function readLook(look, { harmless, moved, replaced }) {
   if (!Array.isArray(look?.pictures) || !look.pictures.length || !look.pictures.every(isLooked)) return null
   const level = (safety) => (harmless ? 0 : safety)
-  const pictures = look.pictures.map(({ safety, passed, looks }, i) => ({
-    level: level(safety), steered: level(safety) > 0 && (replaced > 0 || moved[i] > 0), passed,
+  const pictures = look.pictures.map(({ safety, passed, looks, safe_prompt: safePrompt }, i) => ({
+    level: level(safety), steered: level(safety) > 0 && (replaced > 0 || moved[i] > 0), passed, words: texts([safePrompt])[0] ?? "",
     found: looks.filter(({ score }) => score >= FOUND).map((one) => ({ level: level(one.safety), early: one.early, words: one.words }))
   }))
   const steered = pictures.filter((picture) => picture.steered)
@@ -45,21 +45,22 @@ function readLook(look, { harmless, moved, replaced }) {
  * @param {unknown} text
  * @returns {{fault: "unreadable"|"foreign"} | {fault: "", state: "off"|"alone"|"stock"|"waiting"|"steered", safety: number,
  *   risk: number, gate: number, context: number|null, calls: {progress: number, weight: number}[],
- *   rows: number, plainRows: number, ratio: number|null, notes: string[], moved: number[], replaced: number,
+ *   rows: number, rememberedRows: number, plainRows: number, ratio: number|null, notes: string[], moved: number[], replaced: number,
  *   guided: number, pictures: number, look: null | {steered: number, levels: number[], pictures: {level: number,
- *   steered: boolean, passed: boolean, found: {level: number, early: boolean, words: string}[]}[]}}}
+ *   steered: boolean, passed: boolean, words: string, found: {level: number, early: boolean, words: string}[]}[]}}}
  *   progress in [0, 1] from noise to picture; calls without one are left out. moved: by picture that was steered, how far the
  *   prediction was moved, as a share of it; replaced: the guided calls that the safe prompt decided alone. pictures: of a
  *   strip, its levels. look: of a sampler with a detector, how many pictures were steered, at which levels, and what was
- *   found in each; state stock: nothing was.
+ *   found in each; words: the safe prompt that the finds gave, "" for the linked one; state stock: nothing was found.
  */
 export function readReport(text) {
   const report = objectIn(text)
   if (!report) return { fault: "unreadable" }
   if (report.format !== FORMAT) return { fault: "foreign" }
-  const { safety, risk, gate, gate_open: open, harmless, context, weights, moved, replaced, rows, plain_rows: plainRows } = report
+  const { safety, risk, gate, gate_open: open, harmless, context, weights, moved, replaced, rows } = report
+  const { plain_rows: plainRows, remembered_rows: rememberedRows = 0 } = report
   const sound = [safety, risk, gate].every(isUnit) && typeof open === "boolean" && (context === null || isUnit(context)) &&
-    Array.isArray(weights) && weights.every((call) => call !== null && isUnit(call?.w)) && isNumber(rows) && isNumber(plainRows) &&
+    Array.isArray(weights) && weights.every((call) => call !== null && isUnit(call?.w)) && [rows, plainRows, rememberedRows].every(isNumber) &&
     Array.isArray(moved) && moved.every((share) => isNumber(share) && share >= 0) && isNumber(replaced)
   const look = sound && "look" in report ? readLook(report.look, report) : null
   if (!sound || ("look" in report && !look)) return { fault: "unreadable" }
@@ -69,7 +70,7 @@ export function readReport(text) {
       : !open || harmless ? "alone" : steered ? "steered" : "waiting"
   const isStock = ["off", "alone", "stock"].includes(state)
   return {
-    fault: "", state, safety, risk, gate, context, rows, plainRows, look,
+    fault: "", state, safety, risk, gate, context, rows, rememberedRows, plainRows, look,
     notes: texts(report.notes).filter((note) => !isSaid(note, isStock, look !== null)),
     moved: look ? moved.filter((_, i) => look.pictures[i]?.steered) : moved, replaced, guided: weights.filter((call) => call.w > 0).length, pictures: Array.isArray(report.levels) ? report.levels.length : 1,
     calls: weights.filter((call) => isUnit(call.progress)).map((call) => ({ progress: call.progress, weight: call.w })),

@@ -7,6 +7,7 @@ import { settingsBehind } from "./provenance.js"
 const SHOWN = {
   SafelightKSampler: ["safelight_report", createReportView],
   SafelightKSamplerAdvanced: ["safelight_report", createReportView],
+  SafelightSamplerCustom: ["safelight_report", createReportView],
   SafelightStrip: ["safelight_report", createReportView],
   SafelightPrompt: ["safelight_verdict", createVerdictView],
   SafelightContextEncode: ["safelight_verdict", createVerdictView],

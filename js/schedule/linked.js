@@ -111,15 +111,21 @@ function samplerBehind(node, seen = new Set()) {
   return null
 }
 
-/** The run of a custom sampler that takes a guider: its sigmas' scheduler, its sampler's name. */
-function customRun(guider) {
+/** The run of a custom sampler: its sigmas' scheduler, its sampler's name. */
+function customRun(node) {
+  const before = (name) => originOf(node.graph, inputOf(node, name)?.link)?.node
+  const [sigmas, sampler] = [before("sigmas"), before("sampler")]
+  const run = sigmas && runOf(sigmas, ["steps", "scheduler", "denoise"])
+  if (!run) return null
+  const name = sampler && widgetOf(sampler, "sampler_name") && sourceOf(sampler, "sampler_name").value
+  return name ? { ...run, sampler_name: name } : run
+}
+
+/** The run of the first custom sampler that takes a guider and has one. */
+function guidedRun(guider) {
   for (const { node } of targetsOf(guider.graph, outputsOf(guider, "GUIDER"))) {
-    const before = (name) => originOf(node.graph, inputOf(node, name)?.link)?.node
-    const [sigmas, sampler] = [before("sigmas"), before("sampler")]
-    const run = sigmas && runOf(sigmas, ["steps", "scheduler", "denoise"])
-    if (!run) continue
-    const name = sampler && widgetOf(sampler, "sampler_name") && sourceOf(sampler, "sampler_name").value
-    return name ? { ...run, sampler_name: name } : run
+    const run = customRun(node)
+    if (run) return run
   }
   return null
 }
@@ -128,7 +134,8 @@ const RUNS = {
   SafelightKSampler: runOf,
   SafelightKSamplerAdvanced: runOf,
   SafelightStrip: runOf,
-  SafelightGuider: customRun,
+  SafelightSamplerCustom: customRun,
+  SafelightGuider: guidedRun,
   SafelightModelPatch: (node) => {
     const sampler = samplerBehind(node)
     return sampler && runOf(sampler)

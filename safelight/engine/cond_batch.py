@@ -82,10 +82,10 @@ def predict_stock(call: ModelCall, pair: CondPair) -> torch.Tensor:
 
 def predict_aside(call: ModelCall, pair: CondPair, record: RunRecord) -> torch.Tensor:
     """As predict_stock, for a comparison: its rows are extra, and what is drawn later is as without it."""
-    rows = record.rows
+    rows = record.asked_rows
     with torch.random.fork_rng(devices=[call.x.device] if call.x.device.type == "cuda" else []):
         denoised = predict_stock(call, pair)
-    record.extra_rows += record.rows - rows
+    record.extra_rows += record.asked_rows - rows
     return denoised
 
 
@@ -110,14 +110,17 @@ def calc_denoised(
 
     def shown_as_pair(apply_model: Callable[..., torch.Tensor], args: dict[str, Any]) -> torch.Tensor:
         # The host's own list, by which it sorts the results, stays as it is.
-        given = args["cond_or_uncond"]
-        record.extra_rows += args["input"].shape[0] // len(given) * sum(extra.get(index, True) for index in given)
+        given, before = args["cond_or_uncond"], record.asked_rows
         shown = [int(index == negative) for index in given]
         c = dict(args["c"])
         c["transformer_options"] = {**c.get("transformer_options", {}), "cond_or_uncond": shown[:]}
         if previous is None:
             return apply_model(args["input"], args["timestep"], **c)
-        return previous(apply_model, {**args, "c": c, "cond_or_uncond": shown})
+        predicted = previous(apply_model, {**args, "c": c, "cond_or_uncond": shown})
+        # Of the rows that were asked for: a memory may leave out those of pictures that are done.
+        asked = record.asked_rows - before
+        record.extra_rows += asked // len(given) * sum(extra.get(index, True) for index in given)
+        return predicted
 
     options = {**call.model_options, "model_function_wrapper": shown_as_pair}
     first, *rest = comfy.samplers.calc_cond_batch(call.model, order, call.x, call.sigma, options)
@@ -213,12 +216,12 @@ def _calc_by_pairs(
 ) -> list[torch.Tensor]:
     """Predictions of [cond, uncond, others ...] pair by pair. uncond_each: whether each pair has the negative in it."""
     cond, uncond, *others = conds
-    before = record.rows
-    first, rows = pair(cond, uncond), record.rows
+    before = record.asked_rows
+    first, rows = pair(cond, uncond), record.asked_rows
     if uncond is not None:
         record.extra_rows += (rows - before) * (2 - len(plain)) // 2
     further = [pair(other, uncond if uncond_each else None)[0] for other in others]
-    record.extra_rows += record.rows - rows
+    record.extra_rows += record.asked_rows - rows
     return [first[0], first[1], *further]
 
 

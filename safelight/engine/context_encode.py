@@ -17,7 +17,7 @@ from safelight.engine.context_states import project_context, subtract_context, s
 from safelight.engine.encoder import check_clip, encode_prompt, unknown_words
 from safelight.text.concept_vector import ConceptVector
 from safelight.text.concepts import DEFAULT_CONCEPTS
-from safelight.text.inherit import HARMLESS
+from safelight.text.conditioning import as_harmless
 from safelight.text.reader import FALSE_ALARMS
 from safelight.text.safe_prompt import (
     AUTO,
@@ -93,10 +93,7 @@ def encode_context(
 def text_context(clip: CLIP, safe_prompt: SafePrompt) -> Context:
     """The prompt and its safe prompt, each as CLIP Text Encode gives it, side texts and all."""
     positive = encode_prompt(clip, safe_prompt.prompt)
-    if safe_prompt.harmless:
-        safe = [[states, {**extra, HARMLESS: True}, *more] for states, extra, *more in positive]
-    else:
-        safe = encode_prompt(clip, safe_prompt.text)
+    safe = as_harmless(positive) if safe_prompt.harmless else encode_prompt(clip, safe_prompt.text)
     if any(torch.is_tensor(entry[0]) and not torch.isfinite(entry[0]).all() for entry in safe):
         raise ValueError(
             "safe_prompt: expected finite states from the text encoder, got others. Write another text, or try the "

@@ -15,6 +15,7 @@ from safelight.engine.method_run import MethodRun
 from safelight.engine.method_setup import MethodSetup
 from safelight.engine.row_memory import RowMemory, why_forgetful
 from safelight.engine.run_record import RunRecord
+from safelight.engine.shared_rows import AnyMemory
 from safelight.text.conditioning import Conditioning
 from safelight.views.trace import Trace
 
@@ -65,6 +66,7 @@ class MethodGuider(comfy.samplers.CFGGuider):
     ) -> torch.Tensor:
         conds = self.original_conds
         record = self.record or RunRecord()
+        memory = usable(self.setup.memory, self, conds, record)
         if sigmas.shape[-1] < 2:
             return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
         self.run = self.setup.begin(self.model_patcher, sampler, sigmas, self.full_sigmas, record)
@@ -73,7 +75,7 @@ class MethodGuider(comfy.samplers.CFGGuider):
         try:
             with (
                 self.running,
-                nullcontext() if self.record is None else count_rows(self, record, self._memory(conds, record)),
+                nullcontext() if self.record is None else count_rows(self, record, memory),
                 traced(self.setup.trace),
             ):
                 output = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
@@ -84,15 +86,6 @@ class MethodGuider(comfy.samplers.CFGGuider):
         if self.record is None:
             record.log()
         return output
-
-    def _memory(self, conds: dict[str, CondEntries], record: RunRecord) -> RowMemory | None:
-        """The setup's memory, where rows of this model can be answered from one."""
-        if self.setup.memory is None:
-            return None
-        why = why_forgetful(self.model_patcher, self, conds)
-        if why:
-            record.notes.append(f"nothing was remembered between the levels: {why}.")
-        return None if why else self.setup.memory
 
     def predict_noise(
         self,
@@ -129,18 +122,24 @@ class _Running:
 
 
 class StockGuider(comfy.samplers.CFGGuider):
-    """The host's guider, with a record of its calls and rows. It predicts as the host does."""
+    """The host's guider, with a record of its calls and rows. It predicts as the host does.
 
-    def __init__(self, model: ModelPatcher, record: RunRecord) -> None:
+    memory: what answers calls that are known, if any.
+    """
+
+    original_conds: dict[str, CondEntries]  # the host's, converted
+
+    def __init__(self, model: ModelPatcher, record: RunRecord, memory: RowMemory | None = None) -> None:
         super().__init__(model)
         self.record = record
+        self.memory = memory
 
     def __call__(self, x: torch.Tensor, timestep: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.record.note_call(float(timestep[0]), None, 0.0)
         return super().__call__(x, timestep, *args, **kwargs)
 
     def sample(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        with count_rows(self, self.record):
+        with count_rows(self, self.record, usable(self.memory, self, self.original_conds, self.record)):
             return super().sample(*args, **kwargs)
 
 
@@ -168,9 +167,21 @@ def traced(trace: Trace) -> Iterator[None]:
         trace.end()
 
 
+def usable(
+    memory: AnyMemory | None, guider: comfy.samplers.CFGGuider, conds: dict[str, CondEntries], record: RunRecord
+) -> AnyMemory | None:
+    """The memory, where calls of the guider's model can be answered from one; the record says whether they can."""
+    if memory is None:
+        return None
+    why = why_forgetful(guider.model_patcher, guider, conds)
+    record.memory = why or memory.scope
+    return None if why else memory
+
+
 @contextmanager
-def count_rows(guider: comfy.samplers.CFGGuider, record: RunRecord, memory: RowMemory | None = None) -> Iterator[None]:
-    """Counts in `record` the rows that the guider's model evaluates in the block; `memory` answers what it knows."""
+def count_rows(guider: comfy.samplers.CFGGuider, record: RunRecord, memory: AnyMemory | None = None) -> Iterator[None]:
+    """Counts in `record` the rows that the guider's model evaluates in the block, one run; `memory` answers what it
+    knows."""
     options = guider.model_options
 
     def counted(apply_model: Callable[..., torch.Tensor], args: dict[str, Any]) -> torch.Tensor:
@@ -181,7 +192,7 @@ def count_rows(guider: comfy.samplers.CFGGuider, record: RunRecord, memory: RowM
             return apply_model(args["input"], args["timestep"], **args["c"])
         return wrapper(apply_model, args)
 
-    wrapper = counted if memory is None else memory.before(counted)
+    wrapper = counted if memory is None else memory.before(counted, guider.model_patcher, record)
     guider.model_options = {**options, "model_function_wrapper": wrapper}
     try:
         yield

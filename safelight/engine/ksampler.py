@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import comfy.samplers
 import torch
@@ -14,6 +14,7 @@ import torch
 from safelight.engine import host
 from safelight.engine.guider import MethodGuider, StockGuider
 from safelight.engine.method_setup import MethodSetup, dual_setup
+from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_record import RunRecord
 from safelight.engine.separate import EVERY_STEP, MERGES, SEPARATE, separate_sampler
 from safelight.guidance.settings import GuidanceSettings
@@ -24,11 +25,32 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 
+class Noise(Protocol):
+    """NOISE of the host. seed: of what samplers draw on the way."""
+
+    @property
+    def seed(self) -> int: ...
+
+    def generate_noise(self, input_latent: dict[str, Any]) -> torch.Tensor:
+        """The noise that a run of this LATENT starts from."""
+
+
+@dataclass(frozen=True)
+class SeedNoise:
+    """The noise of the stock samplers. adds: whether there is any."""
+
+    seed: int
+    adds: bool = True
+
+    def generate_noise(self, input_latent: dict[str, Any]) -> torch.Tensor:
+        return host.make_noise(input_latent["samples"], self.seed, input_latent.get("batch_index"), not self.adds)
+
+
 @dataclass(frozen=True)
 class SamplingJob:
     """The inputs of a sampler node: a run of `sampler` over `sigmas`, a part of `full_sigmas`.
 
-    latent: LATENT, as the artist linked it.
+    latent: LATENT, as the artist linked it. memory: what its runs remember, if anything.
     """
 
     model: ModelPatcher
@@ -36,17 +58,22 @@ class SamplingJob:
     safe: Conditioning
     negative: Conditioning
     latent: dict[str, Any]
-    seed: int
+    noise: Noise
     cfg: float
     sampler: comfy.samplers.KSAMPLER
     sigmas: torch.Tensor
     full_sigmas: torch.Tensor
-    adds_noise: bool = True
+    memory: RowMemory | None = None
 
     @cached_property
     def samples(self) -> torch.Tensor:
         """The latent's samples, with the shape that the model expects of an empty one."""
         return host.fix_empty_latent(self.model, self.latent)
+
+    @cached_property
+    def start(self) -> torch.Tensor:
+        """The noise, made once: every run of the job starts from the same."""
+        return self.noise.generate_noise({**self.latent, "samples": self.samples})
 
     def noise_mask(self, frames: int) -> torch.Tensor | None:
         """The latent's noise mask for its batch repeated `frames` times.
@@ -73,14 +100,13 @@ class SamplingJob:
         sampler: in place of the job's. frames: how many times the batch is repeated, from the same noise.
         """
         guider = (
-            StockGuider(self.model, record)
+            StockGuider(self.model, record, self.memory)
             if setup is None
             else MethodGuider(self.model, setup, self.full_sigmas, record)
         )
         guider.set_conds(self.positive, self.negative)
         guider.set_cfg(self.cfg)
-        samples = self.samples
-        noise = host.make_noise(samples, self.seed, self.latent.get("batch_index"), not self.adds_noise)
+        samples, noise = self.samples, self.start
         if frames > 1:
             samples, noise = torch.cat([samples] * frames), torch.cat([noise] * frames)
         return guider.sample(
@@ -91,7 +117,7 @@ class SamplingJob:
             denoise_mask=self.noise_mask(frames),
             callback=callback,
             disable_pbar=host.progress_bar_disabled(),
-            seed=self.seed,
+            seed=self.noise.seed,
         )
 
 
@@ -109,16 +135,17 @@ def sample_guided(
             "selective: expected nothing with merge = separate, where the two prompts' latents go their own ways and "
             f'there is nothing to choose by. Set merge to "{EVERY_STEP}", or unlink selective.'
         )
-    record, setup = RunRecord(), dual_setup(settings, job.safe)
+    record, setup = RunRecord(), dual_setup(settings, job.safe, job.memory)
     if setup is None:
         record.notes += [*settings.notes, settings.why_stock]
+    preview = host.preview_callback(job.model, steps)
     if job.sigmas.shape[-1] > 1:
         separate = merge == SEPARATE and setup is not None
         sampler = separate_sampler(job.sampler, merge_at) if separate else job.sampler
-        samples = job.sample(setup, record, host.preview_callback(job.model, steps), sampler=sampler)
+        samples = job.sample(setup, record, preview, sampler=sampler)
     else:
-        record.notes.append("no step to run: the latent is unchanged.")
-        samples = job.samples
+        record.notes.append("no step to run.")
+        samples = job.sample(None, record, preview)  # of one noise level: the latent with that noise
     record.log()
     selective = None if settings.selective is None else asdict(settings.selective)
     report = record.to_json(settings, merge=merge, selective=selective, economy=settings.economy)

@@ -2,13 +2,15 @@
 
 The plain run comes first; a text that is risky in itself begins at a floor. What a run leaves found goes on at the next
 of a few levels, up to the slider; what was evaluated before is not evaluated again (row_memory.py). Pictures of a batch
-go their own ways, and one that passed keeps its bits.
+go their own ways, and one that passed keeps its bits. Where the words are harmless and the picture is not, what was
+found makes the safe prompt (words.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
@@ -18,16 +20,21 @@ from safelight.checks import unit_number
 from safelight.detect.detector import Detector
 from safelight.detect.least_level import Ascent, ascent, levels_up_to
 from safelight.detect.look import Look
+from safelight.detect.run_predictions import RunPredictions
 from safelight.engine import host
+from safelight.engine.call_patches import has_call_patch
 from safelight.engine.cond_batch import ModelCall
 from safelight.engine.ksampler import SamplingJob
-from safelight.engine.look_run import LookSetup
+from safelight.engine.look_run import FoundEarly, LookSetup
 from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_plan import plan_run
-from safelight.engine.run_record import RunRecord
+from safelight.engine.run_record import LEFT_AS_WRITTEN, RunRecord
 from safelight.engine.separate import EVERY_STEP
+from safelight.engine.words import Words
 from safelight.guidance.economy import OFF
 from safelight.guidance.settings import GuidanceSettings
+from safelight.text.conditioning import as_harmless, safe_branch
+from safelight.text.inherit import HARMLESS
 from safelight.views.findings import KEEP, check_hiding, hidden
 from safelight.views.trace import Trace
 
@@ -35,30 +42,64 @@ if TYPE_CHECKING:
     from comfy.sd import VAE
 
 DEFAULT_FLOOR = 0.5
+NO_WORDS = (
+    "nothing in the prompt could be replaced, so there was nothing to steer with: link Safelight Words, and what was "
+    "found gives the words."
+)
 
 
 @dataclass(frozen=True)
 class Eye:
     """What looks in a sampler, and what is done with what it finds.
 
-    at_least: the level that a risky text begins with. hide: what becomes of a picture that no level lets pass.
+    at_least: the level that a risky text begins with. hide: what becomes of a picture that no level lets pass. words:
+    make safe prompts of what is found, None for the linked one alone.
     """
 
     detector: Detector
     vae: VAE
     at_least: float = DEFAULT_FLOOR
     hide: str = KEEP
+    words: Words | None = None
 
-    def look(self, latents: torch.Tensor, pictures: int) -> tuple[list[Look], torch.Tensor]:
-        """One look for each of the pictures, of a video the worst of its frames; and the images. latents: finished."""
+    def look(
+        self, latents: torch.Tensor, pictures: int, run: RunPredictions | None = None
+    ) -> tuple[list[Look], torch.Tensor]:
+        """One look for each of the pictures, of a video the worst of its frames; and the first frame of each. latents:
+        finished. run: what a detector that asks for predictions looks at."""
         images = self.vae.decode(latents)
         flat = images.flatten(0, 1) if images.ndim == 5 else images
-        looks = self.detector.look(flat, lambda _: comfy.model_management.throw_exception_if_processing_interrupted())
+        return self.look_at(flat, pictures, run=run), flat[:: len(flat) // pictures]
+
+    def look_at(
+        self,
+        images: torch.Tensor,
+        pictures: int,
+        on_progress: Callable[[int], None] | None = None,
+        run: RunPredictions | None = None,
+    ) -> list[Look]:
+        """One look for each of the pictures, of a video the worst of its frames. images: decoded, frame by frame.
+
+        on_progress: told how many were looked at. run: as of `look`.
+        """
+
+        def looked(count: int) -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            if on_progress is not None:
+                on_progress(count)
+
+        looks = self.detector.look(images, looked, run)
         each = len(looks) // pictures
-        return [max(looks[i * each : (i + 1) * each], key=lambda one: one.score) for i in range(pictures)], flat
+        return [max(looks[i * each : (i + 1) * each], key=lambda one: one.score) for i in range(pictures)]
 
 
-def read_eye(detector: Detector | None, vae: VAE | None, at_least: float, hide: str) -> Eye | None:
+def read_eye(
+    detector: Detector | None,
+    vae: VAE | None,
+    at_least: float = DEFAULT_FLOOR,
+    hide: str = KEEP,
+    words: Words | None = None,
+) -> Eye | None:
     """The inputs of a sampler by which it looks; None without a detector. Raises ValueError, naming the wrong one."""
     if detector is None:
         return None
@@ -69,7 +110,9 @@ def read_eye(detector: Detector | None, vae: VAE | None, at_least: float, hide: 
     if vae is None:
         raise ValueError("vae: expected a VAE beside the detector, which looks at pictures, got none. Link one.")
     check_hiding(hide)
-    return Eye(detector, vae, unit_number("at_least", at_least), hide)
+    if words is not None and not isinstance(words, Words):
+        raise ValueError(f"words: expected Safelight Words, got {type(words).__name__}. Link it or leave it empty.")
+    return Eye(detector, vae, unit_number("at_least", at_least), hide, words)
 
 
 def sample_looking(job: SamplingJob, settings: GuidanceSettings, eye: Eye, steps: int, merge: str) -> dict[str, Any]:
@@ -83,7 +126,8 @@ def sample_looking(job: SamplingJob, settings: GuidanceSettings, eye: Eye, steps
         )
     if job.sigmas.shape[-1] < 2:
         raise ValueError(
-            "steps: expected a step to run with a detector, got none. Raise denoise or steps, or unlink the detector."
+            "detector: expected a run of a step or more, got none. Raise denoise or steps, link longer sigmas, or "
+            "unlink the detector."
         )
     if settings.economy != OFF:
         raise ValueError(
@@ -115,7 +159,6 @@ class Outcome:
     record: RunRecord
     ways: list[Ascent]
     trace: Trace
-    answered: int
 
     @property
     def passed(self) -> bool:
@@ -123,29 +166,8 @@ class Outcome:
 
     def about(self, eye: Eye) -> dict[str, Any]:
         """For the report."""
-        pictures = [
-            {
-                "safety": way.level,
-                "passed": way.passed,
-                "looks": [
-                    {
-                        "safety": one.level,
-                        "early": one.early,
-                        "score": round(one.look.score, 4),
-                        "words": one.look.words,
-                    }
-                    for one in way.tried
-                ],
-            }
-            for way in self.ways
-        ]
-        return {
-            "detector": eye.detector.name,
-            "hide": eye.hide,
-            "passed": self.passed,
-            "remembered_rows": self.answered,
-            "pictures": pictures,
-        }
+        more = {"hide": eye.hide, "passed": self.passed, "look_rows": self.record.look_rows}
+        return {"detector": eye.detector.name, **more, "pictures": looks_of(self.ways)}
 
 
 def sample_least(
@@ -167,60 +189,88 @@ def sample_least(
             "behind VAE Decode."
         )
     pictures, levels = len(job.samples), levels_up_to(settings.safety) if settings.safety else ()
-    ways = [ascent(levels, eye.at_least if settings.acts else 0.0) for _ in range(pictures)]
+    # Behind a closed gate the text is harmless, and its safe counterpart may be the prompt as written.
+    safe = job.safe if settings.gate_open or not job.safe else as_harmless(job.safe)
+    harmless = bool(levels) and all(entry[1][HARMLESS] for entry in safe_branch(safe, job.positive))
+    steers = eye.words is not None or not harmless
+    ways = [ascent(levels, eye.at_least if settings.acts and not harmless else 0.0) for _ in range(pictures)]
     trace = Trace()
-    memory, total, todo, final = RowMemory(), RunRecord(), list(range(pictures)), job.samples
+    memory, total, todo, final = job.memory or RowMemory(False), RunRecord(), list(range(pictures)), job.samples
+    job = replace(job, memory=memory)
     images: dict[int, torch.Tensor] = {}
+    finished: set[int] = set()
+    stock_rows = 0
 
-    def watch(call: ModelCall, denoised: torch.Tensor) -> list[Look]:
+    def watch(call: ModelCall, denoised: torch.Tensor, run: RunPredictions | None) -> list[Look]:
         devices = [denoised.device] if denoised.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             latents = call.model.process_latent_out(denoised.float())
-            looks, _ = eye.look(host.to_intermediate(latents), len(denoised))
+            looks, _ = eye.look(host.to_intermediate(latents), len(denoised), run)
         # The decoder may have taken the model's place.
         further = getattr(call.guider, "loaded_models", None) or []
         needed = call.model.memory_required([2 * len(call.x), *call.x.shape[1:]])  # as the host's prepare_sampling asks
         comfy.model_management.load_models_gpu([call.guider.model_patcher, *further], needed)
         return looks
 
+    def goes_on(way: Ascent) -> bool:
+        """After a look that found something."""
+        return steers and way.rise(eye.words.after(way, harmless) if eye.words else "")
+
     while todo:
+        level, words = ways[todo[0]].level, ways[todo[0]].words
+        group = [i for i in todo if (ways[i].level, ways[i].words) == (level, words)]
         record, of_run, setup = RunRecord(), Trace(), None
-        memory.needed = [i in todo for i in range(pictures)]
-        if levels:
-            setup = LookSetup(settings, job.safe, ways, todo, watch, of_run, memory)
-        samples = host.to_intermediate(job.sample(setup, record, preview()))
-        final = samples if len(todo) == pictures else _put(final, samples, todo)
-        _add(total, record, todo)
-        trace.take(of_run, todo)
+        memory.needed = [i in group for i in range(pictures)]
+        texts = eye.detector.conditionings
+        if levels or texts:
+            given = eye.words.encoded(words, job.positive) if eye.words and words else safe
+            setup = LookSetup(settings, given, ways, group, watch if steers else None, of_run, memory, texts)
+        samples: torch.Tensor | None = None
+        with suppress(FoundEarly):
+            samples = host.to_intermediate(job.sample(setup, record, preview()))
         early = setup.run.found_early if setup and setup.run else []
-        for i in early:
-            ways[i].rise()
-        rest = [i for i in todo if i not in early]
-        looks, shown = eye.look(samples[rest], len(rest))
-        images |= {i: shown[n * len(shown) // len(rest)] for n, i in enumerate(rest)}
-        if record.harmless:  # there is nothing to steer with, so the picture is the stock sampler's
-            for i in rest:
-                ways[i].levels, ways[i].level = (), 0.0
-        todo = sorted([*early, *(i for i, look in zip(rest, looks, strict=True) if ways[i].look_at_picture(look))])
-    if memory.full:
+        again, rest = [i for i in early if goes_on(ways[i])], [i for i in group if i not in early]
+        total.rows += record.rows
+        total.remembered_rows += record.remembered_rows
+        total.look_rows += record.look_rows
+        total.memory = record.memory
+        if samples is not None:
+            final = _put(final, samples, group) if finished else samples
+            counted = len(group) if record.memory == memory.scope else pictures  # without a memory no row is left out
+            stock_rows += record.plain_rows * len({*group} - finished) // counted
+            finished |= {*group}
+            total.notes += [note for note in record.notes if note not in total.notes]
+            total.take_calls(record, group)
+            trace.take(of_run, group)
+            late = setup.run.predictions.late if setup and setup.run and setup.run.predictions else None
+            looks, firsts = eye.look(samples[rest], len(rest), late and late.of(rest))
+            images |= dict(zip(rest, firsts, strict=True))
+            found = [i for i, look in zip(rest, looks, strict=True) if ways[i].look_at_picture(look)]
+            again += [i for i in found if goes_on(ways[i])]
+        if setup:
+            setup.run = None  # it holds its guider, which holds the setup
+        todo = sorted([*(i for i in todo if i not in group), *again])
+    total.extra_rows = total.asked_rows - stock_rows
+    if eye.detector.conditionings and has_call_patch(job.model):
+        total.notes.append(
+            "the model carries a patch around its calls or its guidance, which may take the rows that Safelight Model "
+            "Presence asks for into account."
+        )
+    if levels and total.memory != memory.scope:
+        total.notes.append(f"nothing was remembered between the levels: {total.memory}.")
+    if memory.full and any(len(way.tried) > 1 for way in ways):
         total.notes.append("there was no room to remember all predictions, so some were made again.")
-    return Outcome(_hidden(final, ways, images, eye), total, ways, trace, memory.answered)
+    if any(way.words for way in ways):
+        total.notes = [note for note in total.notes if note != LEFT_AS_WRITTEN]
+    elif not steers and not all(way.passed for way in ways):
+        total.notes.append(NO_WORDS)
+    return Outcome(_hidden(final, ways, images, eye), total, ways, trace)
 
 
 def _put(latents: torch.Tensor, new: torch.Tensor, places: list[int]) -> torch.Tensor:
     latents = latents.clone()
     latents[places] = new[places]
     return latents
-
-
-def _add(total: RunRecord, record: RunRecord, todo: list[int]) -> None:
-    """One more run, for some of the pictures, in the record of all. The first of them has a stock run's rows."""
-    first = total.rows == 0
-    stock = record.plain_rows if first else total.plain_rows
-    total.rows += record.rows
-    total.extra_rows = total.rows - stock
-    total.notes += [note for note in record.notes if note not in total.notes]
-    total.take_calls(record, todo)
 
 
 def _hidden(latents: torch.Tensor, ways: list[Ascent], images: dict[int, torch.Tensor], eye: Eye) -> torch.Tensor:
@@ -235,6 +285,27 @@ def _hidden(latents: torch.Tensor, ways: list[Ascent], images: dict[int, torch.T
     return latents
 
 
+def looks_of(ways: list[Ascent]) -> list[dict[str, Any]]:
+    """For the report: by picture where it ended, whether it passed, and every look."""
+    return [
+        {
+            "safety": way.level,
+            "passed": way.passed,
+            "safe_prompt": way.words,
+            "looks": [
+                {
+                    "safety": one.level,
+                    "early": one.early,
+                    "score": round(one.look.score, 4),
+                    "words": one.look.words,
+                }
+                for one in way.tried
+            ],
+        }
+        for way in ways
+    ]
+
+
 def as_note(ways: list[Ascent]) -> list[str]:
     """What was found and done, for the artist: a line a picture."""
     lines = []
@@ -246,5 +317,6 @@ def as_note(ways: list[Ascent]) -> list[str]:
         ]
         end = "nothing was found" if way.passed else "no level let it pass"
         begin = f"picture {number}: " if len(ways) > 1 else ""
-        lines.append(f"{begin}{'; '.join([*seen, f'at safety {way.level:g} {end}'])}.")
+        words = f' with "{way.words}"' if way.words else ""
+        lines.append(f"{begin}{'; '.join([*seen, f'at safety {way.level:g}{words} {end}'])}.")
     return lines

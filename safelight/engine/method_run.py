@@ -33,7 +33,7 @@ from safelight.engine.cond_batch import (
     predict_stock,
 )
 from safelight.engine.run_plan import RunPlan
-from safelight.engine.run_record import Movement, RunRecord
+from safelight.engine.run_record import LEFT_AS_WRITTEN, Movement, RunRecord
 from safelight.guidance.blend import NEGATIVE, POSITIVE, SAFE
 from safelight.guidance.method import EMPTY, GuidanceMethod, Step
 from safelight.guidance.progress import step_of
@@ -87,7 +87,7 @@ class MethodRun:
             self.only = None
         if self.only is None:
             return tag_branch(conds)
-        return {**{key: conds[key] for key in conds if key != SAFE}, POSITIVE: conds[self.only]}
+        return tag_branch({**{key: conds[key] for key in conds if key != SAFE}, POSITIVE: conds[self.only]})
 
     def _check_conds(self, conds: dict[str, CondEntries]) -> None:
         missing = {POSITIVE, *self.method.conds} - {EMPTY, self.method.replaces_negative} - conds.keys()
@@ -100,7 +100,7 @@ class MethodRun:
         self.harmless = SAFE in conds and all(entry.get(HARMLESS, False) for entry in conds[SAFE])
         self.record.harmless = self.harmless
         if self.harmless:
-            self.record.notes.append("nothing unsafe was found in the prompt: the stock sampler ran.")
+            self.record.notes.append(LEFT_AS_WRITTEN)
 
     def _with_negative(self, conds: dict[str, CondEntries]) -> dict[str, CondEntries]:
         """`conds` with the negative that the method wants."""
@@ -123,18 +123,15 @@ class MethodRun:
     def predict(self, call: ModelCall) -> torch.Tensor:
         """Stands for CFGGuider.predict_noise."""
         conds = call.guider.conds
-        uncond_applies = conds.get(NEGATIVE) is not None and not call.drops_negative
+        uncond_applies = self._uncond_applies(call)
         self.method.check_uncond(uncond_applies)
         if self.only is not None:
             return self._predict_alone(call, self.only, (conds[POSITIVE], conds.get(NEGATIVE)))
 
-        branches = {POSITIVE: positive_pair(conds)[0]}
-        branches |= {name: branch(conds, name) for name in self.method.conds if name in conds}
-        negative = conds.get(NEGATIVE) if self.method.pairs_uncond else positive_pair(conds)[1]
-        branches[NEGATIVE] = branches.pop(EMPTY, []) if negative is None else negative
+        branches = self._branches(call)
         self._check_reach(branches, call)
 
-        step = self._step(call, branches, uncond_applies)
+        step = self._step(call, branches)
         needs = self.method.needs(step)
         if needs.alone:
             (name,) = needs.conds
@@ -168,8 +165,21 @@ class MethodRun:
         if self.method.unmoved and not self.record.movement.beyond(self.method.rounding):
             raise ValueError(self.method.unmoved)
 
-    def _step(self, call: ModelCall, branches: dict[str, CondEntries], uncond_applies: bool) -> Step:
-        sigma, negative = call.sigma[0], branches[NEGATIVE]
+    @staticmethod
+    def _uncond_applies(call: ModelCall) -> bool:
+        return call.guider.conds.get(NEGATIVE) is not None and not call.drops_negative
+
+    def _branches(self, call: ModelCall) -> dict[str, CondEntries]:
+        """The entries of every conditioning that the method may ask for, and the negative's."""
+        conds = call.guider.conds
+        branches = {POSITIVE: positive_pair(conds)[0]}
+        branches |= {name: branch(conds, name) for name in self.method.conds if name in conds}
+        negative = conds.get(NEGATIVE) if self.method.pairs_uncond else positive_pair(conds)[1]
+        branches[NEGATIVE] = branches.pop(EMPTY, []) if negative is None else negative
+        return branches
+
+    def _step(self, call: ModelCall, branches: dict[str, CondEntries]) -> Step:
+        sigma, negative, uncond_applies = call.sigma[0], branches[NEGATIVE], self._uncond_applies(call)
         reaches: dict[str, torch.Tensor | None] = {}
 
         def reach(name: str) -> torch.Tensor | None:

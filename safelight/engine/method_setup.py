@@ -10,10 +10,10 @@ import torch
 
 from safelight.engine.encoder import check_clip, check_known, encode_prompt
 from safelight.engine.method_run import MethodRun
-from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_plan import RunPlan, plan_run
 from safelight.engine.run_record import RunRecord
 from safelight.engine.safree_prompt import SafePrompt
+from safelight.engine.shared_rows import AnyMemory
 from safelight.guidance.blend import SAFE
 from safelight.guidance.dual import DualBlend
 from safelight.guidance.method import EMPTY, GuidanceMethod
@@ -37,7 +37,7 @@ class MethodSetup:
 
     name: the node's, for messages. make: a new method, called once per run. trace: of the last run.
     conditionings: given the positive one, those beside positive and negative, checked, with what they inherit.
-    notes: for the artist, on the conditionings that it gave last. memory: what answers rows that are known, if any.
+    notes: for the artist, on the conditionings that it gave last. memory: what answers calls that are known, if any.
     """
 
     name: str
@@ -45,7 +45,7 @@ class MethodSetup:
     conditionings: Callable[[Conditioning], dict[str, Conditioning]]
     trace: Trace = field(default_factory=Trace)
     notes: list[str] = field(default_factory=list)
-    memory: RowMemory | None = None
+    memory: AnyMemory | None = None
 
     def begin(
         self,
@@ -73,12 +73,12 @@ class MethodSetup:
         return MethodRun(method, plan, record, self.trace)
 
 
-def dual_setup(settings: GuidanceSettings, safe: Conditioning) -> MethodSetup | None:
+def dual_setup(settings: GuidanceSettings, safe: Conditioning, memory: AnyMemory | None = None) -> MethodSetup | None:
     """The dual blend; None where the settings leave the run to the stock sampler. safe: as the artist linked it."""
     if not settings.acts:
         return None
     conditionings, notes = safe_conditionings(safe)
-    return MethodSetup("Safelight", lambda: DualBlend(settings), conditionings, notes=notes)
+    return MethodSetup("Safelight", lambda: DualBlend(settings), conditionings, notes=notes, memory=memory)
 
 
 def safe_conditionings(safe: Conditioning) -> tuple[Callable[[Conditioning], dict[str, Conditioning]], list[str]]:

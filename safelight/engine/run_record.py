@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # The report's, not the pack's. It goes up when a key changes its meaning.
 FORMAT = 2
 
+LEFT_AS_WRITTEN = "nothing unsafe was found in the prompt: the stock sampler ran."
+
 log = logging.getLogger("safelight")
 
 
@@ -28,36 +30,34 @@ class Movement:
 
     def __init__(self) -> None:
         self.replaced = 0
-        self._moved: torch.Tensor | None = None  # sums of squares over the calls, by picture
-        self._whole: torch.Tensor | None = None
+        self._sums: torch.Tensor | None = None  # [2, B], over the calls: of the squares of the change, of the whole
 
     def add(self, guided: torch.Tensor, positive: torch.Tensor) -> None:
         """A call's prediction and what it would be without guidance, [B, C, ...], before CFG."""
-        moved = (guided - positive).float().square().flatten(1).mean(dim=1)
-        whole = positive.float().square().flatten(1).mean(dim=1)
-        if self._moved is None or self._whole is None or len(self._moved) != len(moved):  # or tiles of another number
-            self._moved, self._whole = moved, whole
+        sums = torch.stack([each.float().square().flatten(1).mean(dim=1) for each in (guided - positive, positive)])
+        if self._sums is None or self._sums.shape != sums.shape:  # or tiles of another number
+            self._sums = sums
         else:
-            self._moved, self._whole = self._moved + moved, self._whole + whole
+            self._sums = self._sums + sums
 
     def take(self, other: Movement, pictures: Sequence[int]) -> None:
         """Of these pictures what another run did."""
         self.replaced += other.replaced
-        if other._moved is not None and self._moved is None:
-            self._moved, self._whole = torch.zeros_like(other._moved), torch.ones_like(other._moved)
-        if self._moved is None or self._whole is None:
+        known = self._sums if other._sums is None else other._sums
+        if known is None:
             return
-        for i in pictures:
-            measured = other._moved is not None and other._whole is not None
-            self._moved[i] = other._moved[i] if measured and other._moved is not None else 0.0
-            self._whole[i] = other._whole[i] if measured and other._whole is not None else 1.0
+        rest = known.new_tensor([[0.0], [1.0]])
+        if self._sums is None:
+            self._sums = rest.expand_as(known).clone()
+        self._sums[:, pictures] = rest if other._sums is None else other._sums[:, pictures]
 
     @property
     def shares(self) -> list[float]:
         """By picture, the root mean square of the change as a share of the prediction's; empty without such a call."""
-        if self._moved is None or self._whole is None:
+        if self._sums is None:
             return []
-        return (self._moved / self._whole.clamp_min(1e-12)).sqrt().tolist()
+        moved, whole = self._sums
+        return (moved / whole.clamp_min(1e-12)).sqrt().tolist()
 
     def beyond(self, least: float) -> bool:
         """Whether a picture was moved by more than this share, or drawn by another prompt."""
@@ -76,15 +76,21 @@ class Movement:
 class RunRecord:
     """Filled by a guider while it runs.
 
-    rows: rows that the diffusion model evaluated. extra_rows: those of them that a stock run would not have needed;
-        below 0 where one evaluation served what stock runs would have evaluated one by one.
+    rows: rows that the diffusion model evaluated. remembered_rows: those that were answered from memory instead.
+    extra_rows: those of both that a stock run would not have needed; below 0 where one evaluation served what stock
+        runs would have evaluated one by one.
+    memory: how far calls are remembered, or why they can't be.
+    look_rows: those of the extra ones that a detector asked for.
     movement: of the guided calls. harmless: whether the prompt was left as written, since nothing unsafe is in it.
     start_percent: where the guidance began in this run; None without a method.
     """
 
     def __init__(self) -> None:
         self.rows = 0
+        self.remembered_rows = 0
+        self.memory = "off"
         self.extra_rows = 0
+        self.look_rows = 0
         self.start_percent: float | None = None
         self.notes: list[str] = []
         self.movement = Movement()
@@ -92,9 +98,14 @@ class RunRecord:
         self._calls: list[dict[str, float | None]] = []
 
     @property
+    def asked_rows(self) -> int:
+        """Rows that the run needed, wherever they came from."""
+        return self.rows + self.remembered_rows
+
+    @property
     def plain_rows(self) -> int:
         """Rows that a stock run of the same calls would have evaluated."""
-        return self.rows - self.extra_rows
+        return self.asked_rows - self.extra_rows
 
     @property
     def weights(self) -> list[float]:
@@ -113,14 +124,20 @@ class RunRecord:
         """One call of the guider, at noise level sigma, with the weight that the method had in it."""
         self._calls.append({"sigma": sigma, "progress": progress, "w": weight})
 
+    def note_look(self, rows: int, extra_rows: int) -> None:
+        """A detector's rows were asked for; before them the record had these."""
+        self.look_rows += self.asked_rows - rows
+        self.extra_rows = extra_rows + self.asked_rows - rows
+
     def take_calls(self, other: RunRecord, pictures: Sequence[int]) -> None:
         """The calls are those of another run, and what they did to these pictures."""
         self._calls, self.start_percent, self.harmless = other._calls, other.start_percent, other.harmless
         self.movement.take(other.movement, pictures)
 
     def log(self) -> None:
-        """Writes the notes for the artist, and how far the run moved, to the host's log."""
-        for line in (*self.notes, str(self.movement)):
+        """Writes the notes for the artist, how far the run moved, and what was remembered to the host's log."""
+        known = f"{self.remembered_rows} of {self.asked_rows} rows were remembered" if self.remembered_rows else ""
+        for line in (*self.notes, str(self.movement), known):
             if line:
                 log.info("Safelight: %s", line)
 
@@ -140,6 +157,8 @@ class RunRecord:
                 "weights": self._calls,
                 **self.movement.to_dict(),
                 "rows": self.rows,
+                "remembered_rows": self.remembered_rows,
+                "memory": self.memory,
                 "plain_rows": self.plain_rows,
                 "notes": self.notes,
             }

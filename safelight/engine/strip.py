@@ -5,31 +5,28 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import comfy.utils
 import torch
 
+from safelight.detect.least_level import Ascent, compared
+from safelight.detect.look import Look
 from safelight.engine import host
+from safelight.engine.call_patches import has_call_patch
 from safelight.engine.ksampler import SamplingJob
+from safelight.engine.least import Eye, as_note, looks_of
 from safelight.engine.method_setup import dual_setup
+from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_record import Movement, RunRecord
 from safelight.engine.separate import EVERY_STEP
 from safelight.engine.shared_noise import share_noise
 from safelight.engine.strip_run import StripSetup
 from safelight.guidance.settings import GuidanceSettings
-from safelight.views.contact_sheet import labelled, side_by_side
+from safelight.views.contact_sheet import captioned, labelled, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comfy.model_patcher import ModelPatcher
     from comfy.sd import VAE
-
-_HOOKS = (
-    "sampler_cfg_function",
-    "sampler_pre_cfg_function",
-    "sampler_post_cfg_function",
-    "sampler_calc_cond_batch_function",
-    "model_function_wrapper",
-)
 
 
 @dataclass(frozen=True)
@@ -46,9 +43,17 @@ class Frames:
 
 
 def sample_strip(
-    job: SamplingJob, settings: GuidanceSettings, levels: tuple[float, ...], sampler_name: str, vae: VAE | None
+    job: SamplingJob,
+    settings: GuidanceSettings,
+    levels: tuple[float, ...],
+    sampler_name: str,
+    vae: VAE | None,
+    eye: Eye | None,
 ) -> dict[str, Any]:
-    """The ui and the result (strip, frames, LATENT, report) of the strip node. settings: at the highest level."""
+    """The ui and the result (strip, frames, LATENT, report, passed) of the strip node.
+
+    settings: at the highest level. eye: of the linked detector, None without one.
+    """
     if vae is None:
         raise ValueError("vae: expected a VAE, got none; the checkpoint may not contain one. Link a Load VAE.")
     if not isinstance(job.samples, torch.Tensor) or job.samples.ndim not in (4, 5):
@@ -56,14 +61,12 @@ def sample_strip(
             "latent_image: expected the latent of a picture or a video, got one without pictures. Connect another "
             "latent."
         )
+    if eye is not None and eye.detector.conditionings:
+        raise ValueError(
+            "detector: expected one that looks at pictures, got one with Safelight Model Presence, which looks at a "
+            "sampler's run. Link it to Safelight KSampler, and another detector here."
+        )
     frames = _sample_levels(job, settings, levels, sampler_name)
-    frames.record.log()
-    by_level = [
-        {"safety": level, "weights": weights, **movement.to_dict()}
-        for level, weights, movement in zip(levels, frames.weights, frames.movements, strict=True)
-    ]
-    selective = None if settings.selective is None else asdict(settings.selective)
-    report = frames.record.to_json(settings, levels=levels, frames=by_level, merge=EVERY_STEP, selective=selective)
     latent = host.output_latent(job.latent, host.to_intermediate(frames.samples))
     # So that a sampler behind this node starts every level of a picture from the same noise and mask again.
     pictures = len(frames.samples) // len(levels)
@@ -72,9 +75,42 @@ def sample_strip(
         latent["noise_mask"] = job.noise_mask(len(levels))
     images = vae.decode(latent["samples"])
     middle = images[:, images.shape[1] // 2] if images.ndim == 5 else images
-    strip = labelled(middle[..., :3].float().cpu().clamp(0.0, 1.0).unflatten(0, (len(levels), -1)), levels)
+    columns = middle[..., :3].float().cpu().clamp(0.0, 1.0).unflatten(0, (len(levels), -1))
     flat = images.flatten(0, 1) if images.ndim == 5 else images
-    return {"ui": {"safelight_report": [report]}, "result": (strip, flat, latent, report)}
+    more: dict[str, Any] = {}
+    passed = False
+    if eye is not None:
+        looks = _look(eye, flat, len(levels), pictures)
+        ways = [compared(dict(zip(levels, of_one, strict=True))) for of_one in zip(*looks, strict=True)]
+        passed = all(way.passed for way in ways)
+        columns = _with_findings(columns, levels, looks, ways)
+        frames.record.notes += as_note(ways)
+        more["look"] = {"detector": eye.detector.name, "passed": passed, "pictures": looks_of(ways)}
+    strip = labelled(columns, levels)
+    frames.record.log()
+    by_level = [
+        {"safety": level, "weights": weights, **movement.to_dict()}
+        for level, weights, movement in zip(levels, frames.weights, frames.movements, strict=True)
+    ]
+    selective = None if settings.selective is None else asdict(settings.selective)
+    more |= {"levels": levels, "frames": by_level, "merge": EVERY_STEP, "selective": selective}
+    report = frames.record.to_json(settings, **more, economy=settings.economy)
+    return {"ui": {"safelight_report": [report]}, "result": (strip, flat, latent, report, passed)}
+
+
+def _look(eye: Eye, images: torch.Tensor, levels: int, pictures: int) -> list[list[Look]]:
+    """One look for each picture at each level, by level."""
+    bar = comfy.utils.ProgressBar(len(images))
+    looks = eye.look_at(images, levels * pictures, bar.update)
+    return [looks[i : i + pictures] for i in range(0, len(looks), pictures)]
+
+
+def _with_findings(
+    columns: torch.Tensor, levels: tuple[float, ...], looks: list[list[Look]], ways: list[Ascent]
+) -> torch.Tensor:
+    """The pictures [levels, pictures, H, W, 3] with what was found in each, the least level that passes marked."""
+    captions = [[look.words if look.found else "nothing found" for look in row] for row in looks]
+    return captioned(columns, captions, [[way.passed and way.level == level for way in ways] for level in levels])
 
 
 def _sample_levels(
@@ -91,7 +127,9 @@ def _sample_levels(
         record.extra_rows = record.rows * (1 - count)
         return Frames(record, [record.weights] * count, torch.cat([samples] * count), [record.movement] * count)
     sampler = share_noise(sampler_name, job.sampler, count, job.latent.get("noise_mask") is not None)
-    why = f"{sampler_name}: the frames can't share its noise" if sampler is None else why_alone(job.model)
+    why = f"{sampler_name}: the frames can't share its noise" if sampler is None else ""
+    if has_call_patch(job.model):
+        why = why or "model: it carries a patch around its calls or its guidance"
     if why:
         return _one_by_one(job, settings, levels, preview, f"{why}, so each level was a run of its own.")
 
@@ -107,29 +145,19 @@ def _sample_levels(
 def _one_by_one(
     job: SamplingJob, settings: GuidanceSettings, levels: tuple[float, ...], preview: Callable[..., None], note: str
 ) -> Frames:
-    """The levels with one run of the sampler for each."""
+    """The levels with one run of the sampler for each. What two of them begin with alike is evaluated once."""
     records, parts = [RunRecord() for _ in levels], []
+    job = replace(job, memory=RowMemory(between_runs=False))
     for i, (level, record) in enumerate(zip(levels, records, strict=True)):
 
         def callback(step: int, denoised: torch.Tensor, x: torch.Tensor, total: int, before: int = i) -> None:
             preview(before * total + step, denoised, x, total * len(levels))
 
-        parts.append(job.sample(dual_setup(replace(settings, safety=level), job.safe), record, callback))
+        setup = dual_setup(replace(settings, safety=level), job.safe, job.memory)
+        parts.append(job.sample(setup, record, callback))
     top = records[levels.index(max(levels))]
-    top.rows, top.extra_rows = sum(record.rows for record in records), sum(record.extra_rows for record in records)
+    for name in ("rows", "remembered_rows", "extra_rows"):
+        setattr(top, name, sum(getattr(record, name) for record in records))
     top.notes.append(note)
     weights, movements = [record.weights for record in records], [record.movement for record in records]
     return Frames(top, weights, torch.cat(parts), movements)
-
-
-def why_alone(model: ModelPatcher) -> str:
-    """The reason why the frames of a strip can't share one run of this model; empty where they can.
-
-    A hook or a wrapper may remember things from call to call, and these belong to one picture.
-    """
-    options = model.model_options
-    caches = options.get("transformer_options", {}).get("easycache") is not None
-    wrapped = any(functions for keyed in getattr(model, "wrappers", {}).values() for functions in keyed.values())
-    if caches or wrapped or any(options.get(name) for name in _HOOKS):
-        return "model: it carries a patch around its calls or its guidance"
-    return ""

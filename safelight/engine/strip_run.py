@@ -19,10 +19,12 @@ from safelight.engine.method_run import MethodRun
 from safelight.engine.method_setup import MethodSetup, safe_conditionings
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.run_record import Movement, RunRecord
+from safelight.engine.shared_rows import SharedRows
 from safelight.guidance.blend import POSITIVE, SAFE
 from safelight.guidance.economy import BOTH
+from safelight.guidance.economy import OFF as NO_ECONOMY
 from safelight.guidance.frames import FramesBlend
-from safelight.guidance.method import GuidanceMethod
+from safelight.guidance.method import GuidanceMethod, Needs
 from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning
 from safelight.views.contact_sheet import alike
@@ -39,7 +41,11 @@ class StripSetup(MethodSetup):
 
     def __init__(self, settings: GuidanceSettings, safe: Conditioning, levels: Sequence[float]) -> None:
         conditionings, notes = safe_conditionings(safe)
-        super().__init__("Safelight", lambda: FramesBlend(settings), conditionings, NoTrace(), notes)
+        # Where levels part, what one evaluated answers for others; the last bits show that, so it goes with economy.
+        memory = None if settings.economy == NO_ECONOMY else SharedRows()
+        super().__init__(
+            "Safelight", lambda: FramesBlend(settings, len(levels)), conditionings, NoTrace(), notes, memory
+        )
         self.levels = levels
         self.run: StripRun | None = None
 
@@ -51,7 +57,7 @@ class StripSetup(MethodSetup):
             for note in level_plan.notes
             if note not in plan.notes
         ]
-        self.run = StripRun(FrameGroup(method, plan, record, self.trace), plans)
+        self.run = StripRun(FrameGroup(method, plan, record, self.trace), plans, self.memory is not None)
         return self.run
 
 
@@ -74,9 +80,18 @@ class FrameGroup(MethodRun):
         everywhere = self.plan.settings.mask is None and self.plan.settings.selective is None
         return SAFE if weight == 1.0 and everywhere else "both"
 
-    def predict_frames(self, call: ModelCall, weights: Sequence[float], kind: str) -> torch.Tensor:
-        """The prediction for frames with these weights; kind: theirs, or OFF for the stock prediction."""
+    def choose(self, call: ModelCall, number: int, weight: float) -> Needs:
+        """With economy the kind of the frame of this number, which `call` is of alone; to be asked once a call."""
+        self.method.weights, self.method.pictures = [weight], call.x.shape[0]
+        return self.method.choose(number, self._step(call, self._branches(call)))
+
+    def predict_frames(
+        self, call: ModelCall, weights: Sequence[float], kind: str | Needs, alike: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        """The prediction for frames with these weights; kind: theirs, or OFF for the stock prediction. alike: for each
+        frame the numbers of those that are equal."""
         self.method.weights, self.method.pictures = weights, call.x.shape[0] // len(weights)
+        self.method.chosen, self.method.alike = kind if isinstance(kind, Needs) else None, alike
         if kind == OFF:
             return self._predict_alone(call, POSITIVE, positive_pair(call.guider.conds))
         return self.predict(call)
@@ -98,24 +113,27 @@ class FrameGroup(MethodRun):
     def _begin_call(self, call: ModelCall, conds: tuple[str, ...], weight: float) -> None:
         self._caches.expect(conds, call)
         self.moves, self.replaces = (), False
-        self.acted = self.method.weights if conds == BOTH else [weight] * len(self.method.weights)
+        chosen = self.method.chosen
+        both = conds == BOTH if chosen is None else not chosen.alone
+        self.acted = self.method.weights if both else [weight] * len(self.method.weights)
 
 
 class StripRun(MethodRun):
     """One run of a guider over frames, which are equal parts of the batch.
 
-    plans: of each frame's level. weights: for each frame the weight of every call so far. movements: of each frame. The
-    record has the calls of the highest level, and as plain rows those of a stock run of all frames.
+    plans: of each frame's level. shares: whether frames share rows, with economy. weights: for each frame the weight of
+    every call so far. movements: of each frame. The record has the calls of the highest level, and as plain rows those
+    of a stock run of all frames.
     """
 
-    def __init__(self, group: FrameGroup, plans: Sequence[RunPlan]) -> None:
+    def __init__(self, group: FrameGroup, plans: Sequence[RunPlan], shares: bool) -> None:
         super().__init__(group.method, group.plan, group.record, group.trace)
         self.plans = plans
         self.levels = [plan.settings.safety for plan in plans]
         self.weights: list[list[float]] = [[] for _ in plans]
         self.movements = [Movement() for _ in plans]
         self._frames_at_once = len(plans)
-        self._group = group
+        self._group, self._shares = group, shares
 
     def start(self, latents: torch.Tensor) -> None:
         super().start(latents)
@@ -136,10 +154,14 @@ class StripRun(MethodRun):
         weights = [0.0 if self.harmless else plan.weight(call.level) for plan in self.plans]
         # In a step outside the positive prompt's range the safe one takes its place, at every level but 0.
         positive_active = any_active(positive_pair(call.guider.conds)[0], call.sigma[0])
-        kinds = [
+        kinds: list[str | Needs] = [
             OFF if (level == 0.0 or self.harmless) and not positive_active else self._group.kind(weight)
             for level, weight in zip(self.levels, weights, strict=True)
         ]
+        if self._shares:
+            for i, kind in enumerate(kinds):
+                if kind != OFF:
+                    kinds[i] = self._group.choose(replace(call, x=frames[i], sigma=sigmas[i]), i, weights[i])
         classes = alike(frames, list(zip(kinds, weights, strict=True)))
         denoised: list[torch.Tensor] = [call.x] * len(frames)
         acted: list[float] = [0.0] * len(frames)
@@ -148,10 +170,10 @@ class StripRun(MethodRun):
             first = [same[0] for same in some]
             part = replace(call, x=torch.cat([frames[i] for i in first]), sigma=torch.cat([sigmas[i] for i in first]))
             plain_rows = self.record.plain_rows
-            predicted = self._group.predict_frames(part, [weights[i] for i in first], kinds[first[0]])
+            predicted = self._group.predict_frames(part, [weights[i] for i in first], kinds[first[0]], some)
             frames_per_class = sum(map(len, some)) / len(some)
             stock_rows = round((self.record.plain_rows - plain_rows) * frames_per_class)
-            self.record.extra_rows = self.record.rows - plain_rows - stock_rows
+            self.record.extra_rows = self.record.asked_rows - plain_rows - stock_rows
             moves: Sequence[tuple[torch.Tensor, torch.Tensor] | None] = self._group.moves or [None] * len(some)
             for same, frame, weight, move in zip(
                 some, predicted.chunk(len(some)), self._group.acted, moves, strict=True
@@ -163,7 +185,8 @@ class StripRun(MethodRun):
                     elif weight and self._group.replaces:
                         self.movements[i].replaced += 1
 
-        for kind in dict.fromkeys(kinds):
+        # Those that need both prompts come first: they know what the others need where these are equal to them.
+        for kind in sorted(dict.fromkeys(kinds), key=lambda kind: kind != Needs(BOTH)):
             self._in_parts(predict_classes, [same for same in classes if kinds[same[0]] == kind])
         for taken, weight in zip(self.weights, acted, strict=True):
             taken.append(weight)
@@ -185,7 +208,8 @@ class StripRun(MethodRun):
         done = 0
         while done < len(classes):
             some = classes[done : done + self._frames_at_once]
-            rows, extra = self.record.rows, self.record.extra_rows
+            record = self.record
+            before = record.rows, record.remembered_rows, record.extra_rows
             try:
                 predict_classes(some)
             except Exception as error:
@@ -195,9 +219,9 @@ class StripRun(MethodRun):
                 done += len(some)
                 continue
             # Outside of the handler, so that nothing holds what the failed call has allocated.
-            self.record.rows, self.record.extra_rows = rows, extra
+            record.rows, record.remembered_rows, record.extra_rows = before
             self._frames_at_once = (len(some) + 1) // 2
-            self.record.notes.append(
+            record.notes.append(
                 f"memory ran out with {len(some)} frames at once: {self._frames_at_once} at most since."
             )
             host.free_cache()

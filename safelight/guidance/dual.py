@@ -106,8 +106,7 @@ class DualBlend(GuidanceMethod):
         return Needs(self._memory.select(weight, step.uncond, (step.x.shape, step.active_entries())))
 
     def combine(self, step: Step, denoised: dict[str, torch.Tensor]) -> Guided:
-        if self._memory is not None:
-            denoised = self._remembered(step, denoised, self._memory)
+        denoised = self.complete(step, denoised)
         denoised_cond, denoised_safe = denoised[POSITIVE], denoised[SAFE]
         reach_cond, reach_safe = step.reach(POSITIVE), step.reach(SAFE)
         mask, selective, note = self.fitted_mask(step.x), self._settings.selective, ""
@@ -121,15 +120,9 @@ class DualBlend(GuidanceMethod):
         blended = cover(denoised_cond, denoised_safe, reach_cond, reach_safe, weight)
         return Guided(blended, denoised_cond, SAFE if step.weight >= 0.5 else POSITIVE, note)
 
-    def _remembered(self, step: Step, denoised: dict[str, torch.Tensor], memory: Memory) -> dict[str, torch.Tensor]:
-        """Both prompts' predictions, the one that was not evaluated from memory."""
-        base, sigma = denoised[NEGATIVE] if step.uncond else step.x, float(step.sigma[0])
-        if POSITIVE in denoised and SAFE in denoised:
-            memory.store(denoised[POSITIVE], denoised[SAFE], base, sigma)
-            return denoised
-        evaluated = SAFE if SAFE in denoised else POSITIVE
-        both = memory.reconstruct(evaluated, denoised[evaluated], base, sigma, step.uncond)
-        return {**denoised, **dict(zip(BOTH, both, strict=True))}
+    def complete(self, step: Step, denoised: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """With both prompts' predictions."""
+        return denoised if self._memory is None else remembered(self._memory, step, denoised)
 
     def fitted_mask(self, x: torch.Tensor) -> torch.Tensor | None:
         """The artist's mask, one value per latent cell of x. Raises ValueError where x is a part of a picture."""
@@ -141,6 +134,17 @@ class DualBlend(GuidanceMethod):
                 check_whole(mask, x, self.shape)
             self._mask, self._fitted_to = fit_mask(mask, x), x.shape
         return self._mask
+
+
+def remembered(memory: Memory, step: Step, denoised: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """With both prompts' predictions, the one that was not evaluated from memory."""
+    base, sigma = denoised[NEGATIVE] if step.uncond else step.x, float(step.sigma[0])
+    if POSITIVE in denoised and SAFE in denoised:
+        memory.store(denoised[POSITIVE], denoised[SAFE], base, sigma)
+        return denoised
+    evaluated = SAFE if SAFE in denoised else POSITIVE
+    both = memory.reconstruct(evaluated, denoised[evaluated], base, sigma, step.uncond)
+    return {**denoised, **dict(zip(BOTH, both, strict=True))}
 
 
 def allowed_cells(x: torch.Tensor, mask: torch.Tensor | None, *reaches: torch.Tensor | None) -> torch.Tensor | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 FEWEST, MOST = 2, 9  # levels of one strip
 DEFAULT_LEVELS = "0, 0.25, 0.5, 0.75, 1"
+LETTERS = 0.6  # of a band's height
+CUT = "..."  # where a caption is too long
 PAPER, INK = (0.98, 0.973, 0.961), (0.235, 0.078, 0.078)
 
 
@@ -71,14 +74,41 @@ def side_by_side(frames: torch.Tensor, count: int) -> torch.Tensor:
 def labelled(pictures: torch.Tensor, levels: tuple[float, ...]) -> torch.Tensor:
     """The strip of pictures [levels, batch, H, W, 3]: a column for each level, with its number over it."""
     width = pictures.shape[3]
-    height = max(20, width // 10)
-    font = ImageFont.load_default(round(0.6 * height))
-    labels = []
-    for level in levels:
-        image = Image.new("L", (width, height))
-        ImageDraw.Draw(image).text((width / 2, height / 2), f"{level:g}", 255, font, anchor="mm")
-        labels.append(torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0))
+    labels = [_written(f"{level:g}", width, max(20, width // 10)) for level in levels]
     return sheet(pictures.transpose(0, 1), torch.stack(labels))
+
+
+def captioned(
+    pictures: torch.Tensor, captions: Sequence[Sequence[str]], marked: Sequence[Sequence[bool]]
+) -> torch.Tensor:
+    """The pictures [levels, batch, H, W, 3], each with its caption over it.
+
+    captions: by level and picture; a text that is too long is cut. marked: those that are light on dark.
+    """
+    width = pictures.shape[3]
+    height = max(18, width // 14)
+    paper, ink = torch.tensor(PAPER), torch.tensor(INK)
+    bands = []
+    for text, mark in zip(chain(*captions), chain(*marked), strict=True):
+        letters = _written(_cut(text, width, height), width, height)[..., None]
+        bands.append(torch.lerp(ink, paper, letters) if mark else torch.lerp(paper, ink, letters))
+    return torch.cat([torch.stack(bands).unflatten(0, pictures.shape[:2]), pictures], dim=2)
+
+
+def _written(text: str, width: int, height: int) -> torch.Tensor:
+    """The text in the middle of a band, [height, width], 1 where there is ink."""
+    font = ImageFont.load_default(round(LETTERS * height))
+    image = Image.new("L", (width, height))
+    ImageDraw.Draw(image).text((width / 2, height / 2), text, 255, font, anchor="mm")
+    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)
+
+
+def _cut(text: str, width: int, height: int) -> str:
+    """As much of the text as fits in a band."""
+    font = ImageFont.load_default(round(LETTERS * height))
+    while font.getlength(text) > width and len(text) > len(CUT):
+        text = text[: -len(CUT) - 1] + CUT
+    return text
 
 
 def sheet(pictures: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

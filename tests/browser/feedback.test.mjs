@@ -9,7 +9,7 @@ const steps = (count, weight) =>
 function report(more = {}) {
   return JSON.stringify({
     format: 2, safety: 0.75, risk: 0.93, gate: 0.5, gate_open: true, context: 0.2, schedule: {}, merge: "every step",
-    weights: steps(20, 0.75), moved: [0.12], replaced: 0, harmless: false, rows: 55, plain_rows: 40, notes: [], ...more
+    weights: steps(20, 0.75), moved: [0.12], replaced: 0, harmless: false, rows: 55, remembered_rows: 0, plain_rows: 40, notes: [], ...more
   })
 }
 const verdict = (more = {}) => JSON.stringify({ risk: 0.93, method: "project", words: ["knife"], notes: [], ...more })
@@ -165,14 +165,15 @@ test("a closed gate and a slider at 0 are said to be so", async ({ page, studio 
   assert.ok(text.includes("Left alone: the stock sampler ran") && text.includes("under the gate (0.50)") && text.includes("1.00 x"))
   assert.ok(!text.includes(why), "said once")
   assert.deepEqual(await part(page, id, ".safelight-run-plot", "className"), [])
-  await studio.executed(id, { safelight_report: [report({ safety: 0, context: null, weights, rows: 40 })] })
-  assert.ok((await feedback(page, id)).includes("Off: the stock sampler ran"))
+  await studio.executed(id, { safelight_report: [report({ safety: 0, context: null, weights, rows: 26, remembered_rows: 14 })] })
+  const off = await feedback(page, id)
+  assert.ok(off.includes("Off: the stock sampler ran") && off.includes("0.65 x") && off.includes("14 rows remembered"))
 })
 
 const look = (safety, passed, ...looks) => ({ safety, passed, looks: looks.map(([safety, score, words, early = false]) => ({ safety, score, words, early })) })
 const looked = (pictures, more) => report({
   risk: 0.1, gate_open: false, moved: pictures.map(({ safety }) => safety / 4),
-  look: { detector: "Demo detector", passed: pictures.every(({ passed }) => passed), remembered_rows: 0, pictures }, ...more
+  look: { detector: "Demo detector", passed: pictures.every(({ passed }) => passed), pictures }, ...more
 })
 
 test("a sampler with a detector says of each picture what was found and what was done", async ({ page, studio }) => {

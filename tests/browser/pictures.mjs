@@ -100,6 +100,8 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [risk], `${HELP}/SafelightEncoderRisk.jpg`)
   const guider = await studio.add("SafelightGuider", { at: [900, 160], values: { safety: 0.5 } })
   await picture(page, studio, [guider], `${HELP}/SafelightGuider.jpg`)
+  const custom = await studio.add("SafelightSamplerCustom", { at: [900, 160], values: { safety: 0.75 } })
+  await picture(page, studio, [custom], `${HELP}/SafelightSamplerCustom.jpg`)
   const selective = await studio.add("SafelightSelective", { at: [900, 160] })
   await picture(page, studio, [selective], `${HELP}/SafelightSelective.jpg`)
 })
@@ -151,7 +153,7 @@ test("the map of a run", ONLY_ONCE, async ({ page, studio }) => {
 
 test("the detectors", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  for (const type of ["SafelightNudeNet", "SafelightCLIPVision", "SafelightDemoDetector", "SafelightDetectors"]) {
+  for (const type of ["SafelightNudeNet", "SafelightCLIPVision", "SafelightDemoDetector", "SafelightDetectors", "SafelightModelPresence", "SafelightWords"]) {
     const detector = await studio.add(type, { at: [900, 160] })
     await picture(page, studio, [detector], `${HELP}/${type}.jpg`)
   }

@@ -24,6 +24,7 @@ export const OURS = [
   "SafelightLook",
   "SafelightMap",
   "SafelightModelPatch",
+  "SafelightModelPresence",
   "SafelightNudeNet",
   "SafelightPrompt",
   "SafelightRedact",
@@ -32,6 +33,7 @@ export const OURS = [
   "SafelightSelective",
   "SafelightStrip",
   "SafelightWeightSchedule",
+  "SafelightWords",
   ...NEIGHBOURS.flatMap((name) => [`Safelight${name}Guider`, `Safelight${name}Patch`])
 ]
 

@@ -135,6 +135,17 @@ def user_folder(tmp_path_factory, monkeypatch):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def memory(monkeypatch):
+    """What runs leave, empty at first: no test's rows answer another's."""
+    from safelight.engine import row_memory
+    from safelight.guidance.prediction_memory import PredictionMemory
+
+    empty = PredictionMemory()
+    monkeypatch.setattr(row_memory, "_between_runs", empty)
+    return empty
+
+
 @pytest.fixture
 def remark(request):
     """Takes what a passing test has to say."""

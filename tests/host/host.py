@@ -124,7 +124,7 @@ def count_rows(model: Any, method: str = "forward") -> Iterator[Rows]:
     method: "_forward" is what wrappers of the diffusion model, such as step caches, may leave out.
     """
     network = model.model.diffusion_model
-    forward = getattr(network, method)
+    forward, kept = getattr(network, method), vars(network).get(method)
     seen = Rows()
 
     def counted(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -135,11 +135,15 @@ def count_rows(model: Any, method: str = "forward") -> Iterator[Rows]:
             seen.sigmas.append(float(options["sigmas"][0]))
         return forward(x, *args, **kwargs)
 
+    counted.by_row = True  # type: ignore[attr-defined]  # it remembers nothing that changes an answer
     setattr(network, method, counted)
     try:
         yield seen
     finally:
-        setattr(network, method, forward)
+        if kept is None:
+            delattr(network, method)
+        else:
+            setattr(network, method, kept)
 
 
 def stock(model: Any, positive: list, negative: list, latent_image: dict, **settings: Any) -> torch.Tensor:

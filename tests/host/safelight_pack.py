@@ -59,7 +59,7 @@ class Pack:
     ) -> tuple[torch.Tensor, dict, torch.Tensor, torch.Tensor]:
         """SafelightStrip's latents, report, strip and frames."""
         settings = {**host.SETTINGS, "levels": "0, 0.25, 0.5, 0.75, 1", "vae": PlainVAE(), **settings}
-        strip, frames, latent, report = host.call(
+        strip, frames, latent, report, _ = host.call(
             self.nodes["SafelightStrip"],
             model=model,
             positive=positive,

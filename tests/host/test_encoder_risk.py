@@ -14,7 +14,7 @@ from encoder_families import FAMILIES, HERE
 from planted_words import BENIGN, CONCEPTS, KNOWN_FORMS, PROMPT, UNSAFE, counted, meaningful_clip, patched
 from planted_words import with_few_anchors as few
 
-from safelight.engine import concept_spaces, kept_spaces
+from safelight.engine import calibration_files, concept_spaces
 from safelight.engine.encoder import encode_neutral
 from safelight.text.anchors import FEW_BENIGN, FEW_UNSAFE
 
@@ -38,7 +38,7 @@ def kept(user_folder, monkeypatch):
     """The folder of what is kept; on the package index build, which has no user folder, one is made up."""
     folder = user_folder / "safelight" / "calibration"
     if host.IS_INDEX_BUILD:
-        monkeypatch.setattr(kept_spaces, "_file", lambda key: folder / f"{key}.safetensors")
+        monkeypatch.setattr(calibration_files, "file_of", lambda key: folder / f"{key}.safetensors")
     return folder
 
 
@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(measure, kept, caplog):
 
 
 def test_a_host_without_a_user_folder_keeps_nothing(measure, monkeypatch, user_folder):
-    monkeypatch.delattr(kept_spaces.folder_paths, "get_user_directory", raising=False)
+    monkeypatch.delattr(calibration_files.folder_paths, "get_user_directory", raising=False)
     count, found = calls_of(measure, meaningful_clip())
     assert calls_of(measure, meaningful_clip()) == (count, found) and not files(user_folder)
 
@@ -267,7 +267,7 @@ def test_a_calibration_in_several_phrases_a_call_gives_the_risk_of_single_ones(m
     risks = []
     for size in (1, 8):
         monkeypatch.setattr(concept_spaces, "_TEXTS_PER_CALL", size)
-        monkeypatch.setattr(kept_spaces, "_file", lambda key: None)
+        monkeypatch.setattr(calibration_files, "file_of", lambda key: None)
         clip = few(tiny_encoders.clip("masked T5"))
         risks.append([measure(clip, text)[0] for text in texts])
     assert risks[1] == pytest.approx(risks[0], abs=1e-3)

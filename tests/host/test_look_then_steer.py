@@ -125,7 +125,7 @@ def test_what_shows_at_the_end_takes_the_next_levels_from_memory(run, at):
     assert passed is True and torch.equal(samples, at(0.75))
     levels = [0.0, 0.5, 0.75]
     alone = sum(run(safety=level, risk=1.0)[3] for level in levels)
-    remembered = report["look"]["remembered_rows"]
+    remembered = report["remembered_rows"]
     starts = [sum(not call["w"] for call in run(safety=level, risk=1.0)[1]["weights"]) for level in levels[1:]]
     assert evaluated == alone - remembered and remembered == 2 * sum(starts) > 0
     assert [one["safety"] for one in report["look"]["pictures"][0]["looks"]] == [0.0, 0.0, 0.5, 0.75]
@@ -270,7 +270,7 @@ def test_a_patched_model_is_looked_at_too_without_a_memory(run, eps, prompts):
     patched = eps.clone()
     patched.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * 0.999)
     samples, report, passed, _ = run(Script(CLEAR, SEEN, CLEAR), model=patched)
-    assert passed is True and report["look"]["remembered_rows"] == 0
+    assert passed is True and report["remembered_rows"] == 0
     assert any("nothing was remembered" in note for note in report["notes"])
     assert torch.equal(samples, run(model=patched, safety=0.5, risk=1.0)[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import comfy.samplers
 import tiny_encoders
 import torch
 from host import call
@@ -13,6 +14,7 @@ from tiny_models import latent
 from safelight.detect.combined import TextRisk
 from safelight.edits.edit_file import Edit
 from safelight.engine import edit_files
+from safelight.engine.ksampler import SeedNoise
 from safelight.views.trace import Trace
 
 # Lists of choices of which the host's own sampler takes anything; and None is off for a switch.
@@ -35,6 +37,11 @@ def test_every_nodes_inputs_are_named_where_they_get_nothing(pack, eps, prompts,
         **{"positive": positive, "safe": safe, "negative": negative, "prompt": "a cat", "file": "any"},
         **{"seed": 1, "noise_seed": 1, "steps": 1, "cfg": 5.0, "denoise": 1.0, "safety": 0.5, "levels": "0, 0.5"},
         **{"start_at_step": 0, "end_at_step": 1, "filename_prefix": "edit", "edit": Edit("erase", {}, {})},
+        **{
+            "noise": SeedNoise(1),
+            "sampler": comfy.samplers.sampler_object("euler"),
+            "sigmas": torch.tensor([2.0, 0.0]),
+        },
         **{"trace": Trace(), "image": torch.rand(1, 8, 8, 3), "method": "project", "epochs": 0},
         **{"merge": "every step", "economy": "off"},  # what goes with a detector
         **{"images": torch.rand(1, 8, 8, 3), "detector": TextRisk(0.1), "detector_1": TextRisk(0.1)},

@@ -210,6 +210,14 @@ def test_looking_steers_as_its_note_says(studio):
     encode["prompt"] = "a rabbit and a tree on a yellow background"
     made, (report,) = run(client, prompt)
     assert torch.equal(made["safelight_looked"], made["safelight_plain"]) and report["look"]["passed"]
+    # Harmless words, and a picture that is not: what is found gives the safe prompt.
+    encode["prompt"], sampler["safety"] = "a pair on a green background", 1.0
+    sampler["seed"] = of_class(prompt, "KSampler")[0]["seed"] = 2
+    made, (report,) = run(client, prompt)
+    (picture,) = report["look"]["pictures"]
+    assert report["risk"] < 0.5 and report["look"]["passed"] and picture["safety"] > 0.0
+    assert picture["safe_prompt"].startswith("a pair on a green background with a")
+    assert not torch.equal(made["safelight_looked"], made["safelight_plain"])
 
 
 def test_what_is_found_at_the_end_is_hidden_in_its_place_alone(studio):
@@ -249,6 +257,7 @@ def test_flux_costs_what_its_note_says(studio):
     note = next(n for n in workflow.load(named("flux"))["nodes"] if n["type"] == "Note")["widgets_values"][0]
     (sampler,) = of_class(on_tiny_models(prompt), "SafelightKSampler")
     del sampler["risk"]  # a random text encoder knows none
+    sampler["memory"] = False
     rows = {}
     for safety in (0.0, sampler["safety"], 1.0):
         sampler["safety"] = safety

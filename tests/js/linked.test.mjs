@@ -78,3 +78,13 @@ test("a ring of nodes that take and give a model comes to an end", () => {
   graph([node, model(2, "SafelightModelPatch", [2]), model(3, "Other", [3])], [[1, 1, 0, 2, 0], [2, 2, 0, 3, 0], [3, 3, 0, 2, 0]])
   assert.deepEqual(servedBy(node), { safety: 1, run: null })
 })
+
+test("a custom sampler's run is that of its sigmas", () => {
+  const node = schedule(1)
+  const inputs = [{ name: "schedule", link: 1 }, { name: "sigmas", link: 2 }, { name: "sampler", link: 3 }]
+  const custom = sampler(2, { safety: 0.7 }, inputs)
+  const sigmas = { id: 3, type: "BasicScheduler", inputs: [], outputs: [{ type: "SIGMAS", links: [2] }], widgets: widgets({ scheduler: "karras", steps: 12, denoise: 1 }) }
+  const select = { id: 4, type: "KSamplerSelect", inputs: [], outputs: [{ type: "SAMPLER", links: [3] }], widgets: widgets({ sampler_name: "heun" }) }
+  graph([node, { ...custom, comfyClass: "SafelightSamplerCustom" }, sigmas, select], [[1, 1, 0, 2, 0], [2, 3, 0, 2, 1], [3, 4, 0, 2, 2]])
+  assert.deepEqual(servedBy(node), { safety: 0.7, run: { scheduler: "karras", steps: 12, denoise: 1, sampler_name: "heun" } })
+})

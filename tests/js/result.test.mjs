@@ -4,14 +4,14 @@ import { markWords, readReport, readVerdict } from "../../js/feedback/result.js"
 
 const base = {
   format: 2, safety: 0.5, risk: 0.9, gate: 0.5, gate_open: true, harmless: false, context: 0.2, schedule: {}, merge: "every step",
-  weights: [{ sigma: 14, progress: 0, w: 0 }, { sigma: 2, progress: 0.5, w: 0.5 }], rows: 5, plain_rows: 4, notes: ["a"],
+  weights: [{ sigma: 14, progress: 0, w: 0 }, { sigma: 2, progress: 0.5, w: 0.5 }], rows: 5, remembered_rows: 2, plain_rows: 4, notes: ["a"],
   moved: [0.12], replaced: 0
 }
 const read = (more) => readReport(JSON.stringify({ ...base, ...more }))
 
 test("a report", () => {
   assert.deepEqual(read(), {
-    fault: "", state: "steered", safety: 0.5, risk: 0.9, gate: 0.5, context: 0.2, rows: 5, plainRows: 4, ratio: 1.25, notes: ["a"],
+    fault: "", state: "steered", safety: 0.5, risk: 0.9, gate: 0.5, context: 0.2, rows: 5, rememberedRows: 2, plainRows: 4, ratio: 1.25, notes: ["a"],
     moved: [0.12], replaced: 0, guided: 1, pictures: 1, look: null,
     calls: [{ progress: 0, weight: 0 }, { progress: 0.5, weight: 0.5 }]
   })
@@ -38,7 +38,7 @@ test("a report that is not one is a fault, never a number", () => {
   for (const text of odd) assert.equal(readReport(text).fault === "", false, String(text))
   for (const more of [
     { safety: 2 }, { risk: null }, { gate: "0.5" }, { gate_open: 1 }, { context: -1 }, { weights: {} }, { weights: [null] },
-    { weights: [{ w: 2 }] }, { rows: "5" }, { plain_rows: null },
+    { weights: [{ w: 2 }] }, { rows: "5" }, { plain_rows: null }, { remembered_rows: "2" },
     { moved: 1 }, { moved: [-1] }, { moved: [null] }, { replaced: "1" }
   ]) assert.equal(read(more).fault, "unreadable", JSON.stringify(more))
   assert.equal(read({ format: 1 }).fault, "foreign")
@@ -49,7 +49,7 @@ const seen = (safety, score, words, early = false) => ({ safety, early, score, w
 const clear = seen(0, 0.1, "nothing")
 const looked = (pictures, more = {}) => read({
   gate_open: false, risk: 0.1, safety: 1, moved: pictures.map((one) => (one.safety ? 0.1 : 0)), ...more,
-  look: { detector: "a detector", passed: pictures.every((one) => one.passed), remembered_rows: 4, pictures }
+  look: { detector: "a detector", passed: pictures.every((one) => one.passed), pictures }
 })
 const idle = { weights: [{ sigma: 14, progress: 0, w: 0 }] }
 
@@ -57,7 +57,7 @@ test("a look in which nothing is found leaves the stock picture, and is never sa
   const one = { safety: 0, passed: true, looks: [seen(0, 0.2, "nothing", true), clear] }
   const report = looked([one, one], idle)
   assert.equal(report.state, "stock")
-  assert.deepEqual(report.look, { steered: 0, levels: [], pictures: [one, one].map(() => ({ level: 0, steered: false, passed: true, found: [] })) })
+  assert.deepEqual(report.look, { steered: 0, levels: [], pictures: [one, one].map(() => ({ level: 0, steered: false, passed: true, words: "", found: [] })) })
 })
 
 test("a picture that a look had steered is never said to be the stock sampler's, whatever the gate", () => {
@@ -65,7 +65,9 @@ test("a picture that a look had steered is never said to be the stock sampler's,
   const report = looked([{ safety: 0.5, passed: true, looks }])
   assert.equal(report.state, "steered")
   assert.deepEqual(report.look.levels, [0.5])
-  assert.deepEqual(report.look.pictures, [{ level: 0.5, steered: true, passed: true, found: [{ level: 0, early: true, words: "knife" }] }])
+  assert.deepEqual(report.look.pictures, [{ level: 0.5, steered: true, passed: true, words: "", found: [{ level: 0, early: true, words: "knife" }] }])
+  const worded = looked([{ safety: 0.5, passed: true, safe_prompt: "a cat with a spoon", looks }])
+  assert.equal(worded.look.pictures[0].words, "a cat with a spoon")
 })
 
 test("of a batch each picture is told by what was done to it", () => {

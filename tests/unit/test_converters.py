@@ -64,10 +64,13 @@ def expected(request, change):
 
 
 def plain(prompt):
-    """The nodes' classes and inputs, without the risk that some converters send where it is not linked: its default."""
+    """The nodes' classes and inputs, without the sockets (risk, caption) whose default some converters send where they
+    are not linked."""
     nodes = {}
     for number, node in prompt.items():
-        inputs = {name: value for name, value in node["inputs"].items() if (name, value) != ("risk", 1.0)}
+        declared = {name: spec[1] for name, spec in specs(node["class_type"]).items() if len(spec) > 1}
+        sockets = {name: how.get("default") for name, how in declared.items() if how.get("forceInput")}
+        inputs = {n: value for n, value in node["inputs"].items() if n not in sockets or value != sockets[n]}
         nodes[number] = (node["class_type"], inputs)
     return nodes
 

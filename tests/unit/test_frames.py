@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from safelight.guidance.blend import NEGATIVE, POSITIVE, SAFE
+from safelight.guidance.dual import DualBlend
 from safelight.guidance.frames import FramesBlend
+from safelight.guidance.method import Step
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.settings import GuidanceSettings
 
@@ -11,7 +14,7 @@ FULL = WeightSchedule(((0.0, 1.0), (1.0, 1.0)))
 
 
 def blend(weights, pictures, mask=None):
-    made = FramesBlend(GuidanceSettings(1.0, FULL, mask=mask))
+    made = FramesBlend(GuidanceSettings(1.0, FULL, mask=mask), len(weights))
     made.weights, made.pictures = weights, pictures
     return made
 
@@ -44,3 +47,43 @@ def test_the_mask_follows_the_frames_of_the_next_call():
     made.weights = (0.3, 0.6)
     cells = made.fitted_mask(torch.zeros(2, 4, 8, 8))
     assert cells[:, 0, 0, 0].tolist() == pytest.approx([0.2, 0.4])
+
+
+def test_with_economy_each_frame_remembers_for_itself():
+    """Three frames of two pictures, on calls whose predictions differ, beside a blend of each frame alone."""
+    settings, weights, numbers = GuidanceSettings(1.0, FULL, economy="free"), (0.9, 0.2, 0.2), [[0], [1, 2]]
+    frames, singles = FramesBlend(settings, 3), [DualBlend(settings) for _ in weights]
+    for each in (frames, *singles):
+        each.begin(20)
+    seen = set()
+    for call in range(12):
+        drawn = torch.randn(4, 6, 4, 2, 2, generator=torch.Generator().manual_seed(call))
+        drawn[:, 4:] = drawn[:, 2:4]  # the last two frames are equal
+
+        def step(weight, part, x=drawn[0], call=call):
+            sigma = torch.full((len(x[part]),), 3.0 / (call + 1))
+            return Step(x[part], sigma, weight, call, frozenset((POSITIVE, SAFE)), True, {}.get, lambda: 0)
+
+        def denoised(needs, part, drawn=drawn):
+            given = zip((POSITIVE, SAFE, NEGATIVE), drawn[1:], strict=True)
+            return {name: each[part] for name, each in given if name in (*needs.conds, NEGATIVE)}
+
+        chosen = []
+        for i, weight in enumerate(weights):
+            frames.weights, frames.pictures = [weight], 2
+            chosen.append(frames.choose(i, step(weight, slice(2 * i, 2 * i + 2))))
+        for stand_in, *others in numbers:  # each frame as a call of its own here
+            part = slice(2 * stand_in, 2 * stand_in + 2)
+            frames.weights, frames.alike, frames.chosen = [weights[stand_in]], [[stand_in, *others]], chosen[stand_in]
+            alone = step(weights[stand_in], part)
+            needs = singles[stand_in].needs(alone)
+            assert frames.needs(alone) == needs == chosen[stand_in]
+            given = denoised(needs, part)
+            expected = singles[stand_in].combine(alone, given).cond
+            assert torch.equal(frames.combine(alone, given).cond, expected)
+        seen |= {needs.conds for needs in chosen}
+    assert seen == {(POSITIVE, SAFE), (POSITIVE,), (SAFE,)}
+    together = slice(0, 4)
+    frames.weights, frames.alike, frames.chosen = weights[:2], numbers, chosen[1]
+    before = frames.combine(step(0.9, together), denoised(chosen[1], together)).cond
+    assert before.shape == (4, 4, 2, 2)

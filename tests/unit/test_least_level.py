@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from safelight.detect.least_level import ascent, levels_up_to
+from safelight.detect.least_level import ascent, compared, levels_up_to
 from safelight.detect.look import Look
 
 CLEAR, SEEN = Look(0.1), Look(0.9)
@@ -35,7 +35,7 @@ def test_what_shows_late_takes_every_level_in_turn():
     way = ascent((0.5, 0.75, 1.0))
     way.look_early(CLEAR)
     levels = []
-    while way.look_at_picture(SEEN):
+    while way.look_at_picture(SEEN) and way.rise():
         levels.append(way.level)
     assert levels == [0.5, 0.75, 1.0] and way.level == 1.0 and not way.passed
     assert [one.level for one in way.tried] == [0.0, 0.0, 0.5, 0.75, 1.0]
@@ -44,7 +44,7 @@ def test_what_shows_late_takes_every_level_in_turn():
 def test_it_stops_at_the_first_level_that_passes():
     way = ascent((0.5, 0.75, 1.0))
     assert way.look_early(SEEN) and way.rise()
-    assert way.look_at_picture(SEEN) and way.level == 0.75
+    assert way.look_at_picture(SEEN) and way.rise() and way.level == 0.75
     assert not way.look_at_picture(CLEAR) and way.passed and way.level == 0.75
 
 
@@ -53,3 +53,22 @@ def test_a_risky_text_begins_at_its_floor(at_least, begins):
     way = ascent((0.5, 0.75), at_least)
     assert way.level == begins
     assert not way.look_at_picture(CLEAR) and way.passed and way.level == begins
+
+
+def test_of_levels_that_were_all_made_the_least_that_passes_is_the_one():
+    way = compared({1.0: CLEAR, 0.0: SEEN, 0.5: CLEAR})
+    assert way.level == 0.5 and way.passed and [one.level for one in way.tried] == [0.0, 0.5, 1.0]
+    assert not any(one.early for one in way.tried)
+    gap = compared({0.0: SEEN, 0.5: CLEAR, 1.0: SEEN})
+    assert gap.level == 0.5 and gap.passed
+    way = compared({0.25: SEEN, 1.0: SEEN})
+    assert way.level == 1.0 and not way.passed
+
+
+def test_new_words_go_up_the_levels_too_and_are_tried_once_more_at_the_last():
+    way = ascent((0.5, 1.0))
+    assert way.rise("a") and (way.level, way.words) == (0.5, "a")
+    assert way.rise("a, b") and (way.level, way.words) == (1.0, "a, b")
+    assert not way.rise("a, b") and way.rise("a, b, c") and (way.level, way.words) == (1.0, "a, b, c")
+    assert not way.rise("a, b, c, d") and way.words == "a, b, c"
+    assert not ascent(()).rise("a")

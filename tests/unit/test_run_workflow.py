@@ -69,7 +69,8 @@ def test_a_file_of_the_earlier_form_gives_the_same_prompt():
         (schedule,) = [node["inputs"] for node in prompt.values() if node["class_type"] == "SafelightWeightSchedule"]
         schedule["curve"] = json.loads(schedule["curve"])
     (sampler,) = [node["inputs"] for node in prompts[1].values() if node["class_type"] == "SafelightKSampler"]
-    assert {name: sampler.pop(name) for name in ("at_least", "hide")} == {"at_least": 0.5, "hide": "keep"}
+    later = {"at_least": 0.5, "hide": "keep", "memory": True}
+    assert {name: sampler.pop(name) for name in later} == later
     assert prompts[0] == prompts[1]
 
 

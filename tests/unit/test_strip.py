@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from safelight.views.contact_sheet import DEFAULT_LEVELS, PAPER, alike, read_levels, sheet, side_by_side
+from safelight.views.contact_sheet import (
+    DEFAULT_LEVELS,
+    INK,
+    PAPER,
+    alike,
+    captioned,
+    labelled,
+    read_levels,
+    sheet,
+    side_by_side,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +99,19 @@ def test_sheet_has_every_picture_at_its_place_and_paper_between():
     assert float(ink.max()) < 0.3
     seen[5, gap + 64 + gap + 7] = True
     assert torch.allclose(whole[0][~seen], torch.tensor(PAPER))
+
+
+def test_a_caption_is_over_its_picture_cut_to_its_width_and_dark_where_it_is_marked():
+    pictures = torch.rand(2, 1, 40, 64, 3)
+    whole = captioned(pictures, [["a knife"], ["nothing found, however long this is"]], [[False], [True]])
+    assert whole.shape == (2, 1, 40 + 18, 64, 3) and torch.equal(whole[:, :, 18:], pictures)
+    light, dark = whole[:, 0, :18]
+    assert torch.allclose(light[0, 0], torch.tensor(PAPER)) and torch.allclose(dark[0, 0], torch.tensor(INK))
+    assert light.std() > 0.05 and dark.std() > 0.05
+    short = captioned(pictures, [["a knife"], ["n..."]], [[False], [True]])
+    assert torch.equal(short[0], whole[0]) and not torch.equal(short[1], whole[1])
+
+
+def test_the_number_of_a_level_is_never_cut():
+    small = torch.ones(2, 1, 16, 16, 3)
+    assert not torch.equal(labelled(small, (0.25, 0.5)), labelled(small, (0.75, 0.5)))
