@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -64,16 +64,19 @@ class SamplingJob:
     sigmas: torch.Tensor
     full_sigmas: torch.Tensor
     memory: RowMemory | None = None
+    _noises: list[torch.Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @cached_property
     def samples(self) -> torch.Tensor:
         """The latent's samples, with the shape that the model expects of an empty one."""
         return host.fix_empty_latent(self.model, self.latent)
 
-    @cached_property
-    def start(self) -> torch.Tensor:
-        """The noise, made once: every run of the job starts from the same."""
-        return self.noise.generate_noise({**self.latent, "samples": self.samples})
+    def begin(self) -> torch.Tensor:
+        """The noise that a run starts from, for every run of the job the first one's. It is made each time: that also
+        seeds what samplers of older hosts draw on the way."""
+        self._noises.append(self.noise.generate_noise({**self.latent, "samples": self.samples}))
+        del self._noises[1:]
+        return self._noises[0]
 
     def noise_mask(self, frames: int) -> torch.Tensor | None:
         """The latent's noise mask for its batch repeated `frames` times.
@@ -106,7 +109,7 @@ class SamplingJob:
         )
         guider.set_conds(self.positive, self.negative)
         guider.set_cfg(self.cfg)
-        samples, noise = self.samples, self.start
+        samples, noise = self.samples, self.begin()
         if frames > 1:
             samples, noise = torch.cat([samples] * frames), torch.cat([noise] * frames)
         return guider.sample(

@@ -150,8 +150,11 @@ def why_forgetful(model: ModelPatcher, guider: comfy.samplers.CFGGuider, conds: 
 
 def _changed_inside(module: torch.nn.Module) -> bool:
     """Whether a pack has put something into a module without telling the host, which may remember things."""
-    forwards = (value for name, value in vars(module).items() if name.startswith("forward"))
-    own = all(getattr(forward, "by_row", False) for forward in forwards)
+    forwards = ((name, value) for name, value in vars(module).items() if name.startswith("forward"))
+    own = all(
+        getattr(forward, "by_row", False) or getattr(forward, "__func__", None) is getattr(type(module), name, None)
+        for name, forward in forwards
+    )
     return bool(module._forward_hooks or module._forward_pre_hooks) or not own
 
 

@@ -135,7 +135,7 @@ def test_every_run_of_the_loop_starts_from_the_same_noise(run):
     torch.manual_seed(4)
     samples, report, _ = run(Script(CLEAR, SEEN, CLEAR), noise=noise, safety=1.0)
     torch.manual_seed(4)
-    assert torch.equal(samples, run(noise=alone)[0]) and noise.asked == alone.asked == 1
+    assert torch.equal(samples, run(noise=alone)[0]) and noise.asked > alone.asked == 1
     assert report["remembered_rows"] > 0
 
 
