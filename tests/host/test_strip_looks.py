@@ -79,10 +79,10 @@ def test_without_a_detector_no_strip_passes(pack, eps, prompts):
 
 
 def test_looking_at_a_strip_has_a_bar_and_can_be_interrupted(looked, monkeypatch):
-    told = []
-    monkeypatch.setattr(comfy.utils.ProgressBar, "update", lambda self, value: told.append((self.total, value)))
+    updates = []
+    monkeypatch.setattr(comfy.utils.ProgressBar, "update", lambda self, value: updates.append((self.total, value)))
     looked(*[CLEAR] * 9, levels="0, .1, .2, .3, .4, .5, .6, .7, .8")
-    assert told[-2:] == [(9, 8), (9, 1)]
+    assert updates[-2:] == [(9, 8), (9, 1)]
 
     class Stop(Script):
         def _look(self, pictures):
