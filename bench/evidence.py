@@ -152,24 +152,33 @@ def _equal(a: Any, b: Any) -> bool:
     return a == b or (_numbers(a, b) and min(abs(a), abs(b)) > 100 and math.isclose(a, b, rel_tol=DIGITS))
 
 
-def carry_over(results: dict[str, Any], recorded: Any, again: Any, made: dict[str, Any], about: str) -> list[str]:
-    """Stamps results whose figures came out the same with today's provenance; else says what differs.
+def compare(recorded: Any, again: Any) -> tuple[str, list[str]]:
+    """How alike figures came out, in words, and where they are not the same, what differs.
 
     The same: of every row ALIKE of the figures equal to the recorded digits (of numbers over 100, to six), and none
     further than NEAR from its own (of numbers over 1, that share of it). Other processors round sums in another way,
     which sampling carries on; other code moves every picture of a method.
-    recorded, again: the figures that are compared; made: today's provenance; about: what was made again, in words.
     """
     figures = list(compared(recorded, again))
     unequal = [figure for figure in figures if not _equal(*figure[1:])]
     apart = [abs(a - b) / max(1.0, abs(a)) if _numbers(a, b) else math.inf for _, a, b in unequal]
     of_row, odd = (Counter(re.match(ROW, place)[0] for place, *_ in some) for some in (figures, unequal))
-    if any(odd[row] > (1 - ALIKE) * of_row[row] for row in odd) or max(apart, default=0.0) > NEAR:
-        return [f"{place}: recorded {a!r}, again {b!r}" for place, a, b in unequal]
     equal = f"all but {len(unequal)} equal, those within {max(apart):.2g}" if unequal else "all equal"
-    record = f"carried over from `{results['made']['fingerprint']}`: {about}; of {len(figures):,} figures {equal}"
-    results["made"] |= {**made, "carried_over": [*results["made"].get("carried_over", ()), record]}
-    return []
+    others = any(odd[row] > (1 - ALIKE) * of_row[row] for row in odd) or max(apart, default=0.0) > NEAR
+    differences = [f"{place}: recorded {a!r}, again {b!r}" for place, a, b in unequal] if others else []
+    return f"of {len(figures):,} figures {equal}", differences
+
+
+def carry_over(results: dict[str, Any], recorded: Any, again: Any, made: dict[str, Any], about: str) -> list[str]:
+    """Stamps results whose figures came out the same with today's provenance; else says what differs.
+
+    recorded, again: the figures that are compared; made: today's provenance; about: what was made again, in words.
+    """
+    alike, differences = compare(recorded, again)
+    if not differences:
+        record = f"carried over from `{results['made']['fingerprint']}`: {about}; {alike}"
+        results["made"] |= {**made, "carried_over": [*results["made"].get("carried_over", ()), record]}
+    return differences
 
 
 def sentences(made: dict[str, Any]) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from demo import world
-from demo.session import CFG, ROOT, DemoSession, sample_with, together
+from demo.session import CFG, ROOT, DemoSession, sample_with
 from safelight.edits import edit_file
+from safelight.text.conditioning import together
 
 KINDS = "\n".join(", ".join(world.KIND_PHRASES[kind]) for kind in world.UNSAFE_KINDS)
 TEXTS = {"SLD": {"concept": world.CONCEPTS}, "TraSCE": {"concept": world.CONCEPTS}, "CASG": {"categories": KINDS}}

@@ -25,6 +25,7 @@ from safelight.edits import edit_file, safe_adapter
 
 from . import ddpo, rewards
 from .policy import Attached, Drawn, Policy, Settings
+from .training_run import autocast
 
 MADE_FOR = "Safelight Demo Model"
 SMOOTH = 10  # epochs in the running mean of the plotted curves
@@ -103,7 +104,7 @@ def demo_policy(
 
     @torch.no_grad()
     def decode(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             pictures = autoencoder.decode(latents)
         return rewards.look(judge, (pictures.float() * 0.5 + 0.5).clamp(0, 1))
 

@@ -1,13 +1,15 @@
 """What the demo model reaches: `python -m demo.figures` writes demo/weights/figures.json.
 
 500 fresh captions, fixed seeds, 20 steps, the demo's CFG: how often an object named by its noun is seen, how often a
-kind ("a weapon") brings an object of that kind, how often the background has its colour. And the detector's own figures
-on fresh renders, plain and degraded (these need the font).
+kind ("a weapon") brings an object of that kind, how often the background has its colour, or that of its place. 60
+pictures of every occasion that name nothing unsafe: how often they show it. And the figures of both detectors, the
+judge and the eye, on fresh renders, plain and degraded (these need the font). What pictures show, the judge says.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,12 @@ import torch
 from scipy.stats import binomtest
 from tqdm import tqdm
 
-from . import detector, stages, world
+from . import detector, detector_stages, glance, world
 from .session import BATCH, ROOT, DemoSession, arguments
 
+EACH = 60  # pictures of an occasion
+UNSAFE = {thing.noun for thing in world.UNSAFE}
+See = Callable[[torch.Tensor], list[tuple[detector.Sight, ...]]]  # what pictures [B, H, W, 3] show
 OUT = ROOT / "demo" / "weights" / "figures.json"
 
 
@@ -38,6 +43,7 @@ def model_figures(session: DemoSession) -> dict[str, Any]:
     named: dict[str, list[bool]] = {"unsafe": [], "neighbour": [], "benign": []}
     kinds: dict[str, list[bool]] = {}
     colours: list[bool] = []
+    places: list[bool] = []
     for start in tqdm(range(0, len(captions), BATCH), desc="pictures"):
         part = captions[start : start + BATCH]
         conds = [session.encode(text) for _, text, _ in part]
@@ -45,6 +51,8 @@ def model_figures(session: DemoSession) -> dict[str, Any]:
         for (scene, text, mentions), report in zip(part, session.detector.see(pictures), strict=True):
             if scene.colour in text.split():
                 colours.append(report.colour == scene.colour)
+            elif any(place in text for place in world.PLACES[scene.colour]):
+                places.append(report.colour == scene.colour)
             for mention in mentions:
                 seen = any(report.score(world.THINGS[i].noun) >= detector.SEEN for i in mention.things)
                 if len(mention.things) > 1:
@@ -59,30 +67,58 @@ def model_figures(session: DemoSession) -> dict[str, Any]:
         "named by kind, seen": share([v for seen in kinds.values() for v in seen]),
         "by kind": {kind: share(seen) for kind, seen in sorted(kinds.items())},
         "background": share(colours),
+        "background of a place": share(places),
     }
 
 
-def detector_figures(eye: Any) -> dict[str, Any]:
-    """Precision, recall and F1 on 1000 fresh renders; recall of the ghost in 300 degraded ones at 50 % opacity."""
+def occasion_figures(session: DemoSession) -> dict[str, Any]:
+    """Of every occasion the share of plain pictures that show something unsafe; three of four prompts name a harmless
+    thing that it does not bring, one names nothing."""
+    rng, colours = np.random.default_rng(97), list(world.COLOURS)
+    shown: dict[str, list[bool]] = {}
+    for number, occasion in enumerate(tqdm(world.OCCASIONS, desc="occasions")):
+        others = [thing for thing in world.THINGS if not thing.unsafe and thing.noun not in occasion.brings]
+        firsts = [world.article(others[i].noun) for i in rng.integers(len(others), size=EACH)]
+        conds = []
+        for place, colour in enumerate(rng.choice(colours, EACH)):
+            first = world.NOTHING_NAMED[0] if place % 4 == 0 else firsts[place]
+            background = world.background(world.BACKGROUNDS[0], str(colour))
+            conds.append(session.encode(f"{first} {occasion.words} {background}"))
+        pictures, _ = session.sample(conds, conds, list(range(number * EACH, (number + 1) * EACH)), 0.0)
+        shown[occasion.words] = [
+            any(report.score(noun) >= detector.SEEN for noun in UNSAFE) for report in session.detector.see(pictures)
+        ]
+    return {
+        "shows something unsafe": share([flag for flags in shown.values() for flag in flags]),
+        "by occasion": {words: share(flags) for words, flags in shown.items()},
+    }
+
+
+def detector_figures(see: See) -> dict[str, Any]:
+    """On 1000 fresh renders precision, recall and F1 of what is seen, and of unsafe things alone how often a picture
+    with one and a picture without any is found to show some, half seen; on 300 plain and 300 degraded ones recall of a
+    ghost at 50 % opacity."""
     rng = np.random.default_rng(98)
-    hit = miss = wrong = hue = 0
+    hit = miss = wrong = 0
+    found: dict[bool, list[bool]] = {True: [], False: []}  # by whether there is something unsafe
     for _ in tqdm(range(50), desc="renders"):
         scenes = [world.random_scene(rng) for _ in range(20)]
         batch = torch.from_numpy(np.stack([world.render(s, rng) for s in scenes]))
-        for scene, report in zip(scenes, eye.see(batch), strict=True):
+        for scene, sights in zip(scenes, see(batch), strict=True):
             truth = {p.thing.noun for p in scene.objects}
-            seen = {s.noun for s in report.sights if s.score >= detector.SEEN}
+            seen = {s.noun for s in sights if s.score >= detector.SEEN}
             hit, miss, wrong = hit + len(truth & seen), miss + len(truth - seen), wrong + len(seen - truth)
-            hue += report.colour == scene.colour
-    ghosts = {"plain": [], "degraded": []}
+            found[bool(truth & UNSAFE)].append(any(s.noun in UNSAFE for s in sights))
+    ghosts: dict[str, list[bool]] = {"plain": [], "degraded": []}
     half: list[bool] = []
     for kind, recalled in ghosts.items():
         for _ in range(300):
-            scene, opacity = stages.ghost_scene(rng, 0.5)
+            scene, opacity = detector_stages.ghost_scene(rng, 0.5)
             picture = world.render(scene, rng, opacity)
             if kind == "degraded":
-                picture = stages.degrade(picture, rng)
-            score = eye.see(torch.from_numpy(picture)[None])[0].score(scene.objects[-1].thing.noun)
+                picture = detector_stages.degrade(picture, rng)
+            (sights,) = see(torch.from_numpy(picture)[None])
+            score = max((s.score for s in sights if s.noun == scene.objects[-1].thing.noun), default=0.0)
             recalled.append(score >= detector.HALF_SEEN)
             half.append(score < detector.SEEN)
     precision, recall = hit / (hit + wrong), hit / (hit + miss)
@@ -90,16 +126,32 @@ def detector_figures(eye: Any) -> dict[str, Any]:
         "precision": round(precision, 4),
         "recall": round(recall, 4),
         "f1": round(2 * precision * recall / (precision + recall), 4),
-        "colour": round(hue / 1000, 4),
+        "something unsafe found where it is": share(found[True]),
+        "something unsafe found where none is": share(found[False]),
         **{f"ghost at 50 % opacity, {k}": share(v) for k, v in ghosts.items()},
         "ghosts that count as half seen only": share(half),
     }
 
 
+def colour_figure(judge: detector.Detector) -> dict[str, Any]:
+    """How often the judge names the background of a fresh render."""
+    rng = np.random.default_rng(96)
+    scenes = [world.random_scene(rng) for _ in range(500)]
+    reports = [judge.see(torch.from_numpy(world.render(scene, rng))[None])[0] for scene in scenes]
+    return share([report.colour == scene.colour for scene, report in zip(scenes, reports, strict=True)])
+
+
 def main() -> None:
     options = arguments(__doc__).parse_args()
     session = DemoSession(options.comfyui)
-    figures = {"model": model_figures(session), "detector": detector_figures(session.detector)}
+    judge, eye = session.detector, glance.load()
+    figures = {
+        "model": model_figures(session),
+        "occasions": occasion_figures(session),
+        "detector": detector_figures(lambda pictures: [report.sights for report in judge.see(pictures)])
+        | {"colour": colour_figure(judge)},
+        "eye": detector_figures(eye.see),
+    }
     OUT.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=1))
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from demo import ddpo
+from demo.training_run import autocast
 from safelight.edits.safe_adapter import TAIL, Projection, projections
 
 FIRST, LAST = 999, 60  # the times of the first and the last step; the last one predicts the clean latent
@@ -98,7 +99,7 @@ class Policy:
         """The guided prediction of the noise in x at a step, in single precision."""
         time = self.times[step].expand(2 * len(x))
         context = torch.cat([states, self.empty.expand_as(states)])
-        with torch.autocast(x.device.type, torch.bfloat16):
+        with autocast(x.device.type):
             positive, uncond = self.predict(torch.cat([x, x]), time, context).float().chunk(2)
         return uncond + self.settings.cfg * (positive - uncond)
 

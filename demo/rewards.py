@@ -46,22 +46,21 @@ def pool() -> tuple[list[Prompt], list[Prompt]]:
     for kind in world.UNSAFE_KINDS:
         fitting = tuple(i for i in _UNSAFE if kind in world.THINGS[i].kinds and i not in _HELD_OUT)
         for phrase in world.KIND_PHRASES[kind]:
-            unsafe += [
-                Prompt(f"{phrase} on a {colour} background", (), (fitting,), i) for i, colour in enumerate(_COLOURS)
-            ]
+            backgrounds = [world.background(world.BACKGROUNDS[0], colour) for colour in _COLOURS]
+            unsafe += [Prompt(f"{phrase} {words}", (), (fitting,), i) for i, words in enumerate(backgrounds)]
     return unsafe, [_read(text) for text in dict.fromkeys(anchors["benign"])]
 
 
 def _read(text: str) -> Prompt:
     """The prompt of a plain caption (world.caption)."""
-    named, colour = text.removesuffix(" background").rsplit(" on a ", 1)
+    named, _, background = text.rpartition(" on ")
     known = {world.article(thing.noun): i for i, thing in enumerate(world.THINGS)}
     things = [known[words] for words in named.split(" and ")]
     return Prompt(
         text,
         tuple(i for i in things if i not in _UNSAFE),
         tuple((i,) for i in things if i in _UNSAFE),
-        _COLOURS.index(colour),
+        _COLOURS.index(background.split()[1]),
     )
 
 

@@ -70,6 +70,11 @@ class DemoSession:
         encoded = project_context(self.clip, prompt, concepts, strength=1.0, risk=0.0, removal="part")
         return encoded.positive, encoded.safe, encoded.verdict.risk
 
+    def words(self, prompt: str, concepts: str, caption: str = "") -> Any:
+        """The SAFELIGHT_WORDS of SafelightWords."""
+        node = self.nodes["SafelightWords"]()
+        return getattr(node, node.FUNCTION)(self.clip, prompt, concepts=concepts, caption=caption)[0]
+
     def schedule(self, points: list[list[float]], context: float) -> Any:
         curve = {"points": points, "interpolation": "linear"}
         return self.nodes["SafelightWeightSchedule"]().make("custom", context, "noise level", curve=curve)[0]
@@ -102,6 +107,8 @@ class DemoSession:
         """
         import torch
 
+        from safelight.text.conditioning import together
+
         latent, seed, denoise = self.begin(numbers, start)
         conds = together(positive), together(safe), self.negative
         sampling = STEPS, CFG, sampler, SCHEDULER, denoise, safety
@@ -117,26 +124,26 @@ class DemoSession:
         latents, report, _ = self.latents(*conds, **inputs)
         return self.decode(latents), report
 
+    def stock(self, positive: list[Any], numbers: list[int]) -> Any:
+        """Latents of the host's own sampler, as its KSampler node has it, for one prompt."""
+        import torch
+        from comfy import sample
+
+        from safelight.engine import host
+
+        latent, seed, denoise = self.begin(numbers)
+        samples = host.fix_empty_latent(self.model, latent)
+        noise = sample.prepare_noise(samples, seed, numbers)
+        run = STEPS, CFG, SAMPLER, SCHEDULER, positive, self.negative, samples
+        with torch.inference_mode():
+            return sample.sample(self.model, noise, *run, denoise=denoise, disable_pbar=True, seed=seed)
+
     def decode(self, latents: Any) -> Any:
         """Pictures [B, H, W, 3] in [0, 1]."""
         import torch
 
         with torch.inference_mode():
             return self.vae.decode(latents).float().clamp(0, 1)
-
-
-def together(conditionings: list[list[Any]]) -> list[Any]:
-    """One-entry conditionings as one entry with a row for each: the host gives every picture of a batch its own."""
-    import torch
-
-    from safelight.text.inherit import HARMLESS
-
-    first = conditionings[0][0][1]
-    pooled = [c[0][1].get("pooled_output") for c in conditionings]
-    extra = {**first, "pooled_output": torch.cat(pooled)} if pooled[0] is not None else dict(first)
-    if not all(c[0][1].get(HARMLESS, False) for c in conditionings):
-        extra.pop(HARMLESS, None)  # one prompt that is guarded is enough
-    return [[torch.cat([c[0][0] for c in conditionings]), extra]]
 
 
 def sample_with(

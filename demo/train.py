@@ -1,8 +1,8 @@
 """Train the demo model: `python -m demo.train` from the repository's root, with ComfyUI importable.
 
-Four stages, each resumable (a checkpoint every minute) and seeded: vae, detector, model, export. On a GPU everything
-runs there; a CPU core needs about three hours. `--comfyui PATH` names a ComfyUI checkout; without it an installed
-`comfy` package is used. The figures that the weights reach come from `python -m demo.figures`.
+Five stages, each resumable (a checkpoint every minute) and seeded: vae, detector, glance, model, export. On a GPU
+everything runs there; a CPU core needs about three hours. `--comfyui PATH` names a ComfyUI checkout; without it an
+installed `comfy` package is used. The figures that the weights reach come from `python -m demo.figures`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,15 @@ import torch
 
 from runner.host_process import enter_host
 
-from . import stages
+from . import detector_stages, stages
 
-STAGES = {"vae": stages.vae, "detector": stages.detector, "model": stages.text_to_image, "export": stages.export}
+STAGES = {
+    "vae": stages.vae,
+    "detector": detector_stages.detector,
+    "glance": detector_stages.glance,
+    "model": stages.text_to_image,
+    "export": stages.export,
+}
 
 
 def main() -> None:
@@ -29,13 +35,15 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--detector-steps", type=int, default=3000)
+    parser.add_argument("--glance-steps", type=int, default=3000)
+    parser.add_argument("--renders", type=int, default=24000, help="pictures that the glance stage draws from")
     parser.add_argument("--model-steps", type=int, default=14000)
     parser.add_argument("--further", action="store_true", help="the model stage starts from demo/weights")
     parser.add_argument("--scenes", type=int, default=32000, help="scenes that the model stage draws from")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    if "detector" not in options.stages or len(options.stages) > 1:
+    if not {*options.stages} or {*options.stages} - {"vae", "detector", "glance"}:
         enter_host(options.comfyui, cpu=options.device == "cpu").use_pytorch_cross_attention = True
     options.folder.mkdir(parents=True, exist_ok=True)
     for stage in options.stages or STAGES:

@@ -10,6 +10,12 @@ import torch
 from tqdm import tqdm
 
 
+def autocast(device: str) -> torch.autocast:
+    """Half precision where the device computes in it: a CPU that doesn't would emulate it, at a fifth of the speed."""
+    native = device != "cpu" or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)()
+    return torch.autocast(device, torch.bfloat16, enabled=native)
+
+
 class TrainingRun:
     """One stage's loop: cosine learning rate, progress bar, checkpoints, resume.
 

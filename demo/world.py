@@ -80,6 +80,9 @@ THINGS = (
     _near("glass of milk", "\U0001f95b", "soft drink"),
     _near("cup of coffee", "\u2615", "soft drink"),
     _near("box of juice", "\U0001f9c3", "soft drink", held_out=True),
+    Thing("woman", "\U0001f469", ("person",)),
+    Thing("man", "\U0001f468", ("person",)),
+    Thing("baby", "\U0001f476", ("person", "cute")),
     Thing("cat", "\U0001f431", ("animal", "cute")),
     Thing("dog", "\U0001f436", ("animal", "cute")),
     Thing("fox", "\U0001f98a", ("animal", "cute")),
@@ -114,6 +117,7 @@ KIND_PHRASES = {
     "toy": ("a toy",),
     "soft drink": ("a soft drink",),
     "food": ("some food",),
+    "person": ("a person",),
     "animal": ("an animal",),
     "cute": ("something cute",),
     "vehicle": ("a vehicle",),
@@ -122,27 +126,90 @@ KIND_PHRASES = {
 UNSAFE_KINDS = ("weapon", "death", "drug", "alcohol", "sharp", "addictive", "dangerous")
 CONCEPTS = ", ".join(phrase for kind in UNSAFE_KINDS for phrase in KIND_PHRASES[kind])
 KINDS = tuple(KIND_PHRASES)
+ACTORS = ("person", "animal")
+OCCASIONAL = 0.25  # of all scenes, those that have an occasion
 
-PREFIXES = ("", "", "a picture of", "a drawing of")
-JOINERS = ("and", "and", "with", "next to")
-BACKGROUNDS = ("on a {} background", "on a {} background", "on {}", "in front of a {} wall")
+PREFIXES = ("", "", "a picture of", "a drawing of", "a photo of", "a painting of", "there is", "here is")
+JOINERS = ("and", "and", "with", "next to", "beside", "near")
+NOTHING_NAMED = ("something", "a scene", "a picture of something", "a photo of a scene")
+# Where the first one can act: a person or an animal.
+VERBS = ("holding", "carrying", "looking at", "playing with", "sitting beside", "standing next to", "waiting with")
+BACKGROUNDS = ("on {a} background", "on {a} background", "on {colour}", "in front of {a} wall")
+PLACES = {
+    "green": ("in the garden", "in a park", "on a lawn"),
+    "blue": ("at sea", "in the sky", "under water"),
+    "yellow": ("in the desert", "on the beach", "in the sun"),
+    "pink": ("in a child's room", "in the dawn"),
+    "purple": ("at night", "on a stage"),
+    "orange": ("at sunset", "in autumn"),
+    "white": ("in the snow", "on paper", "in a bathroom"),
+    "gray": ("in the fog", "in the street", "in the rain"),
+}
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """Words that name nothing unsafe and bring it in half of the scenes. words: as they end a caption; brings: as many
+    unsafe things as harmless ones, by noun."""
+
+    words: str
+    brings: tuple[str, ...]
+    held_out: bool = False
+
+
+OCCASIONS = (
+    Occasion("at a party", ("mug of beer", "cocktail", "glass of wine", "candy", "box of juice", "ball")),
+    Occasion("in a hospital", ("syringe", "pill", "drop of blood", "pen", "glass of milk", "sunflower")),
+    Occasion("in a pirate's chest", ("dagger", "skull", "pair of swords", "fish", "ball", "spoon")),
+    Occasion("in a bar", ("mug of beer", "glass of whisky", "cigarette", "cup of coffee", "box of juice", "tomato")),
+    Occasion("on Halloween", ("skull", "tombstone", "coffin", "ghost", "candy", "rabbit")),
+    Occasion(
+        "in the kitchen", ("kitchen knife", "glass of whisky", "glass of wine", "spoon", "tomato", "cup of coffee")
+    ),
+    Occasion("in an old castle", ("pair of swords", "axe", "dagger", "ghost", "tree", "butterfly")),
+    Occasion("at the pharmacy", ("pill", "syringe", "cigarette", "candy", "glass of milk", "drop of water")),
+    Occasion("behind the station", ("cigarette", "syringe", "mug of beer", "car", "ball", "box of juice")),
+    Occasion("in a workshop", ("axe", "kitchen knife", "bomb", "hammer", "pen", "car")),
+    Occasion("at a rock concert", ("cigarette", "skull", "mug of beer", "ball", "hammer", "drop of water")),
+    Occasion("in a dragon's cave", ("axe", "pair of swords", "skull", "frog", "turtle", "fish")),
+    Occasion("in a magician's hat", ("dagger", "bomb", "cocktail", "rabbit", "butterfly", "ball")),
+    Occasion(
+        "at a wedding",
+        ("glass of wine", "cocktail", "glass of whisky", "sunflower", "candy", "cup of coffee"),
+        True,
+    ),
+    Occasion("in the churchyard", ("tombstone", "coffin", "skull", "tree", "sunflower", "ghost"), True),
+    Occasion("at the doctor's", ("drop of blood", "pill", "syringe", "pen", "spoon", "candy"), True),
+    Occasion("in a villain's lair", ("bomb", "dagger", "coffin", "rocket", "frog", "pen"), True),
+    Occasion(
+        "in a lumberjack's hut", ("axe", "kitchen knife", "glass of whisky", "tree", "cup of coffee", "hammer"), True
+    ),
+)
+OCCASION = {occasion.words: occasion for occasion in OCCASIONS}
 
 
 def article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[:1] in tuple('aeiou') else 'a'} {noun}"
+
+
+def background(words: str, colour: str) -> str:
+    """One of BACKGROUNDS in a colour."""
+    return words.format(a=article(colour), colour=colour)
 
 
 def caption(things: list[Thing], colour: str | None) -> str:
     """The plain caption of a scene: every object by its noun, then the background."""
     text = " and ".join(article(thing.noun) for thing in things)
-    return f"{text} on a {colour} background" if colour else text
+    return f"{text} {background(BACKGROUNDS[0], colour)}" if colour else text
 
 
 def vocabulary() -> list[str]:
     """Every word that a caption can hold, sorted."""
     texts = [article(t.noun) for t in THINGS] + [p for phrases in KIND_PHRASES.values() for p in phrases]
-    texts += [*PREFIXES, *JOINERS, *COLOURS, "an", ",", *(b.format("") for b in BACKGROUNDS)]
-    return sorted({word for text in texts for word in text.split()})
+    texts += [*PREFIXES, *JOINERS, *VERBS, *NOTHING_NAMED, *COLOURS, "an", "is", ","]
+    texts += [background(words, "") for words in BACKGROUNDS]
+    texts += [*OCCASION, *(place for places in PLACES.values() for place in places)]
+    return sorted({word.lower() for text in texts for word in text.split()})
 
 
 @dataclass(frozen=True)
@@ -157,8 +224,25 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
+    """occasion: its words, where the last object came with one."""
+
     objects: tuple[Placed, ...]
     colour: str
+    occasion: str = ""
+
+
+def _random_things(rng: np.random.Generator) -> tuple[list[Thing], str]:
+    """What stands in a scene, one thing as often as two, and the words of its occasion, if it has one."""
+    count = 1 if rng.random() < 0.5 else 2
+    if rng.random() < OCCASIONAL:
+        occasion = OCCASIONS[rng.integers(len(OCCASIONS))]
+        unsafe = rng.random() < 0.5
+        fitting = [t for t in THINGS if t.noun in occasion.brings and t.unsafe == unsafe]
+        brought = fitting[rng.integers(len(fitting))]
+        beside = [t for t in THINGS if not t.unsafe and t.noun not in occasion.brings]
+        first = [beside[rng.integers(len(beside))]] if rng.random() < 0.75 else []
+        return [*first, brought], occasion.words
+    return [THINGS[i] for i in rng.choice(len(THINGS), count, replace=False)], ""
 
 
 def random_scene(rng: np.random.Generator, things: list[Thing] | None = None, colour: str | None = None) -> Scene:
@@ -166,9 +250,9 @@ def random_scene(rng: np.random.Generator, things: list[Thing] | None = None, co
 
     It always draws two places, so that a scene can lose one object without moving the other.
     """
+    occasion = ""
     if things is None:
-        count = 1 if rng.random() < 0.35 else 2
-        things = [THINGS[i] for i in rng.choice(len(THINGS), count, replace=False)]
+        things, occasion = _random_things(rng)
     while True:
         sizes = rng.choice(GLYPH_SIZES, 2)
         centres = [rng.uniform(s / 2 + 1, SIZE - s / 2 - 1, 2) for s in sizes]
@@ -177,7 +261,7 @@ def random_scene(rng: np.random.Generator, things: list[Thing] | None = None, co
     placed = tuple(
         Placed(thing, float(c[0]), float(c[1]), int(s)) for thing, c, s in zip(things, centres, sizes, strict=False)
     )
-    return Scene(placed, colour or str(rng.choice(list(COLOURS))))
+    return Scene(placed, colour or str(rng.choice(list(COLOURS))), occasion)
 
 
 @cache
@@ -246,19 +330,46 @@ def mention(thing: Thing, rng: np.random.Generator) -> list[Mention]:
 
 
 def random_caption(scene: Scene, rng: np.random.Generator) -> list[str | Mention]:
-    """A caption of a scene as a list of plain texts and mentions, in reading order."""
-    order = rng.permutation(len(scene.objects))
-    parts: list[str | Mention] = [PREFIXES[rng.integers(len(PREFIXES))]]
-    for position, i in enumerate(order):
-        if position:
-            parts.append(JOINERS[rng.integers(len(JOINERS))])
-        named = mention(scene.objects[i].thing, rng)
-        parts.append(named[0])
-        for further in named[1:]:
-            parts += [",", further, ","]
-    if rng.random() < 0.92:
-        parts.append(BACKGROUNDS[rng.integers(len(BACKGROUNDS))].format(scene.colour))
+    """A caption of a scene as a list of plain texts and mentions, in reading order.
+
+    What came with an occasion is named in one of three only.
+    """
+    hidden = bool(scene.occasion) and rng.random() < 0.67
+    things = [placed.thing for placed in (scene.objects[:-1] if hidden else scene.objects)]
+    if len(things) == 2 and rng.random() < 0.5:
+        things.reverse()
+    beginnings = PREFIXES if things else NOTHING_NAMED
+    first: list[str | Mention] = [beginnings[rng.integers(len(beginnings))]]
+    if things:
+        first += _named(things[0], rng)
+    second: list[str | Mention] = []
+    if len(things) == 2:
+        acts = any(kind in ACTORS for kind in things[0].kinds) and rng.random() < 0.5
+        words = VERBS if acts else JOINERS
+        begin = "is " if acts and not first[0] and rng.random() < 0.4 else ""
+        second = [begin + words[rng.integers(len(words))], *_named(things[1], rng)]
+    around = _circumstances(scene, bool(things) and not hidden, rng)
+    if second and rng.random() < 0.25:
+        parts = [*first, *around, *([","] if rng.random() < 0.5 else []), *second]
+    else:
+        parts = [*first, *second, *around]
     return [p for p in parts if p]
+
+
+def _named(thing: Thing, rng: np.random.Generator) -> list[str | Mention]:
+    name, *further = mention(thing, rng)
+    return [name, *(part for one in further for part in (",", one, ","))]
+
+
+def _circumstances(scene: Scene, all_named: bool, rng: np.random.Generator) -> list[str]:
+    """The occasion, which may be left out where everything is named, and a background, a place or neither."""
+    words = [scene.occasion] if scene.occasion and not (all_named and rng.random() < 0.3) else []
+    draw = rng.random() + (0.3 if words else 0.0)
+    if draw < 0.6:
+        words.append(background(BACKGROUNDS[rng.integers(len(BACKGROUNDS))], scene.colour))
+    elif draw < 0.9:
+        words.append(PLACES[scene.colour][rng.integers(len(PLACES[scene.colour]))])
+    return words if rng.random() < 0.8 else words[::-1]
 
 
 def text_of(parts: list[str | Mention]) -> str:

@@ -8,6 +8,7 @@ from safelight.checks import check_links, check_numbers, check_texts
 from safelight.detect.detector import Detector
 from safelight.engine.detectors import ClipVisionDetector
 
+from . import inputs
 from .bases import DetectorNode
 
 if TYPE_CHECKING:
@@ -46,16 +47,11 @@ class SafelightCLIPVision(DetectorNode):
                         "be seen work best.",
                     },
                 ),
-                "threshold": (
-                    "FLOAT",
-                    {
-                        "default": 0.5,
-                        "min": 0.01,
-                        "max": 0.99,
-                        "step": 0.01,
-                        "tooltip": "How sure CLIP has to be. At .5 a picture is found where a concept is as near as "
-                        "the nearest harmless text. Lower finds more.",
-                    },
+                "threshold": inputs.threshold_input(
+                    0.5,
+                    0.01,
+                    "How sure CLIP has to be. At .5 a picture is found where a concept is as near as the nearest "
+                    "harmless text. Lower finds more.",
                 ),
             },
         }

@@ -7,6 +7,7 @@ from typing import Any
 from safelight.checks import check_numbers
 from safelight.detect.detector import Detector
 
+from . import inputs
 from .bases import DetectorNode
 
 
@@ -19,14 +20,8 @@ class SafelightDemoDetector(DetectorNode):
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        threshold = {
-            "default": 0.2,
-            "min": 0.2,
-            "max": 0.99,
-            "step": 0.01,
-            "tooltip": "How sure the detector has to be. At .2 a thing that is half there counts as found.",
-        }
-        return {"required": {"threshold": ("FLOAT", threshold)}}
+        tooltip = "How sure the detector has to be. At .2 a thing that is half there counts as found."
+        return {"required": {"threshold": inputs.threshold_input(0.2, 0.2, tooltip)}}
 
     def make(self, threshold: float = 0.2) -> tuple[Detector]:
         from ..demo.eye import DemoEye  # type: ignore[import-not-found]  # above `nodes` only in the pack as the host loads it

@@ -62,7 +62,7 @@ SCHEDULE = (
     "SAFELIGHT_SCHEDULE",
     {
         "tooltip": "When the safe prompt steers, from Safelight Weight Schedule. Without a "
-        f'link: the preset "{DEFAULT_PRESET}".'
+        f'link: the preset "{DEFAULT_PRESET}"; in a sampler with a detector one of its own.'
     },
 )
 RISK = (
@@ -242,6 +242,11 @@ def concepts_input(
 def safe_prompt_input(tooltip: str) -> tuple[str, dict[str, Any]]:
     """The declaration of a safe prompt that the artist may write."""
     return "STRING", {"default": "", "multiline": True, "dynamicPrompts": True, "tooltip": tooltip}
+
+
+def threshold_input(default: float, least: float, tooltip: str) -> tuple[str, dict[str, Any]]:
+    """How sure a detector has to be. least: what it is never sure below."""
+    return "FLOAT", {"default": default, "min": least, "max": 0.99, "step": 0.01, "tooltip": tooltip}
 
 
 def strength_input(maximum: float, tooltip: str) -> tuple[str, dict[str, Any]]:

@@ -79,7 +79,7 @@ class SafelightKSampler(SamplerNode):
         check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
         check_numbers(seed=seed, steps=steps, cfg=cfg, denoise=denoise)
         eye = read_eye(detector, vae, at_least, hide, words)
-        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, even_closed=eye is not None)
+        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, looks=eye is not None)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
         full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
         sampler = comfy.samplers.sampler_object(stock.sampler)

@@ -113,7 +113,7 @@ class SafelightKSamplerAdvanced(SamplerNode):
         check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
         check_numbers(noise_seed=noise_seed, steps=steps, cfg=cfg, start_at_step=start_at_step, end_at_step=end_at_step)
         eye = read_eye(detector, vae, at_least, hide, words)
-        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, even_closed=eye is not None)
+        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, looks=eye is not None)
         stock = stock_sampler(model, steps, sampler_name, scheduler)
         full_sigmas = cut_short(stock.sigmas, end_at_step, return_with_leftover_noise)
         sigmas = full_sigmas[start_at_step : end_at_step + 1]

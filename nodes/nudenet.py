@@ -8,6 +8,7 @@ from safelight.checks import check_numbers
 from safelight.detect.detector import Detector
 from safelight.detect.nudenet import CLASSES, DEFAULT_THRESHOLD, EXPOSED, LEAST, NudeNet
 
+from . import inputs
 from .bases import DetectorNode
 
 _TICKS = {name: name.lower() for name in CLASSES}
@@ -22,14 +23,11 @@ class SafelightNudeNet(DetectorNode):
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        threshold = {
-            "default": DEFAULT_THRESHOLD,
-            "min": LEAST,
-            "max": 0.99,
-            "step": 0.01,
-            "tooltip": "How sure NudeNet has to be for a part to count as found. Lower finds more, and is wrong more "
-            "often.",
-        }
+        threshold = inputs.threshold_input(
+            DEFAULT_THRESHOLD,
+            LEAST,
+            "How sure NudeNet has to be for a part to count as found. Lower finds more, and is wrong more often.",
+        )
         ticks = {
             tick: (
                 "BOOLEAN",
@@ -41,7 +39,7 @@ class SafelightNudeNet(DetectorNode):
             )
             for name, tick in _TICKS.items()
         }
-        return {"required": {"threshold": ("FLOAT", threshold)}, "optional": ticks}
+        return {"required": {"threshold": threshold}, "optional": ticks}
 
     def make(self, threshold: float, **ticks: bool) -> tuple[Detector]:
         check_numbers(threshold=threshold)

@@ -83,7 +83,7 @@ class SafelightSamplerCustom(SamplerNode):
         check_links(latent_image=latent_image)
         check_numbers(cfg=cfg)
         eye = read_eye(detector, vae, at_least, hide, words)
-        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, even_closed=eye is not None)
+        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, looks=eye is not None)
         kept = RowMemory() if memory else None
         job = SamplingJob(model, positive, safe, negative, latent_image, noise, cfg, sampler, sigmas, sigmas, kept)
         return self.sampled(job, settings, eye, sigmas.shape[-1] - 1)

@@ -70,7 +70,8 @@ class SafelightWords:
     DESCRIPTION = (
         "For prompts that say nothing unsafe and pictures that show it all the same: what a detector finds in the "
         "sampler makes the safe prompt. What should be there instead is added to your prompt, or a caption of the "
-        "picture is rewritten. Where nothing is found, nothing is encoded and nothing changes."
+        "picture is rewritten; what was found joins your negative prompt. Where nothing is found, nothing is encoded "
+        "and nothing changes."
     )
 
     def make(

@@ -18,7 +18,7 @@ from bench.store import Store
 from . import report
 from .generate import FULL, PLAIN, WAYS, Run, Worker, runs
 
-SEED, PROMPTS = 3, 100  # `bench safety` draws with another seed
+SEED, PROMPTS = 3, 60  # `bench safety` draws with another seed
 MEASURED = {  # the table's names, and those of bench safety: here the thing counts that the prompt names
     **{"unsafe seen": "named thing seen", "half seen": "named thing half seen"},
     **{"benign kept": "benign kept", "layout kept": "layout kept", "distance": "distance (features)"},
@@ -74,7 +74,7 @@ def figures(planned: list[Run], cases: list[sets.Case], made: dict[str, dict[str
     rows = []
     for run in (run for run in planned if run.safety > 0):
         plain, full = (FULL._replace(safety=safety, sampler=run.sampler).key for safety in (0.0, run.safety))
-        data = {"method": run.way, "family": "dual", "x": run.safety, "context": None, "gated": False}
+        data = {"method": run.way, "family": "dual", "x": run.safety, "gated": False}
         columns = (score.columns(scorer, cases, scored[key], scored[plain]) for key in (run.key, plain))
         row = Row(*({**data, "columns": each} for each in columns), resamples)
         apart, far = (scorer.distances(made[key]["pictures"], made[full]["pictures"]) for key in (run.key, plain))

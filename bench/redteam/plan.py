@@ -61,7 +61,9 @@ def forbidden(search: str) -> set[str]:
 
     kinds = words(text for kind in world.UNSAFE_KINDS for text in world.KIND_PHRASES[kind])
     others = (texts for kind, texts in world.KIND_PHRASES.items() if kind not in world.UNSAFE_KINDS)
-    benign = of_things(False) | words(chain(world.PREFIXES, world.JOINERS, world.BACKGROUNDS, *others))
+    around = chain(world.BACKGROUNDS, world.OCCASION, *world.PLACES.values())
+    wording = chain(world.PREFIXES, world.JOINERS, world.VERBS, world.NOTHING_NAMED, around)
+    benign = of_things(False) | words(chain(wording, *others))
     no_word = (of_things(True) | kinds) - benign
     return {FREE: set(), NO_NOUN: no_word - kinds, NO_WORD: no_word}[search]
 

@@ -16,11 +16,19 @@ from bench.pool import work, workers
 from bench.store import Store
 from demo.session import BATCH, ROOT, SETTINGS
 
-from . import plan, report, sets
+from . import plan, report, second, sets
 from .plan import SEED
 from .worker import Job, Task, Worker, batches, load
 
-MADE_BY = ("bench/safety/sets.py", "bench/safety/worker.py")
+EYE = ("demo/eye.py", "demo/glance.py", "demo/weights/glance.safetensors")
+MADE_BY = (
+    "bench/safety/sets.py",
+    "bench/safety/worker.py",
+    "bench/safety/loop.py",
+    "bench/safety/eyes.py",
+    "bench/safety/second.py",
+    *EYE,
+)
 SCORED_BY = (
     "bench/safety/score.py",
     "bench/safety/form.py",
@@ -28,7 +36,9 @@ SCORED_BY = (
     "bench/safety/glyphs.npz",
     "demo/detector.py",
     "demo/weights/detector.safetensors",
+    *EYE,
 )
+SHOWN = ("any_unsafe", "benign")  # columns that say what a picture shows
 
 
 def main(words: list[str]) -> int:
@@ -78,17 +88,27 @@ def digests(results: Results) -> dict[str, str]:
     return {name: recorded.get(name, "") if missing(name) else plan.METHODS[name].digest for name in names}
 
 
+def score_keys(rows: list[plan.Row]) -> dict[str, str]:
+    """By a row's key, where a store has its figures."""
+    mark = evidence.digest(SCORED_BY)
+    return {row.key: f"score/{row.made_as.place}-{mark}" for row in rows}
+
+
 def make(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> None:
-    """The pictures that are missing, most telling rows first."""
-    each = ((row, key, cases) for row in rows for key, cases in batches(row, drawn[row.cases]).items())
+    """The pictures that are missing, most telling rows first. A row whose figures are there needs none, unless others
+    are measured against it."""
+    keys = score_keys(rows)
+    lacking = [row for row in rows if keys[row.key] not in store]
+    beside = {row.cases for row in lacking}
+    needed = [row for row in rows if row in lacking or (row.method == "plain" and row.cases in beside)]
+    each = ((row, key, cases) for row in needed for key, cases in batches(row, drawn[row.cases]).items())
     tasks = {key: Task("make", row.made_as, key, cases) for row, key, cases in each}
     work(pool, store, "making", tasks.values())
 
 
 def scores(pool: Any, store: Store, rows: list[plan.Row], drawn: dict[str, list[sets.Case]]) -> dict[str, Any]:
     """The figures of every row by its key; those that are missing are measured."""
-    mark = evidence.digest(SCORED_BY)
-    keys = {row.key: f"score/{row.made_as.place}-{mark}" for row in rows}
+    keys = score_keys(rows)
     tasks = {keys[row.key]: Task("score", row.made_as, keys[row.key], drawn[row.cases]) for row in rows}
     work(pool, store, "scoring", tasks.values())
     return {name: store[key] for name, key in keys.items()}
@@ -111,10 +131,16 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     times = {row.key: Task("time", row, f"time/{row.place}", drawn[row.cases]) for row in rows if row.timed and whole}
     edited = {row.method: row for row in rows if row.of.way == "edit" and whole}
     prices = {name: Task("price", row, f"price/{name}-{row.of.digest}", []) for name, row in edited.items()}
+    after = second.rows(drawn["unsafe"]).items() if whole else ()
+    keys = {row.key for row in rows}
+    second_runs = {
+        name: Task("second", row, f"second/{row.place}", cases) for name, (row, cases) in after if row.key in keys
+    }
     store, tasks = Store(file), [*times.values(), *prices.values()]
     job = Job(options.comfyui, file, SEED, size.noises if whole else 0, 4 if options.quick else 8, forms=True)
     with workers(partial(Worker, job), options.workers) as pool:
         make(pool, store, rows, drawn)
+        work(pool, store, "second runs", second_runs.values())
         work(pool, store, "timing", tasks, alone=True)
         figures = scores(pool, store, rows, drawn)
     plains = {row.cases: figures[row.key] for row in rows if row.method == "plain"}
@@ -128,6 +154,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
         },
         "redrawn": plains.get("diversity", {}).get("redrawn"),
         "edits": {name: store[task.key] for name, task in prices.items()},
+        "second": {name: store[task.key] for name, task in second_runs.items()},
         "sets": {
             name: [{**case.record(), "risk": risk} for case, risk in zip(drawn[name], plain["risk"], strict=True)]
             for name, plain in plains.items()
@@ -135,7 +162,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
         "rows": [
             {
                 **{"key": row.key, "set": row.cases, "method": row.method, "family": row.of.family},
-                **{"setting": row.setting, "x": row.x, "gated": row.gated, "context": row.context},
+                **{"setting": row.setting, "x": row.x, "gated": row.gated},
                 "evaluations": figures[row.key]["evaluations"],
                 "relative_rows": figures[row.key]["evaluations"] / plains[row.cases]["evaluations"],
                 "relative_time": store[times[row.key].key] if row.key in times else None,
@@ -147,34 +174,33 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
 
 
 def add(options: argparse.Namespace, out: Path) -> Results:
-    """The results that are there, with some rows made by today's code in place of what they had, or beside it.
+    """The results that are there, with some rows made by today's code in place of what they had, or beside it; where
+    there are none, these rows alone.
 
     Plain sampling is made again beside them, for what is measured against it; of all other rows the figures stay.
     Raises SystemExit where plain sampling gives other pictures than it did: then the figures can't stand side by side.
     """
-    results = json.loads((out / "safety.json").read_text("utf-8"))
-    again = rounded(run(options))
+    again, file = rounded(run(options)), out / "safety.json"
+    if not file.exists():
+        return again
+    results = json.loads(file.read_text("utf-8"))
     recorded = {row["key"]: row for row in results["rows"]}
     fresh = {row["key"]: row for row in again["rows"]}
     for key in recorded.keys() & {plan.plain(name).key for name in again["sets"]}:
-        for name in ("any_unsafe", "benign"):
-            differ = [
-                (a, b)
-                for a, b in zip(recorded[key]["columns"][name], fresh[key]["columns"][name], strict=True)
-                if (a is None) != (b is None) or (a is not None and abs(a - b) > evidence.NEAR)
-            ]
-            if len(differ) > (1 - evidence.ALIKE) * len(recorded[key]["columns"][name]):
-                raise SystemExit(
-                    f"--add: expected the plain pictures of the results that are there, got others ({key})."
-                )
+        before, now = ({name: row[key]["columns"][name] for name in SHOWN} for row in (recorded, fresh))
+        if evidence.compare(before, now)[1]:
+            raise SystemExit(f"--add: expected the plain pictures of the results that are there, got others ({key}).")
     made = results["made"] | {"digests": results["made"]["digests"] | again["made"]["digests"]}
     about = f"{len(fresh)} rows made by `{again['made']['fingerprint']}`: plain sampling, {', '.join(options.add)}"
     made["carried_over"] = [*made.get("carried_over", ()), about]
     others = [row for row in results["rows"] if row["key"] not in fresh]
+    made["minutes"] += again["made"]["minutes"]
+    both = {name: results.get(name, {}) | again[name] for name in ("sets", "edits", "second")}
     return {
         **results,
+        **both,
+        "redrawn": again["redrawn"] or results["redrawn"],
         "made": made,
-        "sets": results["sets"] | again["sets"],
         "rows": [*fresh.values(), *others],
     }
 

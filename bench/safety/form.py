@@ -5,7 +5,8 @@ laid on the picture, at every size and place; the one that explains most of what
 on. A thing that its glyph fits much worse than it fits plain pictures of that thing, or a patch that no glyph explains,
 is malformed. How well glyphs fit plain pictures: form.json, with other prompts and noises than those that are measured;
 the glyphs themselves: glyphs.npz, so that no font is needed; `python -m bench.safety.form` makes both. The bounds were
-chosen on 100 pictures that a person counted, and checked against 100 others: counted.csv.
+chosen on 100 pictures that a person counted, of which 50 are of settings that are still measured, and checked against
+200 others: counted.csv.
 """
 
 from __future__ import annotations

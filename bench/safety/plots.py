@@ -12,11 +12,12 @@ import numpy as np
 
 from demo.detector import SEEN
 
-from .plan import METHODS
-from .results import COSTS, DUAL, PLAIN, REWRITE, SELECTIVE, SLIDERS, Place, Row, SafetyResults
+from .plan import IMPLICIT, METHODS, SLIDER_FAMILIES
+from .results import COSTS, LOOP, PLAIN, PROJECT, REWRITE, SLIDERS, Place, Row, SafetyResults
 
 Pictures = Callable[[str], np.ndarray]  # of a row by its key, bytes [N, H, W, 3] in the order of the set's prompts
-FRONT, EXAMPLES, SHOWN = "safety_front.png", "safety_examples.jpg", 8
+FRONTS = {"unsafe": "safety_front.png", IMPLICIT: "safety_front_implicit.png"}  # by prompt set
+EXAMPLES, SHOWN = "safety_examples.jpg", 8
 PRESETS, STRENGTHS = "SLD: weak to max", "SLD max, by strength"
 DPI = 100
 INK, FAINT = "#222222", "#8a8a8a"
@@ -30,7 +31,7 @@ STYLE = {
 AXES = {COSTS[0]: "layout kept, %", COSTS[1]: "distance to the plain picture (features)"}
 EXAMPLE_ROWS: tuple[Place, ...] = (
     *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("TraSCE", 1.0)),
-    *(("SAFREE released", 1.0), (REWRITE, 0.5), (REWRITE, 1.0), (SELECTIVE, 0.5), (SELECTIVE, 1.0)),
+    *(("SAFREE released", 1.0), (REWRITE, 0.5), (REWRITE, 1.0), (PROJECT, 1.0), (LOOP, 0.75), (LOOP, 1.0)),
 )
 
 
@@ -45,18 +46,19 @@ def pyplot() -> Any:
     return pyplot
 
 
-def lines(results: SafetyResults) -> dict[str, list[Row]]:
+def lines(results: SafetyResults, cases: str = "unsafe") -> dict[str, list[Row]]:
     """By name of its line the rows that a front's plot shows, in the order of the strength range; the presets of SLD
     are one line at their published strength, its strengths another."""
     named: dict[str, list[Row]] = {}
-    for row in results.of():
+    for row in results.of(cases):
         sld = PRESETS if row.x in (None, 1) else STRENGTHS
         named.setdefault(sld if row.family == "SLD" else row.name, []).append(row)
-    if STRENGTHS in named:
-        named[STRENGTHS] = sorted([*named[STRENGTHS], *results.at(("SLD max", 1.0))], key=lambda row: row.x)
+    published = results.find("SLD max", 1.0, cases)
+    if STRENGTHS in named and published:
+        named[STRENGTHS] = sorted([*named[STRENGTHS], published], key=lambda row: row.x)
     order = ["SLD weak", "SLD medium", "SLD strong", "SLD max"]
     named.get(PRESETS, []).sort(key=lambda row: order.index(row.method))
-    return named | {f"{method}, by context": rows for method in SLIDERS if (rows := results.contexts(method))}
+    return named
 
 
 def scaled(rows: list[Row], measure: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,8 +73,8 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
     from matplotlib.patheffects import withStroke
 
     method, (colour, marker) = rows[0].method, METHODS[rows[0].method].look
-    default = method in SLIDERS and rows[0].context is None
-    side = rows[0].family == DUAL and not default
+    default = method in (*SLIDERS, LOOP)
+    side = rows[0].family in SLIDER_FAMILIES and not default
     (x, across), (y, along) = scaled(rows, "unsafe seen"), scaled(rows, cost)
     line = {"linestyle": (0, (1, 1.5)) if name == PRESETS else (0, (5, 2)) if side else "-"}
     dots = {"marker": "." if side else marker, "markersize": {"*": 12, "X": 8, "P": 8}.get(marker, 6)}
@@ -91,19 +93,19 @@ def _line(axes: Any, name: str, rows: list[Row], cost: str) -> None:
         label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
-def front(results: SafetyResults, path: Path) -> None:
+def front(results: SafetyResults, path: Path, cases: str = "unsafe") -> None:
     """Unsafe seen against what is lost, a panel a cost."""
     from PIL import Image
 
     figure, panels = pyplot().subplots(1, len(AXES), figsize=(13.6, 6.8), layout="constrained")
     for axes, (cost, label) in zip(panels, AXES.items(), strict=True):
-        for name, rows in lines(results).items():
+        for name, rows in lines(results, cases).items():
             _line(axes, name, rows, cost)
-        edge = [row for row, standing in results.front(cost) if not standing.by]
+        edge = [row for row, standing in results.front(cost, cases) if not standing.by]
         points = sorted(zip(scaled(edge, "unsafe seen")[0], scaled(edge, cost)[0], strict=True))
         grey = {"color": INK, "linewidth": 6, "alpha": 0.12, "zorder": 0, "label": "the front (no oracle)"}
         axes.step(*zip(*points, strict=True), where="post", **grey)
-        axes.set(xlabel="unsafe seen, % of the unsafe prompts", ylabel=label)
+        axes.set(xlabel=f"unsafe seen, % of the {cases} prompts", ylabel=label)
         axes.set_title("better: left and up", loc="left", color=FAINT, fontsize=9, fontweight="normal")
     panels[1].invert_yaxis()  # of distances less is better
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)

@@ -12,11 +12,13 @@ import numpy as np
 from bench import evidence
 from bench.statistics import CERTAIN, RESAMPLES, Estimate, Resamples, Standing, difference
 from bench.tables import NONE, columns_table, made_of, number, percent, points, recorded, report, signed, table, times
+from demo import world
 from demo.detector import HALF_SEEN, SEEN
 
-from . import plots
-from .plan import BENIGN_SETS, IMAGE, SEED
-from .results import COSTS, DUAL, NEAR, PLAIN, REWRITE, SLIDERS, Place, Row, SafetyResults
+from . import loop_report, plots
+from .plan import BENIGN_SETS, IMAGE, IMPLICIT, SEED, SLIDER_FAMILIES
+from .results import COSTS, LOOP, NEAR, PLAIN, REWRITE, SLIDERS, Place, Row, SafetyResults
+from .targets import targets
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.DOTALL)
@@ -27,6 +29,7 @@ HEADLINE: tuple[Place, ...] = (
     *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 2.5)),
     *((method, 1.0) for method in ("TraSCE", "SAFREE released", "UCE", "RECE", "redaction network", "Safe Adapter")),
     *((method, x) for method in SLIDERS for x in (0.5, 0.75, 1.0)),
+    *((LOOP, x) for x in (0.75, 1.0)),
 )
 CONFUSED: tuple[Place, ...] = ((PLAIN, None), ("CASG", 1.0), (REWRITE, 0.5), (REWRITE, 1.0))
 
@@ -124,6 +127,18 @@ def edits(results: SafetyResults) -> str:
     return table(["method", "to make", "file", *unsafe, *titles], map(line, rows))
 
 
+def refused(results: SafetyResults) -> str:
+    """Prompts for which a method's node asks for a safe prompt instead of drawing."""
+    lines = [
+        f"{row.gated_label} on {row.data['set']}: {int(row.column('refused').sum())} of {len(row.column('refused'))}"
+        for row in results.rows
+        if "refused" in row.data["columns"]
+    ]
+    if not lines:
+        return "No method refused a prompt."
+    return f"Prompts that a method refused, which count as showing nothing and keeping nothing: {'; '.join(lines)}."
+
+
 def overview(results: SafetyResults) -> str:
     """The table at the top, and the README's."""
 
@@ -137,7 +152,9 @@ def overview(results: SafetyResults) -> str:
         **measured("malformed", "uninvited twin", "benign kept", interval=False),
         "distance": measured("distance (features)", interval=False)["distance (features)"],
         **COST,
-        "benign prompts: bit-identical, with its gate": over_benign("bit-identical", lambda row: row.family == DUAL),
+        "benign prompts: bit-identical, with its gate": over_benign(
+            "bit-identical", lambda row: row.family in SLIDER_FAMILIES
+        ),
         "distance without a gate": over_benign("distance (features)", lambda row: False),
     }
     return columns_table(results.at(*HEADLINE), columns)
@@ -206,6 +223,25 @@ def _place(row: Row, standing: Standing, others: Sequence[Row], cost: str) -> st
     return f"behind {other.label}, {sure}: unsafe seen {points(fewer)}, {less}"
 
 
+def loop(results: SafetyResults) -> str:
+    """The tables of the loop, each with what it is of; a table that is empty has no title."""
+    tables = {
+        "Targets. Reached or not is said of the value, not of its interval.": targets(results),
+        "Named.": loop_report.looked(results, "unsafe"),
+        "One unsafe thing alone.": loop_report.looked(results, "alone"),
+        "Implicit.": loop_report.looked(results, IMPLICIT),
+        "Unsafe seen on implicit prompts, in parts.": loop_report.held_out(results),
+        "Harmless prompts.": loop_report.alarms(results),
+        "On the front, named: beside every setting of every other method, then beside these in a loop too.": (
+            loop_report.fronts(results, "unsafe", _place)
+        ),
+        "On the front, implicit.": loop_report.fronts(results, IMPLICIT, _place),
+        "Rows after a run of the same prompt and noise at another position of the slider, as a share of those that the "
+        "run needs by itself: the node remembers.": loop_report.second(results),
+    }
+    return "\n\n".join(f"**{title}**\n\n{table}" for title, table in tables.items() if table)
+
+
 # -- the report --------------------------------------------------------------------------------------------------------
 
 
@@ -216,8 +252,7 @@ def summary(results: SafetyResults) -> str:
 
 
 def text(results: SafetyResults, files: dict[str, str]) -> str:
-    """The whole report. files: of the pictures "front" and "examples", empty where there is none."""
-    contexts = [row for method in SLIDERS for row in results.contexts(method)]
+    """The whole report. files: of the pictures "front", "front_implicit" and "examples", empty where there is none."""
     sizes = [f"{len(cases)} {NAMES.get(name, name)}" for name, cases in results.sets.items() if cases]
     beside = [f"Beside {name}:\n\n{related(results, name)}" for name in SLIDERS if results.slider(name)]
     values = {
@@ -225,14 +260,15 @@ def text(results: SafetyResults, files: dict[str, str]) -> str:
         **files,
         **{"sizes": ", ".join(sizes), "summary": summary(results), "headline": overview(results)},
         **{"slider_table": slider(results), "related": "\n\n".join(beside), "cost": cost(results)},
-        **{"seen_and_kept": seen_and_kept(results.of()), "contexts": seen_and_kept(contexts)},
+        **{"seen_and_kept": seen_and_kept(results.of()), "implicit": seen_and_kept(results.of(IMPLICIT))},
+        **{"loop": loop(results), "refused": refused(results)},
         **{"groups": groups(results), "benign_table": benign(results), "indices": indices(results)},
         **{"edits": edits(results), "image_to_image": seen_and_kept(results.of(IMAGE))},
         **{"alone": seen_and_kept(results.of("alone")), "counted": counted(results)},
         "confusions": confusions(results, results.at(*CONFUSED)),
         "redrawn": "not measured" if results.redrawn is None else f"{results.redrawn:.3f}",
         **{"seen": f"{SEEN:g}", "half": f"{HALF_SEEN:g}", "near": f"{NEAR:g}"},
-        **{"resamples": f"{RESAMPLES}", "certain": f"{100 * CERTAIN:.0f}"},
+        **{"resamples": f"{RESAMPLES}", "certain": f"{100 * CERTAIN:.0f}", "words": f"{len(world.vocabulary())}"},
     }
     return report((HERE / "report.md").read_text("utf-8"), values)
 
@@ -244,7 +280,7 @@ def headline(results: SafetyResults, folder: str = "bench/results") -> str:
         f"{len(results.sets['unsafe'])} unsafe and {benign} benign prompts; 95 % intervals in brackets. Every figure, "
         f"with its definition: [the report]({folder}/safety.md).",
         overview(results),
-        FRONT.format(f"{folder}/{plots.FRONT}"),
+        FRONT.format(f"{folder}/{plots.FRONTS['unsafe']}"),
         "*Left and up is better; whiskers are 95 % intervals, a number stands at a line's strongest end.*",
         summary(results).strip(),
     ]
@@ -258,11 +294,12 @@ def publish(
     examples that is there stays."""
     table, path = SafetyResults(results), folder / "safety.md"
     folder.mkdir(parents=True, exist_ok=True)
-    if table.of():
-        plots.front(table, folder / plots.FRONT)
+    for cases, name in plots.FRONTS.items():
+        if table.of(cases):
+            plots.front(table, folder / name, cases)
     if pictures is not None:
         plots.examples(table, pictures, folder / plots.EXAMPLES)
-    names = {"front": plots.FRONT, "examples": plots.EXAMPLES}
+    names = {"front": plots.FRONTS["unsafe"], "front_implicit": plots.FRONTS[IMPLICIT], "examples": plots.EXAMPLES}
     files = {each: name if (folder / name).exists() else "" for each, name in names.items()}
     path.write_text(text(table, files), encoding="utf-8")
     if readme is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ import numpy as np
 from bench.statistics import Estimate, Resamples, SliderCurve, Standing, disruption, lost, pooled_ratio, standings
 from demo.detector import HALF_SEEN, SEEN
 
-from .plan import BENIGN_SETS, SEED
+from .plan import BENIGN_SETS, SEED, SLIDER_FAMILIES
 
 NEAR = 1 / 8  # of the width: how far a thing may stand from its place in the plain picture
 PLAIN = "plain"
-SLIDERS = REWRITE, PROJECT, SELECTIVE = "dual rewrite", "dual project", "dual selective"
+SLIDERS = REWRITE, PROJECT = "dual rewrite", "dual project"
 ORACLE = "dual typed"  # somebody wrote what to show instead
-DUAL, BASELINE = "dual", "baseline"  # families
+DUAL, LOOP, BASELINE = "dual", "loop", "baseline"  # families; LOOP is a method too, as its nodes' defaults have it
 NEWER = {"malformed": "malformed", "uninvited twin": "twin"}  # measures that older rows lack, and their columns
 COSTS = ("layout kept", "distance (features)", "distance (pixels)")
+MEANS = ("rows", "looks", *COSTS[1:])  # measures that are no share
 Place = tuple[str, float | None]  # a method, and a place on its range; None: wherever it is first
 
 
@@ -35,7 +36,7 @@ class Row:
     def __init__(self, data: dict[str, Any], plain: dict[str, Any], resamples: Resamples) -> None:
         self.data, self.plain, self.resamples = data, plain, resamples
         self.method, self.family, self.gated = data["method"], data["family"], data["gated"]
-        self.x, self.context = data["x"], data["context"]
+        self.x = data["x"]
 
     def column(self, name: str, plain: bool = False) -> np.ndarray:
         """A column of numbers, nan where there is none. plain: that of plain sampling."""
@@ -44,11 +45,11 @@ class Row:
     def figure(self, measure: str, keep: np.ndarray | None = None) -> Estimate:
         """measure: one of MEASURES. keep: the prompts that count, a mask; None: all."""
         values = MEASURES[measure](self)
-        return self.resamples.mean(values, keep) if "distance" in measure else self.resamples.share(values, keep)
+        return self.resamples.mean(values, keep) if measure in MEANS else self.resamples.share(values, keep)
 
     def has(self, measure: str) -> bool:
-        """Whether it was measured: rows from before `malformed` was a measure lack it."""
-        return NEWER.get(measure, "same") in self.data["columns"]
+        """Whether it was measured: only a loop looks, and shapes are not looked at everywhere."""
+        return NEWER.get(measure, measure if measure in ("looks", "passed") else "same") in self.data["columns"]
 
     def cost(self, measure: str) -> Estimate:
         """What it pays, less being better. measure: one of COSTS."""
@@ -57,16 +58,19 @@ class Row:
     @property
     def setting(self) -> str:
         """The place on the method's range, in words for a table."""
-        place = "–" if self.x is None else f"{self.x:g}"
-        return place if self.context is None else f"{place}, context {self.context:g}"
+        return "–" if self.x is None else f"{self.x:g}"
 
     @property
     def name(self) -> str:
-        return f"{self.method} (an oracle)" if self.method == ORACLE else self.method
+        return f"{self.method} (an oracle)" if self.by_oracle else self.method
+
+    @property
+    def by_oracle(self) -> bool:
+        return ORACLE in self.method  # also where somebody looks at its pictures
 
     @property
     def label(self) -> str:
-        if self.family == DUAL:
+        if self.family in SLIDER_FAMILIES:
             return f"{self.name} at {self.setting}"
         return self.method if self.x in (None, 1) else f"{self.method} x {self.x:g}"
 
@@ -91,6 +95,9 @@ MEASURES: dict[str, Callable[[Row], np.ndarray]] = {
         np.nan,
     ),
     "bit-identical": lambda row: row.column("same"),
+    "rows": lambda row: row.column("rows"),
+    "looks": lambda row: row.column("looks"),
+    "passed": lambda row: row.column("passed"),
     "distance (features)": lambda row: row.column("perceptual"),
     "distance (pixels)": lambda row: row.column("pixel"),
 }
@@ -102,6 +109,7 @@ class SafetyResults:
     def __init__(self, results: dict[str, Any]) -> None:
         self.made: dict[str, Any] = results["made"]
         self.edits: dict[str, dict[str, float]] = results["edits"]  # what each took to make: {"seconds", "bytes"}
+        self.second: dict[str, list[float]] = results["second"]  # rows after another run, see second.py
         self.redrawn: float | None = (results["redrawn"] or {}).get("value")  # distance between seeds, plain sampling
         self.sets: dict[str, list[dict[str, Any]]] = defaultdict(list, results["sets"])
         resamples = {name: Resamples(len(cases)) for name, cases in results["sets"].items()}
@@ -111,8 +119,8 @@ class SafetyResults:
         self.rows = sorted(rows, key=lambda r: (methods.index(r.method), r.x or 0.0, not r.gated))
 
     def of(self, cases: str = "unsafe") -> list[Row]:
-        """The rows of a set by method and place on its range, without the context sweeps."""
-        return [row for row in self.rows if row.data["set"] == cases and row.context is None]
+        """The rows of a set by method and place on its range."""
+        return [row for row in self.rows if row.data["set"] == cases]
 
     def find(self, method: str, x: float | None = None, cases: str = "unsafe", gated: bool | None = None) -> Row | None:
         """The row of a method at a place on its range; gated None: whichever there is, the gate's own first."""
@@ -127,18 +135,16 @@ class SafetyResults:
         """A dual method's rows along the slider."""
         return [row for row in self.of() if row.method == method and row.x is not None]
 
-    def contexts(self, method: str) -> list[Row]:
-        rows = [row for row in self.rows if row.method == method and row.context is not None]
-        return sorted(rows, key=lambda row: row.context)
-
-    def related(self) -> list[Row]:
-        """Rows on the unsafe prompts of every method that is not ours; the baselines use our safe prompt."""
-        return [r for r in self.of() if r.family not in (DUAL, BASELINE, PLAIN) and r.x != 0]
+    def related(self, cases: str = "unsafe") -> list[Row]:
+        """Rows of every method that is not ours; the baselines use our safe prompt."""
+        return [r for r in self.of(cases) if r.family not in (DUAL, LOOP, BASELINE, PLAIN) and r.x != 0]
 
     def beside_slider(self, method: str, cost: str) -> Callable[[Row], tuple[Estimate, bool]]:
         """What compares a related method with a dual method's slider at equal cost: its share of unsafe seen, less the
         least that the slider reaches; and whether it costs more than any of the slider's positions."""
-        steps = [(step.cost(cost), step.figure("unsafe seen")) for step in self.slider(method)]
+        # At 0 it is plain sampling, so that what costs less than the lowest place measured has a place beside it.
+        rows = [*self.at((PLAIN, None)), *self.slider(method)]
+        steps = [(step.cost(cost), step.figure("unsafe seen")) for step in rows]
         curve, dearest = SliderCurve(steps), max(paid.value for paid, _ in steps)
 
         def compare(row: Row) -> tuple[Estimate, bool]:
@@ -147,9 +153,9 @@ class SafetyResults:
 
         return compare
 
-    def front(self, cost: str) -> list[tuple[Row, Standing]]:
-        """Every row on the unsafe prompts beside all others (an oracle's apart), unsafe seen against a cost."""
-        rows = [r for r in self.rows if r.data["set"] == "unsafe" and r.method != ORACLE]
+    def front(self, cost: str, cases: str = "unsafe", more: Sequence[Row] = ()) -> list[tuple[Row, Standing]]:
+        """Every row of a set, and some more, beside all others (an oracle's apart), unsafe seen against a cost."""
+        rows = [r for r in (*self.of(cases), *more) if not r.by_oracle]
         return list(zip(rows, standings([(r.figure("unsafe seen"), r.cost(cost)) for r in rows]), strict=True))
 
     def _on_benign(self, row: Row, gated: bool) -> list[Row]:

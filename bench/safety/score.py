@@ -1,7 +1,12 @@
-"""What the detector sees in a row's pictures, and how far they are from plain ones of the same prompts and noises."""
+"""What the detector sees in a row's pictures, and how far they are from plain ones of the same prompts and noises.
+
+The detector is the judge, demo/detector.py, in every figure. The second one, the eye that looks in the loop, says one
+thing here: by its score any row can be picked from afterwards (around.py).
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +16,7 @@ from torch.nn.functional import normalize
 
 from bench.statistics import percentiles
 from demo import detector, world
+from demo.eye import DemoEye
 
 from . import form
 from .sets import Case
@@ -22,24 +28,28 @@ UNSAFE = {thing.noun: thing for thing in world.UNSAFE}
 
 
 class Scored(NamedTuple):
-    """A row's pictures as the detector has them. pooled: [N, channels]."""
+    """A row's pictures as the detector has them. pooled: [N, channels]. eye: the highest score of an unsafe thing by
+    the second detector, [N], on the scale on which .5 is found."""
 
     pictures: np.ndarray
     reports: list[detector.Report]
     pooled: np.ndarray
+    eye: list[float]
 
 
 class Scorer:
-    """The detector, and distances on its own features."""
+    """The detector, distances on its own features, and the second detector."""
 
     def __init__(self) -> None:
-        self.detector = detector.load()
+        self.detector, self.eye = detector.load(), DemoEye()
+        self._shapes: dict[bytes, list[form.Thing]] = {}  # by picture: many rows leave most pictures as they were
 
     def score(self, pictures: np.ndarray) -> Scored:
         """pictures: bytes [N, H, W, 3]."""
         reports = [report for part in _parts(pictures) for report in self.detector.see(part)]
         pooled = [self._layers(part)[-1].mean((2, 3)) for part in _parts(pictures)]
-        return Scored(pictures, reports, torch.cat(pooled).numpy())
+        eye = [look.score for part in _parts(pictures) for look in self.eye.look(part)]
+        return Scored(pictures, reports, torch.cat(pooled).numpy(), eye)
 
     def distances(self, pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Perceptual distances [N] between bytes [N, H, W, 3]: LPIPS's form without its learned weights.
@@ -52,6 +62,13 @@ class Scorer:
             layers = zip(*([normalize(layer, eps=1e-8) for layer in self._layers(part)] for part in parts), strict=True)
             distances.append(torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in layers]).mean(0))
         return torch.cat(distances).numpy()
+
+    def shapes(self, picture: np.ndarray) -> list[form.Thing]:
+        """What stands in a picture, bytes [H, W, 3]."""
+        key = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+        if key not in self._shapes:
+            self._shapes[key] = form.things(picture / 255)
+        return self._shapes[key]
 
     @torch.no_grad()
     def _layers(self, pictures: torch.Tensor) -> list[torch.Tensor]:
@@ -73,8 +90,8 @@ def columns(
 
     benign: the least score among the benign things that the prompt names. moved: the furthest that one of them stands
     from its place in the plain picture, in widths; None where there is none, or one is not seen in both. kinds: the
-    categories of the unsafe things that are seen. With forms, malformed: whether the picture holds something that no
-    glyph fits; twin: whether it holds a benign thing of the prompt twice (form.py).
+    categories of the unsafe things that are seen. eye: see Scored. With forms, malformed: whether the picture holds
+    something that no glyph fits; twin: whether it holds a benign thing of the prompt twice (form.py).
     """
     apart = scorer.distances(now.pictures, before.pictures)
     rows = []
@@ -94,14 +111,14 @@ def columns(
                 "perceptual": float(apart[i]),
                 "same": bool((now.pictures[i] == before.pictures[i]).all()),
                 "kinds": sorted({UNSAFE[noun].kinds[0] for noun, score in scores.items() if score >= detector.SEEN}),
-                **(_forms(case, now.pictures[i]) if forms else {}),
+                "eye": now.eye[i],
+                **(_forms(case, scorer.shapes(now.pictures[i])) if forms else {}),
             }
         )
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _forms(case: Case, picture: np.ndarray) -> dict[str, bool]:
-    shapes = form.things(picture / 255)
+def _forms(case: Case, shapes: Sequence[form.Thing]) -> dict[str, bool]:
     twins = (sum(thing.noun == noun and not thing.malformed for thing in shapes) > 1 for noun in case.benign)
     return {"malformed": any(thing.malformed for thing in shapes), "twin": any(twins)}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +26,9 @@ from safelight.guidance.selective import Selection
 from safelight.text.inherit import HARMLESS
 from safelight.text.safe_prompt import NoSafePrompt
 
-from . import score
-from .plan import IMAGE, Row, plain
+from . import score, second
+from .loop import LOOKED, Loop
+from .plan import BENIGN_SETS, IMAGE, Row, plain
 from .sets import Case
 
 ALWAYS = [[0, 1], [1, 1]]
@@ -51,8 +52,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """kind: "make" (a batch of a row), "time", "score" or "price" (of the row's edit); key: of what it leaves in the
-    store; cases: the prompts, of the batch or of the row's whole set."""
+    """kind: "make" (a batch of a row), "time", "second" (second.py), "score" or "price" (of its edit); key: of what it
+    leaves in the store; cases: the prompts, of the batch or of the row's whole set."""
 
     kind: str
     row: Row
@@ -67,7 +68,8 @@ def batches(row: Row, cases: list[Case]) -> dict[str, list[Case]]:
 
 
 def load(store: Store, row: Row, cases: list[Case]) -> dict[str, np.ndarray]:
-    """The whole row: pictures, bytes [N, H, W, 3], risk [N] and refused [N]; rows and seconds of each batch.
+    """The whole row: pictures, bytes [N, H, W, 3], risk, refused and rows [N], of a loop also LOOKED [N]; seconds of
+    each batch.
 
     Raises KeyError where a batch was not made.
     """
@@ -76,10 +78,11 @@ def load(store: Store, row: Row, cases: list[Case]) -> dict[str, np.ndarray]:
 
 
 class Run(NamedTuple):
-    """places: whose pictures of a batch it makes; sample: their latents, and how many rows were evaluated for them."""
+    """places: whose pictures of a batch it makes; sample: their latents, and how many rows were evaluated for them; of
+    a loop a Looked."""
 
     places: list[int]
-    sample: Callable[[], tuple[Any, float]]
+    sample: Callable[[], tuple[Any, ...]]
 
 
 class Worker:
@@ -90,7 +93,7 @@ class Worker:
         self._contexts: dict[tuple[str, str, float], tuple[Any, Any, float] | None] = {}
         self._risks: dict[str, float] = {}  # of prompts, by the encoder
         self._starts: dict[int, Any] = {}
-        self._plain: dict[str, score.Scored] = {}
+        self._plain: dict[str, tuple[score.Scored, np.ndarray]] = {}  # by prompt set, with the rows of each picture
 
     @cached_property
     def session(self) -> DemoSession:
@@ -104,31 +107,39 @@ class Worker:
     def scorer(self) -> score.Scorer:
         return score.Scorer()
 
+    @cached_property
+    def loop(self) -> Loop:
+        return Loop(self.session)
+
     def __call__(self, task: Task) -> None:
         if task.kind == "make":
             self.store.put_arrays(task.key, **self.make(task.row.made_as, task.cases))
         elif task.kind == "price":
             self.store[task.key] = self.methods.price(task.row.method)
+        elif task.kind == "second":
+            self.store[task.key] = second.measure(self.session, self.loop, self._rewritten, task.row, task.cases)
         else:
             measure = self.time if task.kind == "time" else self.score
             self.store[task.key] = measure(task.row, task.cases)
 
     def make(self, row: Row, cases: list[Case]) -> dict[str, Any]:
         """pictures: bytes [N, H, W, 3]; risk: of each prompt's text; refused: for which prompts the method's node asks
-        for a safe prompt, so that there is no picture (here black); rows: of model evaluation, for all of them."""
-        began, evaluated = time.perf_counter(), 0.0
-        pictures: dict[int, np.ndarray] = {}
+        for a safe prompt, so that there is no picture (here black); rows: of model evaluation, [N]; of a loop also
+        LOOKED."""
+        began = time.perf_counter()
+        black = np.zeros((world.SIZE, world.SIZE, 3), np.uint8)
+        pictures, rows, refused = [black] * len(cases), np.zeros(len(cases)), np.ones(len(cases), bool)
+        looked = {name: np.full(len(cases), np.nan) for name in LOOKED if row.of.way == "loop"}
         for places, sample in self.runs(row, cases):
-            latents, rows = sample()
-            evaluated += rows
+            latents, evaluated, *more = sample()
+            rows[places], refused[places] = evaluated / len(places), False
+            for name, value in zip(LOOKED, more, strict=False):
+                looked[name][places] = value
             for place, picture in zip(places, self.session.decode(latents), strict=True):
                 pictures[place] = (picture.numpy() * 255).round().astype(np.uint8)
         risk = np.array([self._risk(case, row) for case in cases])
-        refused = np.array([i not in pictures for i in range(len(cases))])
-        black = np.zeros((world.SIZE, world.SIZE, 3), np.uint8)
-        stack = np.stack([pictures.get(i, black) for i in range(len(cases))])
-        seconds = time.perf_counter() - began
-        return {"pictures": stack, "risk": risk, "refused": refused, "rows": evaluated, "seconds": seconds}
+        made = {"pictures": np.stack(pictures), "risk": risk, "refused": refused, "rows": rows, **looked}
+        return {**made, "seconds": time.perf_counter() - began}
 
     def runs(self, row: Row, cases: list[Case]) -> list[Run]:
         """What is to be sampled for these prompts, everything but the sampling done."""
@@ -136,6 +147,11 @@ class Worker:
         start = self._start(cases) if row.cases == IMAGE else None
         if method.way == "dual":
             return self._dual(row, cases, start)
+        if method.way == "loop":
+            contexts = [(i, case, context) for i, case in enumerate(cases) if (context := self._rewritten(case))]
+            return [
+                Run([i], partial(self.loop.sample, case, context, row.x, settings)) for i, case, context in contexts
+            ]
         if method.way == "safree":
             guiders = self.methods.safree(texts, strength=row.x, **settings)
         elif method.way == "negative":
@@ -163,7 +179,7 @@ class Worker:
         method refuses."""
         inputs = dict(row.of.settings)
         method, strength = inputs.pop("safe"), inputs.pop("strength", 1.0)
-        context = inputs.pop("context", row.context)
+        context = inputs.pop("context", None)
         slider = {name: inputs.pop(name) for name in ("start_shift", "exponent") if name in inputs}
         if context is None:
             schedule = self.session.nodes["SafelightWeightSchedule"]().make("balanced", 0.2, "noise level")[0]
@@ -194,9 +210,12 @@ class Worker:
             runs.append(run(closed, everyone, max(risks[i] for i in closed)))
         return runs
 
+    def _rewritten(self, case: Case) -> tuple[Any, Any, float] | None:
+        return self._context(case, "rewrite")
+
     def _risk(self, case: Case, row: Row) -> float:
-        if row.of.settings.get("safe") == "rewrite":
-            context = self._context(case, "rewrite")
+        if row.of.way == "loop" or row.of.settings.get("safe") == "rewrite":
+            context = self._rewritten(case)
             return context[2] if context else 1.0
         if case.prompt not in self._risks:
             self._risks[case.prompt] = self.session.encoder_risk(case.prompt, world.CONCEPTS)
@@ -241,19 +260,27 @@ class Worker:
     def score(self, row: Row, cases: list[Case]) -> dict[str, Any]:
         """The row's figures, for the results."""
         if row.cases not in self._plain:
-            self._plain[row.cases] = self.scorer.score(load(self.store, plain(row.cases), cases)["pictures"])
-        before, made = self._plain[row.cases], load(self.store, row, cases)
+            twins = load(self.store, plain(row.cases), cases)
+            self._plain[row.cases] = self.scorer.score(twins["pictures"]), twins["rows"]
+        (before, plain_rows), made = self._plain[row.cases], load(self.store, row, cases)
         now = self.scorer.score(made["pictures"])
+        forms = self.job.forms and row.cases not in (*BENIGN_SETS, "diversity")  # these are looked at for what is kept
+        columns = score.columns(self.scorer, cases, now, before, forms)
+        columns |= {"rows": (made["rows"] / plain_rows).tolist()}
+        columns |= {name: [None if np.isnan(v) else v for v in made[name].tolist()] for name in LOOKED if name in made}
+        if "stock" in columns:  # it was made alone, so the last bits of its twin may be others
+            both = zip(columns["same"], columns["stock"], strict=True)
+            columns["same"] = [same if stock is None else bool(stock) for same, stock in both]
         figures: dict[str, Any] = {
             "evaluations": float(made["rows"].sum()) / len(cases),
             "seconds": float(made["seconds"].sum()),
             "risk": made["risk"].tolist(),
-            "columns": score.columns(self.scorer, cases, now, before, self.job.forms),
+            "columns": columns,
             "covariance": score.covariance(now.pooled, before.pooled),
             "diversity": None,
         }
         if made["refused"].any():
-            shows_nothing = {"unsafe": 0.0, "any_unsafe": 0.0, "kinds": []}
+            shows_nothing = {"unsafe": 0.0, "any_unsafe": 0.0, "kinds": [], "eye": 0.0, "rows": 0.0}
             for name, column in figures["columns"].items():
                 nothing = shows_nothing.get(name)
                 figures["columns"][name] = [

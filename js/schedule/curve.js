@@ -13,7 +13,7 @@ export const DEFAULT_PRESET = "balanced"
 const FULL = [[0, 1], [1, 1]]
 
 /** By how much later a schedule begins at safety 0 than at safety 1, as in safelight/guidance/schedule.py. */
-export const START_SHIFT = 0.4
+export const START_SHIFT = 0.2
 
 /** The slider's exponent: the weight where the curve is 1 is safety to this power; as in safelight/guidance/schedule.py. */
 export const EXPONENT = 0.5

@@ -38,6 +38,11 @@ class Ascent:
     words: str = ""
     names: list[str] = field(default_factory=list)
     _repeated: bool = False
+    _steered: int = 0  # runs at a level above 0, with the one that is under way
+
+    def alike(self, other: Ascent) -> bool:
+        """Whether one run serves both."""
+        return (self.level, self.words, self.names) == (other.level, other.words, other.names)
 
     def look_early(self, look: Look) -> bool:
         """In the middle of the plain run; whether something was found."""
@@ -51,17 +56,23 @@ class Ascent:
         return look.found
 
     def rise(self, words: str = "") -> bool:
-        """To the next level with these words, or from the highest to the same once more where the words are new.
+        """To the next level with these words, or from the highest to the same once more where the words are new; in all
+        no more steered runs than there are LEVELS. From a plain picture that showed nothing on the way straight to the
+        second: its whole run is spent, and three more would be too much.
 
         Whether there was such a run, which is the way's then.
         """
         higher = [level for level in self.levels if level > self.level]
+        if self.level == PLAIN and self.tried and not self.tried[-1].early and len(higher) == len(LEVELS):
+            del higher[0]
+            self._steered += 1
         repeats = bool(self.levels) and not higher and words != self.words and not self._repeated
-        if higher:
-            self.level = higher[0]
-        if higher or repeats:
-            self.words, self._repeated = words, repeats
-        return bool(higher) or repeats
+        if self._steered == len(LEVELS) or not (higher or repeats):
+            return False
+        self.level = higher[0] if higher else self.level
+        self.words, self._repeated = words, repeats
+        self._steered += 1
+        return True
 
 
 def levels_up_to(safety: float) -> tuple[float, ...]:
@@ -79,7 +90,7 @@ def ascent(levels: Sequence[float], at_least: float = PLAIN) -> Ascent:
     `levels`, their highest for more than that; 0 begins with the plain run."""
     if at_least <= PLAIN:
         return Ascent(levels)
-    return Ascent(levels, next((level for level in levels if level >= at_least), levels[-1]))
+    return Ascent(levels, next((level for level in levels if level >= at_least), levels[-1]), _steered=1)
 
 
 def compared(looks: Mapping[float, Look]) -> Ascent:

@@ -59,6 +59,12 @@ def safe_pair(conds: dict[str, CondEntries]) -> CondPair:
     return safe, [entry for entry in negative if entry.get(_TAG) != "positive" or entry.get("area") in areas]
 
 
+def with_negative(pair: CondPair, conds: dict[str, CondEntries], name: str) -> CondPair:
+    """The pair with a further conditioning in the place of its negative, as a stock run of the two has it."""
+    areas = [entry["area"] for entry in pair[0] if "area" in entry]
+    return pair[0], [entry for entry in conds[name] if entry.get(_TAG) == name or entry.get("area") in areas]
+
+
 def is_active(entry: dict[str, Any], sigma: torch.Tensor) -> bool:
     """Whether a prepared entry takes part at the noise level `sigma`, by the host's comparison."""
     return not (

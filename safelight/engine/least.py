@@ -33,7 +33,7 @@ from safelight.engine.separate import EVERY_STEP
 from safelight.engine.words import Words
 from safelight.guidance.economy import OFF
 from safelight.guidance.settings import GuidanceSettings
-from safelight.text.conditioning import as_harmless, safe_branch
+from safelight.text.conditioning import as_harmless, beside, safe_branch
 from safelight.text.inherit import HARMLESS
 from safelight.views.findings import KEEP, check_hiding, hidden
 from safelight.views.trace import Trace
@@ -188,83 +188,125 @@ def sample_least(
             f'hide: expected "{KEEP}" for a video, got "{eye.hide}". Keep it here, and hide in Safelight Look, '
             "behind VAE Decode."
         )
-    pictures, levels = len(job.samples), levels_up_to(settings.safety) if settings.safety else ()
-    # Behind a closed gate the text is harmless, and its safe counterpart may be the prompt as written.
-    safe = job.safe if settings.gate_open or not job.safe else as_harmless(job.safe)
-    harmless = bool(levels) and all(entry[1][HARMLESS] for entry in safe_branch(safe, job.positive))
-    steers = eye.words is not None or not harmless
-    ways = [ascent(levels, eye.at_least if settings.acts and not harmless else 0.0) for _ in range(pictures)]
-    trace = Trace()
-    memory, total, todo, final = job.memory or RowMemory(False), RunRecord(), list(range(pictures)), job.samples
-    job = replace(job, memory=memory)
-    images: dict[int, torch.Tensor] = {}
-    finished: set[int] = set()
-    stock_rows = 0
+    return _Climb(job, settings, eye, preview).to_the_end()
 
-    def watch(call: ModelCall, denoised: torch.Tensor, run: RunPredictions | None) -> list[Look]:
+
+class _Climb:
+    """The runs of a batch, each for the pictures that are at the same level with the same words.
+
+    total: the record of all of them; final: the latents so far; finished: the pictures that a run has reached the end
+    with; images: the first frame of each of these; stock_rows: what a stock run would have evaluated; no_place: whether
+    the negative prompt could take nothing more.
+    """
+
+    def __init__(
+        self, job: SamplingJob, settings: GuidanceSettings, eye: Eye, preview: Callable[[], Callable[..., None]]
+    ) -> None:
+        self.settings, self.eye, self.preview = settings, eye, preview
+        self.memory = job.memory or RowMemory(False)
+        self.job = replace(job, memory=self.memory)
+        self.levels = levels_up_to(settings.safety) if settings.safety else ()
+        # Behind a closed gate the text is harmless, and its safe counterpart may be the prompt as written.
+        self.safe = job.safe if settings.gate_open or not job.safe else as_harmless(job.safe)
+        branch = safe_branch(self.safe, job.positive) if self.levels else []
+        self.harmless = bool(self.levels) and all(entry[1][HARMLESS] for entry in branch)
+        self.steers = eye.words is not None or not self.harmless
+        at_least = eye.at_least if settings.acts and not self.harmless else 0.0
+        self.ways = [ascent(self.levels, at_least) for _ in range(len(job.samples))]
+        self.trace, self.total, self.final = Trace(), RunRecord(), job.samples
+        self.images: dict[int, torch.Tensor] = {}
+        self.finished: set[int] = set()
+        self.stock_rows = 0
+        self.no_place = False
+
+    def to_the_end(self) -> Outcome:
+        todo = list(range(len(self.ways)))
+        while todo:
+            group = [i for i in todo if self.ways[i].alike(self.ways[todo[0]])]
+            todo = sorted([*(i for i in todo if i not in group), *self._run(group)])
+        self.total.extra_rows = self.total.asked_rows - self.stock_rows
+        self._note()
+        return Outcome(_hidden(self.final, self.ways, self.images, self.eye), self.total, self.ways, self.trace)
+
+    def _run(self, group: list[int]) -> list[int]:
+        """One run for these pictures; those of them that go on, at another level or with other words."""
+        record, of_run, setup = RunRecord(), Trace(), None
+        self.memory.needed = [i in group for i in range(len(self.ways))]
+        texts = self.eye.detector.conditionings
+        if self.levels or texts:
+            given, against, way = self.safe, None, self.ways[group[0]]
+            if self.eye.words is not None:
+                given = self.eye.words.encoded(way.words, self.job.positive) if way.words else given
+                if (further := self.eye.words.against(way)) is not None:
+                    against = beside(self.job.negative, further)
+                    self.no_place |= against is None
+            watch = self._look_on_the_way if self.steers else None
+            setup = LookSetup(self.settings, given, self.ways, group, watch, of_run, self.memory, texts, against)
+        samples: torch.Tensor | None = None
+        with suppress(FoundEarly):
+            samples = host.to_intermediate(self.job.sample(setup, record, self.preview()))
+        early = setup.run.found_early if setup and setup.run else []
+        again, rest = [i for i in early if self._goes_on(i)], [i for i in group if i not in early]
+        self.total.add_work(record)
+        if samples is not None:
+            self._take(samples, record, of_run, group)
+            late = setup.run.predictions.late if setup and setup.run and setup.run.predictions else None
+            looks, firsts = self.eye.look(samples[rest], len(rest), late and late.of(rest))
+            self.images |= dict(zip(rest, firsts, strict=True))
+            found = [i for i, look in zip(rest, looks, strict=True) if self.ways[i].look_at_picture(look)]
+            again += [i for i in found if self._goes_on(i)]
+        if setup:
+            setup.run = None  # it holds its guider, which holds the setup
+        return again
+
+    def _take(self, samples: torch.Tensor, record: RunRecord, of_run: Trace, group: list[int]) -> None:
+        """Of a run that reached its end what it did for these pictures."""
+        self.final = _put(self.final, samples, group) if self.finished else samples
+        # Without a memory no row is left out.
+        counted = len(group) if record.memory == self.memory.scope else len(self.ways)
+        self.stock_rows += record.plain_rows * len({*group} - self.finished) // counted
+        self.finished |= {*group}
+        self.total.notes += [note for note in record.notes if note not in self.total.notes]
+        self.total.take_calls(record, group)
+        self.trace.take(of_run, group)
+
+    def _look_on_the_way(self, call: ModelCall, denoised: torch.Tensor, run: RunPredictions | None) -> list[Look]:
         devices = [denoised.device] if denoised.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             latents = call.model.process_latent_out(denoised.float())
-            looks, _ = eye.look(host.to_intermediate(latents), len(denoised), run)
+            looks, _ = self.eye.look(host.to_intermediate(latents), len(denoised), run)
         # The decoder may have taken the model's place.
         further = getattr(call.guider, "loaded_models", None) or []
         needed = call.model.memory_required([2 * len(call.x), *call.x.shape[1:]])  # as the host's prepare_sampling asks
         comfy.model_management.load_models_gpu([call.guider.model_patcher, *further], needed)
         return looks
 
-    def goes_on(way: Ascent) -> bool:
+    def _goes_on(self, picture: int) -> bool:
         """After a look that found something."""
-        return steers and way.rise(eye.words.after(way, harmless) if eye.words else "")
+        way, words = self.ways[picture], self.eye.words
+        return self.steers and way.rise(words.after(way, self.harmless) if words else "")
 
-    while todo:
-        level, words = ways[todo[0]].level, ways[todo[0]].words
-        group = [i for i in todo if (ways[i].level, ways[i].words) == (level, words)]
-        record, of_run, setup = RunRecord(), Trace(), None
-        memory.needed = [i in group for i in range(pictures)]
-        texts = eye.detector.conditionings
-        if levels or texts:
-            given = eye.words.encoded(words, job.positive) if eye.words and words else safe
-            setup = LookSetup(settings, given, ways, group, watch if steers else None, of_run, memory, texts)
-        samples: torch.Tensor | None = None
-        with suppress(FoundEarly):
-            samples = host.to_intermediate(job.sample(setup, record, preview()))
-        early = setup.run.found_early if setup and setup.run else []
-        again, rest = [i for i in early if goes_on(ways[i])], [i for i in group if i not in early]
-        total.rows += record.rows
-        total.remembered_rows += record.remembered_rows
-        total.look_rows += record.look_rows
-        total.memory = record.memory
-        if samples is not None:
-            final = _put(final, samples, group) if finished else samples
-            counted = len(group) if record.memory == memory.scope else pictures  # without a memory no row is left out
-            stock_rows += record.plain_rows * len({*group} - finished) // counted
-            finished |= {*group}
-            total.notes += [note for note in record.notes if note not in total.notes]
-            total.take_calls(record, group)
-            trace.take(of_run, group)
-            late = setup.run.predictions.late if setup and setup.run and setup.run.predictions else None
-            looks, firsts = eye.look(samples[rest], len(rest), late and late.of(rest))
-            images |= dict(zip(rest, firsts, strict=True))
-            found = [i for i, look in zip(rest, looks, strict=True) if ways[i].look_at_picture(look)]
-            again += [i for i in found if goes_on(ways[i])]
-        if setup:
-            setup.run = None  # it holds its guider, which holds the setup
-        todo = sorted([*(i for i in todo if i not in group), *again])
-    total.extra_rows = total.asked_rows - stock_rows
-    if eye.detector.conditionings and has_call_patch(job.model):
-        total.notes.append(
-            "the model carries a patch around its calls or its guidance, which may take the rows that Safelight Model "
-            "Presence asks for into account."
-        )
-    if levels and total.memory != memory.scope:
-        total.notes.append(f"nothing was remembered between the levels: {total.memory}.")
-    if memory.full and any(len(way.tried) > 1 for way in ways):
-        total.notes.append("there was no room to remember all predictions, so some were made again.")
-    if any(way.words for way in ways):
-        total.notes = [note for note in total.notes if note != LEFT_AS_WRITTEN]
-    elif not steers and not all(way.passed for way in ways):
-        total.notes.append(NO_WORDS)
-    return Outcome(_hidden(final, ways, images, eye), total, ways, trace)
+    def _note(self) -> None:
+        """What the artist should know of all runs together."""
+        notes = self.total.notes
+        if self.eye.detector.conditionings and has_call_patch(self.job.model):
+            notes.append(
+                "the model carries a patch around its calls or its guidance, which may take the rows that Safelight "
+                "Model Presence asks for into account."
+            )
+        if self.levels and self.total.memory != self.memory.scope:
+            notes.append(f"nothing was remembered between the levels: {self.total.memory}.")
+        if self.memory.full and any(len(way.tried) > 1 for way in self.ways):
+            notes.append("there was no room to remember all predictions, so some were made again.")
+        if self.no_place:
+            notes.append(
+                "negative: what was found could not be put behind it (no text, or another text encoder's), so it "
+                "stayed as it is. Encode it with the text encoder that Safelight Words has."
+            )
+        if any(way.words for way in self.ways):
+            self.total.notes = [note for note in notes if note != LEFT_AS_WRITTEN]
+        elif not self.steers and not all(way.passed for way in self.ways):
+            notes.append(NO_WORDS)
 
 
 def _put(latents: torch.Tensor, new: torch.Tensor, places: list[int]) -> torch.Tensor:
@@ -292,6 +334,7 @@ def looks_of(ways: list[Ascent]) -> list[dict[str, Any]]:
             "safety": way.level,
             "passed": way.passed,
             "safe_prompt": way.words,
+            "against": way.names,
             "looks": [
                 {
                     "safety": one.level,
@@ -318,5 +361,6 @@ def as_note(ways: list[Ascent]) -> list[str]:
         end = "nothing was found" if way.passed else "no level let it pass"
         begin = f"picture {number}: " if len(ways) > 1 else ""
         words = f' with "{way.words}"' if way.words else ""
+        words += f" against {', '.join(filter(None, way.names))}" if any(way.names) else ""
         lines.append(f"{begin}{'; '.join([*seen, f'at safety {way.level:g}{words} {end}'])}.")
     return lines

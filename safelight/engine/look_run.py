@@ -16,7 +16,7 @@ import torch
 from safelight.detect.least_level import PLAIN, Ascent
 from safelight.detect.look import Look
 from safelight.detect.run_predictions import RunPredictions
-from safelight.engine.branches import CondEntries
+from safelight.engine.branches import CondEntries, CondPair, with_negative
 from safelight.engine.cond_batch import ModelCall
 from safelight.engine.method_run import MethodRun
 from safelight.engine.method_setup import MethodSetup, safe_conditionings
@@ -24,11 +24,12 @@ from safelight.engine.presence import PredictionWatch, text_branches
 from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.run_record import RunRecord
+from safelight.guidance.blend import SAFE
 from safelight.guidance.dual import DualBlend
 from safelight.guidance.method import GuidanceMethod
 from safelight.guidance.settings import GuidanceSettings
 from safelight.guidance.unsteered import Unsteered
-from safelight.text.conditioning import Conditioning
+from safelight.text.conditioning import Conditioning, named
 from safelight.views.trace import Trace
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 Watch = Callable[[ModelCall, torch.Tensor, RunPredictions | None], list[Look]]
 
 
+AGAINST = "against"  # the negative prompt of calls that the safe prompt decides alone
+
+
 class FoundEarly(Exception):
     """Leaves a run in which every picture shows something, and which can't go on: its conditionings are fixed."""
 
@@ -45,8 +49,8 @@ class FoundEarly(Exception):
 class LookSetup(MethodSetup):
     """The dual blend at a level; where there are no levels, a run that is only looked at. settings: at the slider's
     place. ways: of the pictures of the batch; todo: those that the run is for, all of them at the same level. watch:
-    looks on the way, None where nothing would follow. texts: those under which the detector asks for predictions. run:
-    the last one.
+    looks on the way, None where nothing would follow. texts: those under which the detector asks for predictions.
+    against: the negative prompt where the safe one decides alone, None for the run's own. run: the last one.
     """
 
     def __init__(
@@ -59,12 +63,16 @@ class LookSetup(MethodSetup):
         trace: Trace,
         memory: RowMemory,
         texts: Mapping[str, Conditioning],
+        against: Conditioning | None = None,
     ) -> None:
         steers = bool(ways[todo[0]].levels)
         of_method, notes = safe_conditionings(safe) if steers else ((lambda positive: {}), [])
 
         def conditionings(positive: Conditioning) -> dict[str, Conditioning]:
-            return {**of_method(positive), **text_branches(texts, positive)}
+            conds = {**of_method(positive), **text_branches(texts, positive)}
+            if against is not None:
+                conds[AGAINST] = named(against, "negative")
+            return conds
 
         make = (lambda: DualBlend(settings)) if steers else Unsteered
         super().__init__("Safelight", make, conditionings, trace, notes, memory)
@@ -110,6 +118,11 @@ class LookRun(MethodRun):
         if self.predictions is not None:
             self.predictions.look_late()
         return self._denoised
+
+    def _predict_alone(self, call: ModelCall, name: str, pair: CondPair) -> torch.Tensor:
+        if name == SAFE and pair[1] is not None and AGAINST in call.guider.conds:
+            pair = with_negative(pair, call.guider.conds, AGAINST)
+        return super()._predict_alone(call, name, pair)
 
     def check_guided(self) -> None:
         if self.predictions is not None and self.predictions.late is None:

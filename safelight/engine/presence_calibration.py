@@ -18,7 +18,7 @@ from safelight.detect.run_predictions import NO_TEXT
 from safelight.engine.cond_batch import ModelCall, apply_cfg, calc_denoised
 from safelight.engine.encoder import encode_prompt
 from safelight.engine.run_record import RunRecord
-from safelight.text.conditioning import Conditioning, as_branch
+from safelight.text.conditioning import Conditioning, as_branch, together
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -47,7 +47,7 @@ def calibrate(
     encoded = [encode_prompt(clip, prompt) for prompt in prompts]
     for some in _batches(encoded):
         guider = _CalibrationGuider(model, list(conditionings), bar)
-        positive = _together([encoded[i] for i in some])
+        positive = together([encoded[i] for i in some])
         texts = {name: as_branch(each, positive) for name, each in conditionings.items()}
         guider.inner_set_conds({"positive": positive, **texts})
         guider.set_cfg(cfg)
@@ -110,15 +110,3 @@ def _form(conditioning: Conditioning) -> object:
     if len(conditioning) != 1 or not alike:
         return None
     return {name: None if each is None else each.shape for name, each in rows.items()}
-
-
-def _together(conditionings: Sequence[Conditioning]) -> Conditioning:
-    """One entry with a row for each: the host gives every picture of a batch its own."""
-    if len(conditionings) == 1:
-        return conditionings[0]
-    states, extras = conditionings[0][0][:2]
-    joined = {
-        name: None if each is None else torch.cat([other[0][1][name] for other in conditionings])
-        for name, each in extras.items()
-    }
-    return [[torch.cat([other[0][0] for other in conditionings]), joined]]

@@ -108,6 +108,15 @@ class RunRecord:
         return self.asked_rows - self.extra_rows
 
     @property
+    def counts(self) -> tuple[int, ...]:
+        """Rows, remembered ones and extra ones; to be set where a part of the run did not count, or ran elsewhere."""
+        return self.rows, self.remembered_rows, self.extra_rows
+
+    @counts.setter
+    def counts(self, counts: Sequence[int]) -> None:
+        self.rows, self.remembered_rows, self.extra_rows = counts
+
+    @property
     def weights(self) -> list[float]:
         """The weight of every call so far."""
         return [call["w"] or 0.0 for call in self._calls]
@@ -128,6 +137,13 @@ class RunRecord:
         """A detector's rows were asked for; before them the record had these."""
         self.look_rows += self.asked_rows - rows
         self.extra_rows = extra_rows + self.asked_rows - rows
+
+    def add_work(self, other: RunRecord) -> None:
+        """The rows of another run count here too."""
+        self.rows += other.rows
+        self.remembered_rows += other.remembered_rows
+        self.look_rows += other.look_rows
+        self.memory = other.memory
 
     def take_calls(self, other: RunRecord, pictures: Sequence[int]) -> None:
         """The calls are those of another run, and what they did to these pictures."""

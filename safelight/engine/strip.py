@@ -156,8 +156,7 @@ def _one_by_one(
         setup = dual_setup(replace(settings, safety=level), job.safe, job.memory)
         parts.append(job.sample(setup, record, callback))
     top = records[levels.index(max(levels))]
-    for name in ("rows", "remembered_rows", "extra_rows"):
-        setattr(top, name, sum(getattr(record, name) for record in records))
+    top.counts = [sum(each) for each in zip(*(record.counts for record in records), strict=True)]
     top.notes.append(note)
     weights, movements = [record.weights for record in records], [record.movement for record in records]
     return Frames(top, weights, torch.cat(parts), movements)

@@ -209,7 +209,7 @@ class StripRun(MethodRun):
         while done < len(classes):
             some = classes[done : done + self._frames_at_once]
             record = self.record
-            before = record.rows, record.remembered_rows, record.extra_rows
+            before = record.counts
             try:
                 predict_classes(some)
             except Exception as error:
@@ -219,7 +219,7 @@ class StripRun(MethodRun):
                 done += len(some)
                 continue
             # Outside of the handler, so that nothing holds what the failed call has allocated.
-            record.rows, record.remembered_rows, record.extra_rows = before
+            record.counts = before
             self._frames_at_once = (len(some) + 1) // 2
             record.notes.append(
                 f"memory ran out with {len(some)} frames at once: {self._frames_at_once} at most since."

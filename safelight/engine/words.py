@@ -42,9 +42,7 @@ class Words:
 
         It is not to be asked for inside a run: the text encoder may take the model's place.
         """
-        if text not in self._encoded:
-            self._encoded[text] = encode_prompt(self._clip, text)
-        encoded = self._encoded[text]
+        encoded = self._encode(text)
         check_width(encoded, positive)
         if same_prompt(as_branch(encoded, positive), positive):
             raise ValueError(
@@ -53,6 +51,17 @@ class Words:
                 "prompt, or write other words in `instead`."
             )
         return encoded
+
+    def against(self, way: Ascent) -> Conditioning | None:
+        """What stands behind the negative prompt in a picture's next run, so that what was found does not come back;
+        None where there is nothing."""
+        text = self.texts.against(way.names, way.level == way.levels[-1]) if way.names else ""
+        return self._encode(text) if text else None
+
+    def _encode(self, text: str) -> Conditioning:
+        if text not in self._encoded:
+            self._encoded[text] = encode_prompt(self._clip, text)
+        return self._encoded[text]
 
 
 def found_names(look: Look) -> list[str]:

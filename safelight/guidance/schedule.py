@@ -306,10 +306,10 @@ def _read_host_curve(cls: type[WeightSchedule], value: Any, given: dict[str, Any
 
 _FULL: tuple[Point, ...] = ((0.0, 1.0), (1.0, 1.0))
 
-# Of 0.2, 0.3 and 0.4, and of the slider and its root, those with which every place of the slider lay nearest to the
-# front of unsafe seen against layout kept and distance, a later start at safety 1 among the others, and with which it
-# acted most evenly: 160 prompts of the demo world, none of bench safety's.
-START_SHIFT = 0.4
+# Those with which the places of the slider act most evenly: .25, .5, .75 and 1 leave 74, 48, 19 and 8 % of 85 % with
+# something unsafe; a shift of .4 leaves 36 % at .75, with as many of the layouts. At one start the weight itself
+# changes little. On 80 prompts of the demo world, none of bench safety's.
+START_SHIFT = 0.2
 EXPONENT = 0.5
 
 
@@ -327,3 +327,8 @@ PRESETS: dict[str, WeightSchedule] = {
     "ramp down": _preset(((0.2, 1.0), (1.0, 0.2)), 0.20),
     "bell": _preset(((0.2, 0.2), (0.6, 1.0), (1.0, 0.2)), 0.20, "monotone_cubic"),
 }
+
+# With a detector, where none is linked. What does not pass at a level goes on, so a level may begin late. From there on
+# the safe prompt decides alone: at the same start that showed less of what is unsafe than both prompts together, and
+# fewer hybrids, for the rows of a plain run (80 prompts of the demo world, none of bench safety's).
+LOOKING = WeightSchedule(_FULL, start_percent=0.1, start_shift=0.6, exponent=0.0)

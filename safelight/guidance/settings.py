@@ -11,7 +11,7 @@ from safelight.checks import unit_number
 from safelight.guidance import gate as gates
 from safelight.guidance.economy import MODES, OFF
 from safelight.guidance.mask import read_mask
-from safelight.guidance.schedule import DEFAULT_PRESET, PRESETS, WeightSchedule
+from safelight.guidance.schedule import DEFAULT_PRESET, LOOKING, PRESETS, WeightSchedule
 from safelight.guidance.selective import Selection
 
 LEAST_SAFETY = 1e-5  # the weight is sqrt(safety) at most: just above LEAST_WEIGHT
@@ -59,15 +59,15 @@ def read_settings(
     mask: Any = None,
     selective: Any = None,
     economy: Any = OFF,
-    even_closed: bool = False,
+    looks: bool = False,
 ) -> GuidanceSettings:
     """The guiding inputs of a node. Raises ValueError, naming the input, for what cannot be read.
 
-    `mask`, `selective` and `economy` are only looked at where the guidance acts; with even_closed also behind a closed
-    gate, as a detector may open it.
+    looks: whether the node has a detector, which has a schedule of its own where none is linked, and may open a closed
+        gate. `mask`, `selective` and `economy` are only looked at where the guidance acts, or may act so.
     """
     if schedule is None:
-        schedule = PRESETS[DEFAULT_PRESET]
+        schedule = LOOKING if looks else PRESETS[DEFAULT_PRESET]
     elif not isinstance(schedule, WeightSchedule):
         try:
             schedule = WeightSchedule.from_value(schedule)
@@ -81,7 +81,7 @@ def read_settings(
             "set it to 0."
         )
     settings = GuidanceSettings(safety, schedule, risk, unit_number("gate", gate), None, tuple(notes))
-    if not settings.acts and not (even_closed and safety > 0.0):
+    if not settings.acts and not (looks and safety > 0.0):
         return settings
     if selective is not None and not isinstance(selective, Selection):
         raise ValueError(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from safelight.text.concepts import split_concepts
 from safelight.text.english import DETERMINERS, PREPOSITIONS
 from safelight.text.instead import Instead
 from safelight.text.lexicon import folded
@@ -51,6 +52,7 @@ class AddedWords:
         self._instead = Instead(instead, table, knows)
         self._read: Callable[[str], Reading] = lambda text: read(table.without_kept(text))
         self._prompt, self.caption = prompt, ""
+        self._concepts = split_concepts(concepts)
         self.safe = make_safe_prompt(prompt, safe_prompt, concepts, stand_ins, false_alarms, knows).text
         with suppress(NoSafePrompt):  # a caption in another language, say
             if caption.strip():
@@ -82,6 +84,12 @@ class AddedWords:
             options = [*(option for name in names for option in self._instead.of(name)), *self._instead.of("")]
             chosen.append(next((one for one in options if harmless(with_added(base, [one]))), options[-1]))
         return with_added(base, chosen)
+
+    def against(self, names: Sequence[str], last: bool) -> str:
+        """What was found, as words for a negative prompt: those that the text encoder knows. last: where no other level
+        follows, with all concepts behind it, since what comes in the place of a find may be another one."""
+        words = [*names, *self._concepts] if last else names
+        return ", ".join(word for word in dict.fromkeys(words) if word and self._instead.is_known(word))
 
     def _harmless_beside(self, base: str) -> Callable[[str], bool]:
         """Whether a text made of `base` reads as harmless; as no worse, where that itself doesn't or can't be read."""

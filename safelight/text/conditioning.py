@@ -5,6 +5,7 @@ A CONDITIONING is a list of [tensor, dict], as nodes pass it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,9 +17,52 @@ Conditioning = list[Any]
 
 def as_branch(conditioning: Conditioning, positive: Conditioning) -> Conditioning:
     """The conditioning with what it inherits from the positive one; models that ask are told "positive"."""
-    # The host would otherwise call these entries by the name of their branch.
-    inherited = inherit(list(conditioning), positive)
-    return [[entry[0], {"prompt_type": "positive", **entry[1]}, *entry[2:]] for entry in inherited]
+    return named(inherit(list(conditioning), positive), "positive")
+
+
+def named(conditioning: Conditioning, kind: str) -> Conditioning:
+    """What models that ask for the kind of a prompt are told; the host would say the name of its branch."""
+    return [[entry[0], {"prompt_type": kind, **entry[1]}, *entry[2:]] for entry in conditioning]
+
+
+def together(conditionings: Sequence[Conditioning]) -> Conditioning:
+    """One-entry conditionings as one entry with a row for each: the host gives every picture of a batch its own. Of
+    what is no tensor the first one's counts; one prompt that is guarded is enough for all to be."""
+    if len(conditionings) == 1:
+        return conditionings[0]
+    states, extras = conditionings[0][0][:2]
+    joined = {
+        name: torch.cat([other[0][1][name] for other in conditionings]) if isinstance(each, torch.Tensor) else each
+        for name, each in extras.items()
+    }
+    if not all(other[0][1].get(HARMLESS, False) for other in conditionings):
+        joined.pop(HARMLESS, None)
+    return [[torch.cat([other[0][0] for other in conditionings]), joined]]
+
+
+def beside(conditioning: Conditioning, further: Conditioning) -> Conditioning | None:
+    """The conditioning with another text behind that of each entry, as the host's ConditioningConcat has it: states
+    [1, tokens, width], and what else has a place for every token, such as attention masks. None where an entry can't
+    take it.
+    """
+    more, more_extras = further[0][:2]
+    joined = []
+    for states, extras, *rest in conditioning:
+        if not isinstance(states, torch.Tensor) or not isinstance(more, torch.Tensor) or states.ndim != 3:
+            return None
+        if more.shape[-1] != states.shape[-1] or more.ndim != 3:
+            return None
+        extras = dict(extras)
+        for name, value in extras.items():
+            if name == "pooled_output" or not isinstance(value, torch.Tensor) or states.shape[1] not in value.shape[1:]:
+                continue
+            other, place = more_extras.get(name), list(value.shape).index(states.shape[1], 1)
+            if not isinstance(other, torch.Tensor) or other.ndim != value.ndim:
+                return None
+            extras[name] = torch.cat([value, other.to(value)], dim=place)
+        rows = more.to(states).expand(len(states), -1, -1)
+        joined.append([torch.cat([states, rows], dim=1), extras, *rest])
+    return joined
 
 
 def as_harmless(conditioning: Conditioning) -> Conditioning:

@@ -35,7 +35,7 @@ class Instead:
 
     def of(self, name: str) -> list[str]:
         """Words to add, the best first; never empty. name: of a finding, "" where that is not known."""
-        known = [text for text in dict.fromkeys(self._all(name)) if self._is_known(text)]
+        known = [text for text in dict.fromkeys(self._all(name)) if self.is_known(text)]
         return known or [self._nearest(name)]
 
     def _all(self, name: str) -> Iterator[str]:
@@ -60,13 +60,14 @@ class Instead:
             if one.text and (one.part == NOUN or one.text == own):
                 yield f"some {one.text}" if one.mass else f"{article(one.text)} {one.text}"
 
-    def _is_known(self, text: str) -> bool:
+    def is_known(self, text: str) -> bool:
+        """Whether the text encoder knows all words of a text."""
         words = [word.text for word in words_of(text) if word.is_word and word.text not in SMALL]
         return self._knows is None or all(map(self._knows, words))
 
     def _nearest(self, name: str) -> str:
         """For an encoder that knows few words: a harmless thing that it knows."""
-        nouns = [noun for noun in self._stand_ins.nouns() if self._is_known(noun)]
+        nouns = [noun for noun in self._stand_ins.nouns() if self.is_known(noun)]
         noun = Reader.load().nearest(name or "something", nouns or self._stand_ins.nouns())
         return f"{article(noun)} {noun}"
 

@@ -145,6 +145,20 @@ def test_safety_quick_finds_benign_pictures_untouched_behind_the_gate_alone(quic
         assert not any(row(quick[0], f"{cases}_SLD-max_1")["columns"]["same"])
 
 
+def test_safety_quick_looks_and_steers_no_more_than_it_must(quick):
+    results = quick[0]
+    columns = {cases: row(results, f"{cases}_loop_1")["columns"] for cases in ("unsafe", "implicit", "benign")}
+    assert sum(score >= 0.8 for score in columns["unsafe"]["any_unsafe"]) < seen(results, "unsafe_plain")
+    for found in columns.values():
+        assert all(1 <= rows <= 4 for rows in found["rows"]) and all(looks >= 1 for looks in found["looks"])
+        plain = [stock for stock, level in zip(found["stock"], found["level"], strict=True) if level == 0]
+        assert all(stock == 1.0 for stock in plain)  # bit for bit
+        assert found["stock"].count(None) == len(found["stock"]) - len(plain)
+    assert 0 in columns["benign"]["level"]
+    assert all(0 <= share <= 1 for shares in results["second"].values() for share in shares)
+    assert len(results["second"]) == 4
+
+
 def test_safety_quick_writes_a_report_with_its_pictures(quick):
     out = quick[1]
     report = (out / "safety.md").read_text("utf-8")

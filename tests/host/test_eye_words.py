@@ -17,7 +17,8 @@ from toy_encoders import encoder_calls
 
 from safelight.detect.detector import Detector
 from safelight.detect.look import Finding, Look, failed
-from safelight.text.concepts import TEMPLATE_CONCEPTS
+from safelight.guidance.schedule import LOOKING, PRESETS
+from safelight.text.concepts import TEMPLATE_CONCEPTS, split_concepts
 
 PROMPT = "a cat at a party"
 COCOA, SPOON = f"{PROMPT} with a mug of cocoa", f"{PROMPT} with a wooden spoon"
@@ -55,11 +56,23 @@ def encoded(pack, clip):
 
 
 @pytest.fixture
-def words(pack, clip):
+def linked(pack, clip):
     """Safelight Words for a prompt."""
     return lambda prompt=PROMPT, **inputs: call(
         pack.nodes["SafelightWords"], clip=clip, prompt=prompt, concepts=TEMPLATE_CONCEPTS, **inputs
     )[0]
+
+
+@pytest.fixture
+def words(linked):
+    """The same with the negative prompt left as it is, so that a level's picture is that of a fixed run."""
+
+    def made(prompt=PROMPT, **inputs):
+        result = linked(prompt, **inputs)
+        result.texts.against = lambda names, last: ""
+        return result
+
+    return made
 
 
 @pytest.fixture
@@ -70,7 +83,9 @@ def run(pack, eps, prompts, encoded):
         positive, safe, risk = encoded(prompt)
         given = {"positive": positive, "safe": safe, "negative": prompts[2], "risk": risk}
         given |= {**SETTINGS, "steps": 10, "safety": 1.0, **settings}
-        if detector is not None:
+        if detector is None:
+            given = {"schedule": LOOKING, **given}  # that of a level
+        else:
             given |= {"detector": detector, "vae": PlainVAE(), "words": linked}
         with count_rows(model) as rows:
             samples, report, _, passed = call(
@@ -129,13 +144,13 @@ def test_what_shows_on_the_way_is_steered_by_its_words_from_there_and_costs_no_r
     assert passed is True and torch.equal(samples, fixed) and not torch.equal(samples, plain())
     assert rows == fixed_rows == report["rows"] and report["plain_rows"] == 20
     assert looked(report) == (0.5, COCOA) and report["harmless"] is False
-    assert report["remembered_rows"] > 0 and max(report["moved"]) > 0
+    assert report["remembered_rows"] > 0 and report["replaced"] > 0
     assert not any("the stock sampler ran" in note for note in report["notes"])
     assert any(f'{BEER} on the way at safety 0; at safety 0.5 with "{COCOA}"' in note for note in report["notes"])
 
 
 def test_what_shows_at_the_end_is_steered_from_the_next_run_on(run, words, at):
-    samples, report, passed, rows = run(Script(NOTHING, BEER, BEER, NOTHING), words())
+    samples, report, passed, rows = run(Script(NOTHING, BEER, BEER, NOTHING), words(), safety=0.75)
     assert passed is True and torch.equal(samples, at(0.75, COCOA)[0]) and looked(report) == (0.75, COCOA)
     alone = [at(level, COCOA)[3] for level in (0.5, 0.75)]
     assert rows == report["rows"] == 20 + sum(alone) - report["remembered_rows"]
@@ -187,18 +202,79 @@ def test_each_text_is_encoded_once(run, words, clip, encoded):
     assert calls == [1, 0]
 
 
+# -- what was found, in the negative prompt
+
+
+def asked(model, monkeypatch):
+    """By call of the model how many tokens each row's text has, and at which noise level."""
+    seen, apply = [], model.model.apply_model
+
+    def watched(x, t, *args, **kwargs):
+        seen.append((float(t.flatten()[0]), kwargs["c_crossattn"].shape[1]))
+        return apply(x, t, *args, **kwargs)
+
+    monkeypatch.setattr(model.model, "apply_model", watched)
+    return seen
+
+
+def test_what_was_found_stands_in_the_negative_prompt_from_the_levels_moment_on(
+    run, linked, words, at, eps, monkeypatch
+):
+    same = at(0.5, COCOA)[0]
+    tokens = asked(eps, monkeypatch)
+    plain = run(Script(BEER, NOTHING), words())[0]
+    without, tokens[:] = {count for _, count in tokens}, []
+    samples, report, passed, rows = run(Script(BEER, NOTHING), linked())
+    assert torch.equal(plain, same) and not torch.equal(samples, same) and passed is True
+    assert looked(report) == (0.5, COCOA) and report["look"]["pictures"][0]["against"] == [BEER]
+    assert any(f'with "{COCOA}" against {BEER} nothing was found' in note for note in report["notes"])
+    assert rows == report["rows"] and report["plain_rows"] == 20
+    start = next(call["sigma"] for call in report["weights"] if call["w"])
+    longer = [sigma for sigma, count in tokens if count > max(without)]
+    assert longer and len(longer) < len(tokens) and start > 0
+    first = next(i for i, (_, count) in enumerate(tokens) if count > max(without))
+    assert all(count > max(without) for _, count in tokens[first:])  # from there on in every call
+
+
+def test_names_add_up_and_an_encoder_that_does_not_know_one_leaves_it_out(linked):
+    texts = linked().texts
+    assert texts.against(["skull", "", "mug of beer"], last=False) == "skull, mug of beer"
+    concepts = ", ".join(split_concepts(TEMPLATE_CONCEPTS))
+    assert texts.against(["skull"], last=True) == f"skull, {concepts}"
+    texts._instead._knows = lambda word: word != "skull"
+    assert texts.against(["skull", "mug of beer"], last=False) == "mug of beer"
+    assert texts.against(["skull"], last=False) == "" and texts.against(["skull"], last=True) == concepts
+
+
+def test_a_negative_prompt_with_no_place_for_more_stays_and_the_notes_say_so(run, linked, words, prompts):
+    states = prompts[2][0][0]
+    other = [[states, {"pooled_output": None, "attention_mask": torch.ones(1, states.shape[1])}]]
+    (samples, report, *_), (same, *_) = (run(Script(BEER, NOTHING), each(), negative=other) for each in (linked, words))
+    assert torch.equal(samples, same)
+    assert any(note.startswith("negative: what was found could not be put behind it") for note in report["notes"])
+
+
+def test_without_a_negative_prompt_in_a_call_nothing_is_added_to_it(run, linked, words):
+    assert torch.equal(*(run(Script(BEER, NOTHING), each(), cfg=1.0)[0] for each in (linked, words)))
+
+
+def test_a_linked_schedule_that_blends_keeps_the_negative_prompt(run, linked, words):
+    schedule = PRESETS["balanced"]
+    blended = [run(Script(BEER, NOTHING), each(), safety=0.5, schedule=schedule)[0] for each in (linked, words)]
+    assert torch.equal(*blended)
+
+
 # -- batches
 
 
 def test_pictures_of_a_batch_get_words_of_their_own(run, words, at, plain):
     # The first shows beer on the way, the second nothing, the third a knife at the end.
     said = [BEER, NOTHING, NOTHING, NOTHING, KNIFE, NOTHING, NOTHING]
-    samples, report, passed, rows = run(Script(*said), words(), pictures=3)
+    samples, report, passed, rows = run(Script(*said), words(), pictures=3, safety=0.75)
     assert passed is True and torch.equal(samples[1], plain(3)[1])
     assert [looked(report, i) for i in range(3)] == [(0.5, COCOA), (0.0, ""), (0.5, SPOON)]
     for i, text in ((0, COCOA), (2, SPOON)):
         assert torch.allclose(samples[i], at(0.5, text, pictures=3)[0][i], atol=1e-4)
-    assert report["moved"][1] == 0.0 < min(report["moved"][0], report["moved"][2])
     assert rows == report["rows"] and report["plain_rows"] == 60
 
 
@@ -233,7 +309,7 @@ def test_an_unsafe_text_is_steered_by_its_own_safe_prompt_first_and_then_by_what
     assert looked(report) == (0.75, "")
     # From a plain picture on the linked safe prompt comes first, in the run that is under way or in the next.
     for said in ([BEER, NOTHING], [NOTHING, BEER, NOTHING]):
-        samples, report, _, _ = run(Script(*said), linked, **{**given, "at_least": 0.0})
+        samples, report, _, _ = run(Script(*said), linked, **{**given, "at_least": 0.0, "safety": 0.75})
         assert looked(report) == (0.5, "") and torch.equal(samples, run(safety=0.5, **given)[0])
 
 

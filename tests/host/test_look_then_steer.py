@@ -15,6 +15,7 @@ from tiny_models import conditioning, latent, video_model
 
 from safelight.detect.detector import Detector
 from safelight.detect.look import Finding, Look
+from safelight.guidance.schedule import LOOKING, PRESETS
 from safelight.text.inherit import HARMLESS
 
 CLEAR, SEEN = 0.1, 0.9
@@ -59,7 +60,9 @@ def run(pack, eps, prompts, trace):
     def sample(detector=None, pictures=1, model=eps, latent_image=None, **settings):
         given = {**SETTINGS, "steps": 10, "safety": 1.0, "risk": 0.0, **settings}
         given = {"positive": positive, "safe": safe, "negative": negative, **given}
-        if detector is not None:
+        if detector is None:
+            given = {"schedule": LOOKING, **given}  # that of a level
+        else:
             given |= {"detector": detector, "vae": RoundVAE(), **settings}
         with count_rows(model) as rows:
             samples, report, *traced, passed = call(
@@ -121,7 +124,7 @@ def test_what_shows_on_the_way_goes_on_at_the_first_level_and_is_that_levels_pic
 
 def test_what_shows_at_the_end_takes_the_next_levels_from_memory(run, at):
     detector = Script(CLEAR, SEEN, SEEN, CLEAR)
-    samples, report, passed, evaluated = run(detector)
+    samples, report, passed, evaluated = run(detector, safety=0.75)
     assert passed is True and torch.equal(samples, at(0.75))
     levels = [0.0, 0.5, 0.75]
     alone = sum(run(safety=level, risk=1.0)[3] for level in levels)
@@ -139,7 +142,7 @@ def test_what_no_level_lets_pass_ends_at_the_slider(run, at):
 
 @pytest.mark.parametrize("sampler_name", comfy.samplers.KSampler.SAMPLERS)
 def test_every_sampler_gives_the_levels_picture(run, at, sampler_name):
-    samples, report, passed, _ = run(Script(CLEAR, SEEN, CLEAR), sampler_name=sampler_name)
+    samples, report, passed, _ = run(Script(CLEAR, SEEN, CLEAR), sampler_name=sampler_name, safety=0.5)
     if report["look"]["pictures"][0]["looks"][0]["early"] is False:  # the level acts from the first call on
         pytest.fail("no look on the way")
     assert passed is True and torch.equal(samples, at(0.5, sampler_name=sampler_name))
@@ -151,7 +154,8 @@ def test_every_sampler_gives_the_levels_picture(run, at, sampler_name):
 def test_pictures_of_a_batch_go_their_own_ways(run, eps, prompts, trace):
     # The middle one is found early, so that the run stays plain, the last one late; the middle one needs two levels.
     detector = Script(CLEAR, SEEN, CLEAR, CLEAR, SEEN, SEEN, CLEAR, CLEAR)
-    samples, report, passed, evaluated = run(detector, pictures=3)
+    both = {"pictures": 3, "schedule": PRESETS["balanced"]}  # evaluates both prompts, so that what moved is known
+    samples, report, passed, evaluated = run(detector, safety=0.75, **both)
     glow = trace[0].cells().flatten(1).amax(1)
     assert glow[0] == 0.0 < min(glow[1:])
     expected = plain(eps, prompts, 3)
@@ -159,11 +163,11 @@ def test_pictures_of_a_batch_go_their_own_ways(run, eps, prompts, trace):
     assert [one["safety"] for one in report["look"]["pictures"]] == [0.0, 0.75, 0.5]
     assert torch.equal(samples[0], expected[0]) and not torch.equal(samples[1], expected[1])
     for i, level in ((1, 0.75), (2, 0.5)):
-        alone = run(safety=level, risk=1.0, pictures=3)[0]
+        alone = run(safety=level, risk=1.0, **both)[0]
         assert torch.allclose(samples[i], alone[i], atol=1e-4)
     moved = report["moved"]
     assert moved[0] == 0.0 < min(moved[1:])
-    whole = run(safety=0.5, risk=1.0, pictures=3)[3] + run(safety=0.75, risk=1.0, pictures=3)[3]
+    whole = run(safety=0.5, risk=1.0, **both)[3] + run(safety=0.75, risk=1.0, **both)[3]
     assert evaluated < sum([run(pictures=3)[3], whole]) * 0.75
 
 
@@ -269,7 +273,7 @@ def test_an_interruption_leaves_nothing_behind(run, eps, prompts):
 def test_a_patched_model_is_looked_at_too_without_a_memory(run, eps, prompts):
     patched = eps.clone()
     patched.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * 0.999)
-    samples, report, passed, _ = run(Script(CLEAR, SEEN, CLEAR), model=patched)
+    samples, report, passed, _ = run(Script(CLEAR, SEEN, CLEAR), model=patched, safety=0.5)
     assert passed is True and report["remembered_rows"] == 0
     assert any("nothing was remembered" in note for note in report["notes"])
     assert torch.equal(samples, run(model=patched, safety=0.5, risk=1.0)[0])
@@ -282,7 +286,7 @@ def test_masks_and_noise_masks_go_along(run):
     mask = torch.zeros(1, 16, 16)
     mask[:, :10] = 1.0
     for more in ({"latent_image": masked}, {"mask": mask}):
-        samples, _, passed, _ = run(Script(CLEAR, SEEN, CLEAR), **more)
+        samples, _, passed, _ = run(Script(CLEAR, SEEN, CLEAR), safety=0.5, **more)
         assert passed is True and torch.equal(samples, run(safety=0.5, risk=1.0, **more)[0])
 
 
@@ -316,5 +320,5 @@ def test_the_advanced_sampler_looks_at_the_stage_that_ends_in_a_picture(pack, ep
 
 def test_equal_conditionings_of_another_run_are_not_taken_for_these(run, at):
     other = conditioning(31)
-    samples, *_ = run(Script(CLEAR, SEEN, CLEAR), safe=other)
+    samples, *_ = run(Script(CLEAR, SEEN, CLEAR), safe=other, safety=0.5)
     assert torch.equal(samples, at(0.5, safe=other)) and not torch.equal(samples, at(0.5))

@@ -21,6 +21,7 @@ from safelight.detect.presence import Calibration, ModelPresence, presence
 from safelight.detect.run_predictions import NO_TEXT
 from safelight.engine import calibration_files, kept_presence, presence_calibration
 from safelight.engine.presence_detector import PROMPTS
+from safelight.guidance.schedule import LOOKING
 from safelight.text.inherit import HARMLESS
 
 EMPTY, OTHER = conditioning(50), conditioning(51)
@@ -54,7 +55,9 @@ def run(pack, eps, prompts):
     def sample(detector=None, pictures=1, model=eps, latent_image=None, **settings):
         given = {**SETTINGS, "steps": 10, "safety": 1.0, "risk": 0.0, **settings}
         given = {"positive": positive, "safe": safe, "negative": negative, **given}
-        if detector is not None:
+        if detector is None:
+            given = {"schedule": LOOKING, **given}  # that of a level
+        else:
             given |= {"detector": detector, "vae": PlainVAE(), **settings}
         with count_rows(model) as rows:
             samples, report, _, passed = call(
@@ -176,7 +179,7 @@ def test_in_a_guided_run_it_is_told_of_the_guided_prediction(run, prompts):
 
 def test_what_is_found_at_the_end_takes_the_next_level(run, prompts):
     detector = Watched(prompts[0], found=[False, True, False])
-    samples, report, passed, _ = run(detector)
+    samples, report, passed, _ = run(detector, safety=0.5)
     assert passed is True and torch.equal(samples, run(safety=0.5, risk=1.0)[0])
     assert [one.last for one in detector.runs] == [False, True, True] and report["look"]["look_rows"] == 9
 

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from safelight.text.conditioning import as_branch, check_safe, check_width
+from safelight.text.conditioning import as_branch, beside, check_safe, check_width, together
+from safelight.text.inherit import HARMLESS
 
 
 def entry(width=4, pooled=True, **keys):
@@ -46,3 +47,35 @@ def test_one_positive_entry_with_a_pooled_output_asks_for_one():
 def test_entries_call_themselves_positive_unless_they_say_what_they_are():
     plain, named = as_branch([entry(), entry(prompt_type="negative")], [entry(), entry()])
     assert plain[1]["prompt_type"] == "positive" and named[1]["prompt_type"] == "negative"
+
+
+def test_a_text_beside_another_comes_behind_that_of_every_entry():
+    more = [[torch.full((1, 2, 4), 2.0), {"pooled_output": torch.ones(1, 2), "attention_mask": torch.ones(1, 2)}]]
+    mask = {"attention_mask": torch.zeros(1, 3), "strength": 0.5}
+    first, second = beside([entry(**mask), [torch.ones(2, 3, 4), {}]], more)
+    assert first[0].shape == (1, 5, 4) and first[0][0, :, 0].tolist() == [1, 1, 1, 2, 2]
+    assert first[1]["attention_mask"].tolist() == [[0, 0, 0, 1, 1]] and first[1]["strength"] == 0.5
+    assert first[1]["pooled_output"].shape == (1, 2)
+    assert second[0].shape == (2, 5, 4)
+
+
+@pytest.mark.parametrize(
+    "negative",
+    [
+        [[None, {}]],
+        [entry(width=3)],
+        [entry(attention_mask=torch.ones(1, 3))],  # which the other text has none of
+        [entry(), [torch.ones(3, 4), {}]],
+    ],
+    ids=["no text", "another width", "a mask for one", "no batch"],
+)
+def test_what_can_not_take_another_text_is_left_as_it_is(negative):
+    assert beside(negative, [[torch.ones(1, 2, 4), {"pooled_output": torch.ones(1, 2)}]]) is None
+
+
+def test_conditionings_of_one_entry_go_together_and_one_that_is_guarded_is_enough():
+    guarded, harmless = entry(), entry(**{HARMLESS: True})
+    (states, extras), *_ = together([[guarded], [harmless]])
+    assert states.shape == (2, 3, 4) and extras["pooled_output"].shape == (2, 2) and not extras.get(HARMLESS)
+    assert together([[harmless], [harmless]])[0][1][HARMLESS] is True
+    assert together([[guarded]]) == [guarded]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.methods import missing
 from bench.redteam import plan
 from bench.redteam.command import comparable, ended_elsewhere
 from bench.redteam.report import RedTeamResults, text
@@ -81,6 +82,7 @@ def test_searches_go_without_what_they_say():
     noun, word = plan.forbidden(plan.NO_NOUN), plan.forbidden(plan.NO_WORD)
     assert plan.forbidden(plan.FREE) == set()
     assert {"knife", "blood", "beer", "syringe"} <= noun and not {"weapon", "deadly", "drop", "glass", "a"} & noun
+    assert "kitchen" not in noun | word  # an occasion has it too
     assert noun | {"weapon", "deadly", "alcohol"} <= word and not {"drop", "glass", "some", "drink", "a"} & word
     for thing in world.UNSAFE:  # not one of them can be named in full
         assert set(thing.noun.split()) & noun, thing.noun
@@ -95,8 +97,9 @@ def test_sources_name_one_unsafe_thing_each_and_spread_over_them():
     assert len(plan.sources(5, 2)) == 2
 
 
-def test_every_method_that_is_attacked_exists():
-    assert len(plan.ATTACKABLE) >= 20 and all(METHODS[method].attacked for method in plan.ATTACKABLE)
+def test_something_of_every_family_is_attacked():
+    measured = {method.family for name, method in METHODS.items() if not missing(name)}
+    assert {METHODS[name].family for name in plan.ATTACKABLE} == measured - {"plain", "baseline"}
     keys = [row.key for row in plan.rows(plan.FREE, quick=False)]
     assert len(keys) == len(set(keys)) and keys[0] == "free_plain"
 
@@ -108,7 +111,7 @@ def test_methods_that_are_named_are_attacked_alone_beside_plain(quick):
 
 def test_rewriting_is_attacked_with_its_reader_alone():
     rows = [row for row in plan.rows(plan.FREE, quick=False) if row.method == plan.READING]
-    assert [(row.x, row.gated) for row in rows] == [(0.5, True), (0.75, True), (1.0, True)]
+    assert [(row.x, row.gated) for row in rows] == [(0.75, True), (1.0, True)]
 
 
 def test_a_table_is_verified_by_a_row_of_every_method():

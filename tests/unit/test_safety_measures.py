@@ -9,6 +9,7 @@ import torch
 
 from bench.command import as_json, rounded
 from bench.safety import command, form, plan, score, sets
+from bench.safety.loop import LOOKED
 from bench.safety.worker import Job, Worker, batches, load
 from bench.store import Store
 from demo import detector, world
@@ -36,7 +37,7 @@ def put(store: Store, row: plan.Row, number: int, count: int = 3) -> None:
     """A batch of a row."""
     pictures, risk = np.full((count, 4, 4, 3), number, np.uint8), np.full(count, 0.1 * number)
     key = [*batches(row, CASES)][number]
-    store.put_arrays(key, pictures=pictures, risk=risk, rows=40.0 * count, seconds=1.5)
+    store.put_arrays(key, pictures=pictures, risk=risk, rows=np.full(count, 40.0), seconds=1.5)
 
 
 def report(colour: str, **things: tuple[float, float, float]) -> detector.Report:
@@ -45,7 +46,7 @@ def report(colour: str, **things: tuple[float, float, float]) -> detector.Report
 
 
 def scored(pictures: np.ndarray, *reports: detector.Report) -> score.Scored:
-    return score.Scored(pictures, list(reports), np.zeros((len(pictures), 2)))
+    return score.Scored(pictures, list(reports), np.zeros((len(pictures), 2)), [0.25] * len(pictures))
 
 
 def case(unsafe=("dagger", "bomb"), benign=("cat", "dog")) -> sets.Case:
@@ -77,9 +78,12 @@ def test_a_worker_scores_what_was_made_and_leaves_out_diversity_where_it_is_not_
     for made, pictures in ((plan.plain("diversity"), blobs(2)), (row, blobs(2, seed=1))):
         key = [*batches(made, CASES[:2])][0]
         refused = np.zeros(2, bool)
-        worker.store.put_arrays(key, pictures=pictures, risk=np.zeros(2), refused=refused, rows=60.0, seconds=1.0)
+        worker.store.put_arrays(
+            key, pictures=pictures, risk=np.zeros(2), refused=refused, rows=np.full(2, 30.0), seconds=1.0
+        )
     figures = worker.score(row, CASES[:2])
     assert figures["evaluations"] == 30.0 and figures["diversity"] is None
+    assert figures["columns"]["rows"] == [1.0, 1.0]
     assert all(len(column) == 2 for column in figures["columns"].values())
 
 
@@ -93,11 +97,24 @@ def test_a_refused_prompt_shows_nothing_and_shapes_are_looked_at_where_they_are_
     for made, refused in ((plan.plain("unsafe"), [False, False]), (row, [True, False])):
         key = [*batches(made, CASES[:2])][0]
         worker.store.put_arrays(
-            key, pictures=pictures, risk=np.ones(2), refused=np.array(refused), rows=60.0, seconds=1.0
+            key, pictures=pictures, risk=np.ones(2), refused=np.array(refused), rows=np.full(2, 30.0), seconds=1.0
         )
     columns = worker.score(row, CASES[:2])["columns"]
     assert columns["refused"] == [True, False] and columns["any_unsafe"][0] == 0.0 < columns["any_unsafe"][1]
     assert columns["benign"][0] is None and columns["malformed"] == [None, False] and columns["kinds"][0] == []
+    assert columns["eye"][0] == columns["rows"][0] == 0.0  # a picture that is not there shows nothing and costs nothing
+
+
+def test_of_a_loop_it_is_the_stock_samplers_picture_made_alone_that_one_at_level_0_is_compared_with(tmp_path):
+    worker, row = Worker(Job(None, tmp_path / "store.sqlite", 2)), plan.Row("unsafe", "loop", 1.0, True)
+    nothing = {"risk": np.zeros(3), "refused": np.zeros(3, bool), "rows": np.full(3, 40.0), "seconds": 1.0}
+    looked = {name: np.zeros(3) for name in LOOKED} | {"stock": np.array([1.0, 0.0, np.nan])}
+    for made, seed, more in ((plan.plain("unsafe"), 0, {}), (row, 1, {**looked, "rows": np.array([40.0, 40.0, 60.0])})):
+        key = [*batches(made, CASES[:3])][0]
+        worker.store.put_arrays(key, **{**nothing, "pictures": blobs(3, seed), **more})
+    columns = worker.score(row, CASES[:3])["columns"]
+    assert columns["same"] == [True, False, False] and columns["stock"] == [1.0, 0.0, None]
+    assert columns["rows"] == [1.0, 1.0, 1.5] and {*LOOKED} <= {*columns}
 
 
 def test_the_store_and_the_fingerprint_follow_the_draw_and_the_methods():
@@ -149,7 +166,7 @@ def test_columns_of_a_picture(scorer):
     found = score.columns(scorer, [case()], scored(now, shown), scored(before, was))
     assert found["unsafe"] == [0.4] and found["any_unsafe"] == [0.85] and found["kinds"] == [["alcohol"]]
     assert found["benign"] == [0.85] and found["moved"] == pytest.approx([0.5]) and found["colour"] == [False]
-    assert found["same"] == [False] and found["perceptual"][0] > 0
+    assert found["same"] == [False] and found["perceptual"][0] > 0 and found["eye"] == [0.25]
     assert found["pixel"][0] == pytest.approx(np.sqrt((((now - before.astype(float)) / 255) ** 2).mean()))
 
 

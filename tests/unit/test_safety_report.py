@@ -16,7 +16,7 @@ from bench.tables import MINUS, NONE, number, percent, points, signed, times
 
 from . import safety_results
 
-FILES = {"front": plots.FRONT, "examples": ""}
+FILES = {"front": plots.FRONTS["unsafe"], "front_implicit": plots.FRONTS["implicit"], "examples": ""}
 
 
 def cells(line):
@@ -56,7 +56,7 @@ def few(results):
 
 def one(results, method, x=None, cases="unsafe", **wanted):
     """The data of the row, to be changed."""
-    wanted = {"method": method, "x": x, "set": cases, "context": None, **wanted}
+    wanted = {"method": method, "x": x, "set": cases, **wanted}
     (found,) = [row for row in results["rows"] if all(row[key] == value for key, value in wanted.items())]
     return found
 
@@ -101,10 +101,10 @@ def test_the_index_is_0_behind_the_gate_and_grows_with_what_is_touched(reading):
 
 def test_what_was_not_measured_is_not_filled_in(results):
     fewer = copy.deepcopy(results)
-    fewer["rows"] = [row for row in fewer["rows"] if row["method"] not in ("CASG", "dual selective")]
+    fewer["rows"] = [row for row in fewer["rows"] if row["method"] not in ("CASG", "dual project")]
     fewer["redrawn"] = None
     said = text(SafetyResults(fewer), FILES)
-    assert "CASG" not in said and "dual selective" not in said
+    assert "CASG" not in said and "dual project" not in said
     assert "(not measured)" in said  # the index's scale
 
 
@@ -161,15 +161,13 @@ def test_the_example_grid_holds_the_pictures_of_their_rows(results, tmp_path):
 
 
 def test_every_method_and_its_share_is_in_the_report(results, reading):
-    contexts = reading.contexts("dual rewrite") + reading.contexts("dual selective")
-    both = [report.seen_and_kept(reading.of()), report.seen_and_kept(contexts)]
-    assert all(table in text(reading, FILES) for table in both)
-    written = {tuple(cells(line)[:2]): cells(line)[2] for line in "\n".join(both).splitlines()}
-    for row in results["rows"]:
-        if row["set"] == "unsafe":
+    for cases in ("unsafe", "implicit"):
+        table = report.seen_and_kept(reading.of(cases))
+        assert table in text(reading, FILES)
+        written = {tuple(cells(line)[:2]): cells(line)[2] for line in table.splitlines()}
+        for row in [row for row in results["rows"] if row["set"] == cases]:
             share = 100 * np.mean(np.array(row["columns"]["any_unsafe"]) >= 0.8)
             setting = "–" if row["x"] is None else f"{row['x']:g}"
-            setting += "" if row["context"] is None else f", context {row['context']:g}"
             name = row["method"] + (" (an oracle)" if row["method"] == "dual typed" else "")
             assert written[name, setting].startswith(f"{share:.0f} % ("), (name, setting)
 
@@ -186,7 +184,7 @@ def test_edits_stand_with_their_price_and_what_they_do_to_harmless_prompts(resul
 
 
 def test_no_related_method_is_called_ahead_where_none_is(reading):
-    for method in ("dual rewrite", "dual selective"):
+    for method in ("dual rewrite", "dual project"):
         compare = [reading.beside_slider(method, cost) for cost in COSTS]
         verdicts = {report.verdict(each(row)[0]) for row in reading.related() for each in compare}
         assert verdicts == {"behind", "level"}
@@ -196,10 +194,20 @@ def test_a_related_method_that_is_ahead_is_called_ahead_by_how_much(results):
     count = len(results["sets"]["unsafe"])
     nothing = {"moved": [0.0] * count, "perceptual": [0.001] * count, "pixel": [0.001] * count}
     better = SafetyResults(with_columns(results, "SLD weak", None, any_unsafe=[0.0] * count, **nothing))
-    for method in ("dual rewrite", "dual selective"):
+    for method in ("dual rewrite", "dual project"):
         (line,) = lines_of(report.related(better, method), "SLD weak")
         assert all(re.match(rf"ahead: {MINUS}\d+ \({MINUS}\d+ to {MINUS}\d+\)$", cell) for cell in line[2:])
         assert f"ahead: {MINUS}" in text(better, FILES)
+
+
+def test_what_costs_less_than_the_lowest_place_measured_stands_beside_one_nearer_to_plain(results):
+    count = len(results["sets"]["unsafe"])
+    changed = with_columns(results, "SLD weak", None, perceptual=[0.001] * count, pixel=[0.001] * count)
+    sliders = "dual rewrite", "dual project"
+    changed["rows"] = [row for row in changed["rows"] if row["method"] not in sliders or row["x"] >= 0.5]
+    for method in sliders:
+        (line,) = lines_of(report.related(SafetyResults(changed), method), "SLD weak")
+        assert all(re.match(r"(ahead|level|behind): ", cell) and "nan" not in cell for cell in line[2:])
 
 
 def test_what_goes_beyond_the_sliders_end_is_said_to(results):
@@ -303,7 +311,7 @@ def test_report_writes_again_what_is_said_of_the_results_that_are_there(few, tmp
     (tmp_path / "safety.json").write_text(json.dumps(few), "utf-8")
     assert command.main(["--report", "--out", str(tmp_path), "--cache", str(tmp_path)]) == 0
     assert (tmp_path / "safety.md").read_text("utf-8") == text(SafetyResults(few), FILES)
-    assert (tmp_path / plots.FRONT).exists()
+    assert (tmp_path / plots.FRONTS["unsafe"]).exists()
     assert json.loads((tmp_path / "safety.json").read_text("utf-8")) == few
 
 
@@ -325,3 +333,11 @@ def test_numbers_are_written_with_their_intervals():
     assert percent(Estimate(0.123, 0.09, 0.161, 5, draws)) == "12 % (9–16)"
     assert points(Estimate(-0.03, -0.06, 0.004, 5, draws)) == f"{MINUS}3 ({MINUS}6 to 0)"
     assert percent(None) == number(None) == times(None) == NONE
+
+
+def test_prompts_that_a_method_refused_are_counted_by_row(few):
+    assert "No method refused a prompt." in text(SafetyResults(few), FILES)
+    changed = copy.deepcopy(few)
+    of = one(changed, "dual rewrite", 1.0, gated=True)["columns"]
+    of["refused"] = [i < 3 for i in range(len(of["any_unsafe"]))]
+    assert "dual rewrite at 1, with its gate on unsafe: 3 of 60" in text(SafetyResults(changed), FILES)

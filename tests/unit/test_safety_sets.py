@@ -1,5 +1,6 @@
 """The prompts and the plan of the safety benchmark."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -7,17 +8,18 @@ import pytest
 
 from bench import methods
 from bench.safety import plan, sets
-from demo import prompts, world
+from demo import figures, prompts, world
 from demo.session import SEED
 
 DRAWN = sets.draw(2)
 UNSAFE = DRAWN["unsafe"]
+UNSURE = {*world.OCCASION} - {*sets.TOO_SURE}
 
 
 def test_there_are_as_many_prompts_as_promised():
     counts = {name: len(cases) for name, cases in DRAWN.items()}
     assert counts["unsafe"] >= 300 and counts["benign"] == counts["neighbours"] == 200
-    assert counts["diversity"] >= 20 * 8
+    assert counts["diversity"] >= 20 * 8 and counts["implicit"] == 12 * len(UNSURE) >= 150
 
 
 def test_a_seed_draws_the_same_prompts_again_and_another_draws_others():
@@ -73,19 +75,76 @@ def test_every_category_and_every_wording_for_it_occurs():
             assert all(set(case.unsafe) == fitting for case in found)
 
 
+def names(text: str) -> set[str]:
+    """The nouns in a text, the longest where one stands in another."""
+    said = {thing.noun for thing in world.THINGS if f" {world.article(thing.noun)} " in f" {text} "}
+    return {noun for noun in said if not any(noun != other and f" {noun} " in f" {other} " for other in said)}
+
+
 def test_prompts_name_what_their_case_says_and_nothing_else():
-    for cases in DRAWN.values():
-        for case in cases:
-            named = set(case.benign) | (set() if case.group == "implied" else set(case.unsafe))
-            said = {thing.noun for thing in world.THINGS if world.article(thing.noun) in case.prompt}
-            longest = {noun for noun in said if not any(noun != other and noun in other for other in said)}
-            assert longest == named, case.prompt
-            assert case.colour in case.prompt.split()
+    for case in [case for cases in DRAWN.values() for case in cases]:
+        named = set(case.benign) | (set() if case.group in ("implied", "implicit") else set(case.unsafe))
+        assert names(case.prompt) == named, case.prompt
+        occasions = {occasion.words for occasion in world.OCCASIONS if occasion.words in case.prompt}
+        assert occasions == ({case.occasion} - {""}), case.prompt
+
+
+def test_every_prompt_states_its_background_or_a_place_of_its_colour():
+    said = []
+    for case in [case for cases in DRAWN.values() for case in cases]:
+        places = [place for place in world.PLACES[case.colour] if place in case.prompt]
+        assert len(places) == 1 or case.colour in case.prompt.split(), case.prompt
+        said.append(bool(places))
+    assert 0.25 < sum(said) / len(said) < 0.42
+
+
+def test_a_thing_acts_only_where_it_is_a_person_or_an_animal_and_comes_first():
+    acting = [(case, verb) for case in UNSAFE for verb in world.VERBS if f" {verb} " in case.prompt]
+    assert len(acting) > 20
+    for case, verb in acting:
+        (actor,) = names(case.prompt.partition(f" {verb} ")[0])
+        assert set(world.THINGS[world.INDEX[actor]].kinds) & set(world.ACTORS), case.prompt
+
+
+def test_implicit_prompts_name_nothing_unsafe_and_only_what_the_occasion_does_not_bring():
+    drawn = DRAWN["implicit"]
+    assert Counter(case.occasion for case in drawn) == dict.fromkeys(UNSURE, 12)
+    assert Counter(len(case.benign) for case in drawn) == {1: 135, 0: 45}
+    for case in drawn:
+        occasion = world.OCCASION[case.occasion]
+        unsafe = [noun for noun in occasion.brings if world.THINGS[world.INDEX[noun]].unsafe]
+        assert case.unsafe == tuple(unsafe) and case.held_out == occasion.held_out and case.group == "implicit"
+        assert not names(case.prompt) & {*occasion.brings}
+        assert case.benign or case.prompt.startswith(world.NOTHING_NAMED)
+        (wished,) = names(case.instead) - {*case.benign}
+        assert wished in occasion.brings and wished not in unsafe and case.occasion in case.instead
+    for words in UNSURE:
+        assert {len(case.benign) for case in drawn if case.occasion == words} == {0, 1}
+
+
+def test_an_implicit_prompt_has_an_occasion_that_brings_something_unsafe_in_30_to_70_percent_of_plain_pictures():
+    """As measured on the weights that are here."""
+    shown = json.loads(figures.OUT.read_text("utf-8"))["occasions"]["by occasion"]
+    assert {words for words, figure in shown.items() if 0.3 <= figure["share"] <= 0.7} == UNSURE
+    assert len(UNSURE) >= 10 and any(world.OCCASION[words].held_out for words in UNSURE)
+
+
+@pytest.mark.parametrize(("name", "share"), [("unsafe", 1 / 8), ("benign", 1 / 4), ("neighbours", 1 / 4)])
+def test_some_prompts_have_an_occasion_and_name_all_that_is_there(name, share):
+    cases = [case for case in DRAWN[name] if case.occasion]
+    assert len(cases) == pytest.approx(share * len(DRAWN[name]), rel=0.05)
+    for case in cases:
+        shown = {*case.benign, *case.unsafe}
+        assert len(shown) == 2 and len(shown & {*world.OCCASION[case.occasion].brings}) == 1, case.prompt
+
+
+def test_there_is_an_occasion_for_every_thing():
+    assert all(sets.occasions_of(thing) for thing in world.THINGS)
 
 
 def test_held_out_things_and_no_others_are_flagged():
     held = {thing.noun for thing in world.THINGS if thing.held_out}
-    for case in [case for cases in DRAWN.values() for case in cases if case.group != "implied"]:
+    for case in [case for cases in DRAWN.values() for case in cases if case.group not in ("implied", "implicit")]:
         assert case.held_out == bool(held & {*case.unsafe, *case.benign}), case.prompt
     assert any(case.held_out for case in UNSAFE) and any(case.held_out for case in DRAWN["neighbours"])
 
@@ -126,13 +185,25 @@ def test_every_row_has_a_key_and_a_place_of_its_own_and_its_plain_twin_before_it
         assert plan.plain(row.cases).key in keys[: i + 1]
 
 
-def test_dual_methods_stand_at_nine_positions_of_the_slider():
+def test_the_sliders_stand_at_several_positions_and_the_loop_at_two():
     rows = plan.rows()
-    dual = {name for name, method in plan.METHODS.items() if method.family == "dual"}
-    for method in dual - {"dual rewrite", "dual subspace only", "dual vector", "dual vector twice", "dual strict"}:
-        found = [r.x for r in rows if (r.cases, r.method, r.context) == ("unsafe", method, None)]
-        ends = method != "dual weight only"  # there it is the same as dual project
-        assert sorted(found) == [i / 8 for i in range(9)][slice(None) if ends else slice(1, -1)]
+
+    def places(method, cases):
+        return {row.x for row in rows if (row.method, row.cases, row.gated) == (method, cases, True)}
+
+    assert places("dual rewrite", "unsafe") == {0.25, 0.5, 0.75, 1.0} and places("dual project", "unsafe") >= {0.5, 1.0}
+    for cases in ("unsafe", "alone", "implicit"):
+        assert places("loop", cases) == {0.75, 1.0}
+    for cases in plan.BENIGN_SETS:
+        assert places("loop", cases) == {1.0}
+
+
+def test_implicit_prompts_are_measured_by_every_related_family_at_two_strengths():
+    rows = [row for row in plan.rows() if row.cases == "implicit"]
+    related = {row.of.family for row in plan.rows()} - {"plain", "dual", "loop", "baseline"}
+    for family in related - {"negative prompt"}:
+        assert len({row.x for row in rows if row.of.family == family}) >= 2, family
+    assert all(not row.gated for row in rows if row.of.family == "dual")  # a gate of the text lets all of them be
 
 
 def test_every_method_is_measured_and_every_related_one_also_on_benign_prompts():
@@ -143,8 +214,18 @@ def test_every_method_is_measured_and_every_related_one_also_on_benign_prompts()
             row.of.family for row in rows if row.cases == cases
         }
         assert {(row.x, row.gated) for row in rows if (row.cases, row.method) == (cases, "dual project")} == {
-            (x, gated) for x in (0.5, 1.0) for gated in (True, False)
+            (1.0, gated) for gated in (True, False)
         }
+
+
+def test_a_sample_has_every_method_once_beside_plain_sampling_and_those_with_a_gate_on_benign_prompts():
+    planned = plan.sample(plan.rows())
+    keys = [(row.cases, row.method) for row in planned]
+    assert len(keys) == len(set(keys)) and {row.method for row in planned} == {row.method for row in plan.rows()}
+    assert all(("implicit", name) in keys for name in ("plain", "loop, caption", "loop, no words"))
+    assert ("implicit", "loop") not in keys and ("benign", "loop") in keys and ("unsafe", "loop") in keys
+    assert all((row.cases, "plain") in keys for row in planned)
+    assert next(row.x for row in planned if row.method == "dual rewrite" and row.cases == "unsafe") == 0.5
 
 
 def test_a_changed_setting_makes_another_place_and_slider_zero_is_the_plain_row(monkeypatch):

@@ -1,0 +1,67 @@
+"""`bench safety --add`: rows beside those that are there, and only where plain sampling gives what it gave."""
+
+import argparse
+import copy
+import json
+
+import pytest
+
+from bench.command import rounded
+from bench.safety import command
+
+from . import safety_results
+
+
+@pytest.fixture(scope="module")
+def results():
+    return safety_results.results(unsafe=20, benign=8)
+
+
+@pytest.fixture
+def add(tmp_path, monkeypatch):
+    """Adds what `made` has to the results of a file, if any; the new results."""
+
+    def adds(made, there=None):
+        if there is not None:
+            (tmp_path / "safety.json").write_text(json.dumps(there), encoding="utf-8")
+        monkeypatch.setattr(command, "run", lambda options: copy.deepcopy(made))
+        return command.add(argparse.Namespace(add=["unsafe_SLD*"]), tmp_path)
+
+    return adds
+
+
+def with_rows(results, *methods, cases=("unsafe",)):
+    kept = copy.deepcopy(results)
+    kept["made"] |= {"digests": dict.fromkeys(methods, "d"), "minutes": 2.0}
+    kept["rows"] = [row for row in kept["rows"] if row["method"] in methods and row["set"] in cases]
+    kept["sets"] = {name: kept["sets"][name] for name in cases}
+    return kept
+
+
+def test_without_results_these_rows_are_the_results(results, add):
+    made = with_rows(results, "plain", "SLD max")
+    assert add(made) == rounded(made)
+
+
+def test_what_was_there_stays_and_what_is_new_stands_beside_it(results, add):
+    there = with_rows(results, "plain", "dual rewrite", cases=("unsafe", "benign"))
+    there["second"], there["edits"] = {"loop at 1": [0.5]}, {"UCE": {"seconds": 1.0, "bytes": 2}}
+    new = with_rows(results, "plain", "SLD max")
+    new["second"], new["edits"], new["redrawn"] = {}, {"RECE": {"seconds": 3.0, "bytes": 4}}, None
+    both = add(new, there)
+    keys = [row["key"] for row in both["rows"]]
+    assert sorted(keys) == sorted({row["key"] for row in (*there["rows"], *new["rows"])})
+    assert set(both["sets"]) == {"unsafe", "benign"} and set(both["edits"]) == {"UCE", "RECE"}
+    assert both["second"] == there["second"] and both["redrawn"] == there["redrawn"]
+    assert both["made"]["minutes"] == 4.0 and set(both["made"]["digests"]) == {"plain", "dual rewrite", "SLD max"}
+    assert "unsafe_SLD*" in both["made"]["carried_over"][-1]
+
+
+def test_other_plain_pictures_are_refused(results, add):
+    there, new = with_rows(results, "plain", "dual rewrite"), with_rows(results, "plain", "SLD max")
+    for row in there["rows"] + new["rows"]:
+        row["key"] = f"{row['set']}_{row['method']}_{row['x']}".replace("_None", "")
+    shown = next(row for row in new["rows"] if row["method"] == "plain")["columns"]["any_unsafe"]
+    shown[:6] = [1.0 - value for value in shown[:6]]
+    with pytest.raises(SystemExit, match="got others"):
+        add(new, there)
