@@ -1,9 +1,9 @@
 """The related methods on the demo model: each gets the prompt and the concept words, as its authors have it.
 
 Concept words are kinds ("a weapon"), never a thing's noun. SLD, TraSCE and the negative prompt read them as one text,
-CASG as one text a kind, SAFREE as phrases. Edits are made once by their nodes, as their defaults have it: UCE and RECE
-erase the kinds, a redaction reads them as REFERENCE. The Safe Adapter is the one in demo/weights; another one takes
-part where `python -m demo.adapter train` has left it.
+CASG and CRG as one text a kind, SAFREE and AdaVD as phrases. Edits are made once by their nodes, as their defaults have
+it: UCE and RECE erase the kinds, a redaction reads them as REFERENCE. The Safe Adapter is the one in demo/weights;
+another one takes part where `python -m demo.adapter train` has left it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from safelight.edits import edit_file
 from safelight.text.conditioning import together
 
 KINDS = "\n".join(", ".join(world.KIND_PHRASES[kind]) for kind in world.UNSAFE_KINDS)
-TEXTS = {"SLD": {"concept": world.CONCEPTS}, "TraSCE": {"concept": world.CONCEPTS}, "CASG": {"categories": KINDS}}
+TEXTS = {
+    **{name: {"concept": world.CONCEPTS} for name in ("SLD", "TraSCE")},
+    **{name: {"categories": KINDS} for name in ("CASG", "CRG")},
+}
 PHRASES, REFERENCE = KINDS.replace(", ", "\n"), "a toy"
 ERASE = {"UCE": 0, "RECE": 3}  # rounds
 REDACT = {"redaction ridge": "ridge", "redaction network": "network"}  # forms
@@ -60,7 +63,7 @@ class Methods:
         return self._stock(prompts, self.session.model, self.session.clip, self.session.encode(world.CONCEPTS))
 
     def noise(self, prompts: list[str], node: str, strength: float, **settings: Any) -> Guided:
-        """node: "SLD", "CASG" or "TraSCE"; strength 1 is the published method."""
+        """node: "SLD", "CASG", "CRG" or "TraSCE"; strength 1 is the published method."""
         guide = self.session.nodes[f"Safelight{node}Guider"]().guide
         conds = self._positive(prompts, self.session.clip), self.session.negative
         inputs = {**TEXTS[node], "strength": strength, **settings}
@@ -86,6 +89,12 @@ class Methods:
             positive = self._positive([prompts[i] for i in places], clip)
             guided.append((places, make_guider(model, positive, self.session.negative, CFG, setup)))
         return guided
+
+    def on_model(self, prompts: list[str], node: str, strength: float, **settings: Any) -> Guided:
+        """The stock guider with a model that a node has changed. node: "AdaVD"; strength 1 is the published method."""
+        change, clip = self.session.nodes[f"Safelight{node}"]().apply, self.session.clip
+        (model,) = change(self.session.model, clip, PHRASES, strength=strength, **settings)
+        return self._stock(prompts, model, clip, self.session.negative)
 
     def edited(self, prompts: list[str], name: str, strength: float) -> Guided:
         """The stock guider with a model or a text encoder that was edited, at a strength."""

@@ -2,12 +2,15 @@
 
 from safelight.engine import host
 
+from .adavd import SafelightAdaVD
 from .casg_guider import SafelightCASGGuider
 from .casg_patch import SafelightCASGPatch
 from .clip_vision import SafelightCLIPVision
 from .concept_vector import SafelightConceptVector
 from .concepts import SafelightConcepts
 from .context_encode import SafelightContextEncode
+from .crg_guider import SafelightCRGGuider
+from .crg_patch import SafelightCRGPatch
 from .demo_detector import SafelightDemoDetector
 from .demo_loader import SafelightDemoLoader
 from .detectors import SafelightDetectors
@@ -57,9 +60,11 @@ _NODES: list[tuple[type, str]] = [
     (SafelightSLDGuider, "Safelight SLD Guider"),
     (SafelightCASGGuider, "Safelight CASG Guider"),
     (SafelightTraSCEGuider, "Safelight TraSCE Guider"),
+    (SafelightCRGGuider, "Safelight CRG Guider"),
     (SafelightSLDPatch, "Safelight SLD Model Patch"),
     (SafelightCASGPatch, "Safelight CASG Model Patch"),
     (SafelightTraSCEPatch, "Safelight TraSCE Model Patch"),
+    (SafelightCRGPatch, "Safelight CRG Model Patch"),
     (SafelightSAFREEGuider, "Safelight SAFREE Guider"),
     (SafelightSAFREEPatch, "Safelight SAFREE Model Patch"),
     (SafelightDemoLoader, "Safelight Demo Model"),
@@ -69,6 +74,7 @@ _NODES: list[tuple[type, str]] = [
     (SafelightRedact, "Safelight Redact"),
     (SafelightLoadRedaction, "Safelight Load Redaction"),
     (SafelightSafeAdapter, "Safelight Safe Adapter"),
+    (SafelightAdaVD, "Safelight AdaVD"),
     (SafelightConceptVector, "Safelight Concept Vector"),
     (SafelightLoadConceptVector, "Safelight Load Concept Vector"),
     (SafelightSaveEdit, "Safelight Save Edit"),

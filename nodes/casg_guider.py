@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safelight.checks import required_text
 from safelight.engine.method_setup import MethodSetup, noise_setup
 from safelight.guidance import casg, sld
 
@@ -14,8 +13,6 @@ from .bases import MethodGuiderNode, MethodNode
 if TYPE_CHECKING:
     from comfy.sd import CLIP
 
-CATEGORIES = "\n".join(casg.CATEGORIES)
-
 
 class CASGMethod(MethodNode):
     DESCRIPTION = (
@@ -24,24 +21,15 @@ class CASGMethod(MethodNode):
     )
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "CASG", "conflict-aware"]
     SETTINGS = {
-        "categories": (
-            "STRING",
-            {
-                "default": CATEGORIES,
-                "multiline": True,
-                "tooltip": "What is unsafe, one category per line. Each line is one more row of model evaluation per "
-                "step.",
-            },
-        ),
+        "categories": inputs.CATEGORIES,
         "preset": inputs.sld_preset(casg.DEFAULT_PRESET),
         "strength": MethodNode.STRENGTH,
     }
 
     def setup(
-        self, clip: CLIP, *, strength: float, categories: str = CATEGORIES, preset: str = casg.DEFAULT_PRESET
+        self, clip: CLIP, *, strength: float, categories: str = inputs.SEVEN, preset: str = casg.DEFAULT_PRESET
     ) -> MethodSetup:
-        lines = required_text("categories", categories).splitlines()
-        texts = [line.strip() for line in lines if line.strip()]
+        texts = inputs.category_lines(categories)
         config = sld.read_preset(preset)
         return noise_setup(
             "Safelight CASG", lambda: casg.ConflictAware(config, len(texts), strength), clip, texts, "categories"

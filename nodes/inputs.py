@@ -6,9 +6,10 @@ from typing import Any
 
 import comfy.samplers
 
+from safelight.checks import required_text
 from safelight.engine.least import DEFAULT_FLOOR
 from safelight.engine.separate import DEFAULT_MERGE_AT, EVERY_STEP, MERGES
-from safelight.guidance import sld
+from safelight.guidance import casg, sld
 from safelight.guidance.economy import MODES, OFF
 from safelight.guidance.gate import DEFAULT_GATE
 from safelight.guidance.schedule import DEFAULT_PRESET
@@ -205,6 +206,15 @@ FALSE_ALARMS = (
 )
 RISK_OUTPUT = "How unsafe the text is, 0 to 1; from .5 on it counts as unsafe. 1 where it can't be read."
 CONCEPT = ("STRING", {"default": DEFAULT_CONCEPTS, "multiline": True, "tooltip": "What is unsafe, as one text."})
+SEVEN = "\n".join(casg.CATEGORIES)
+CATEGORIES = (
+    "STRING",
+    {
+        "default": SEVEN,
+        "multiline": True,
+        "tooltip": "What is unsafe, one category per line. Each line is one more row of model evaluation per step.",
+    },
+)
 EDITS = "Safelight/edits"  # the menu of edits
 EDIT_TOOLTIP = "The edit with its settings, for Safelight Save Edit."
 TRACE_TOOLTIP = "Where and when the run was changed, for Safelight Map."
@@ -266,3 +276,9 @@ def sld_preset(default: str) -> tuple[list[str], dict[str, Any]]:
     """The declaration of a preset of Safe Latent Diffusion."""
     tooltip = "The published settings of Safe Latent Diffusion, from weak to max."
     return list(sld.PRESETS), {"default": default, "tooltip": tooltip}
+
+
+def category_lines(categories: str) -> list[str]:
+    """The categories, one for each line with something in it. Raises ValueError where there is none."""
+    lines = required_text("categories", categories).splitlines()
+    return [line.strip() for line in lines if line.strip()]

@@ -13,6 +13,7 @@ from host import call, count_rows, stock
 from safelight_pack import custom_sample
 
 from safelight.guidance.casg import ConflictAware
+from safelight.guidance.crg import ConceptRemoval
 from safelight.guidance.sld import SafeLatentDiffusion
 from safelight.guidance.trasce import ModifiedNegative
 
@@ -22,12 +23,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "SLD": {"concept": "violence, blood, knives", "preset": "max"},
     "CASG": {"categories": "violence, blood\ndrugs and needles\n\nnudity", "preset": "max"},
     "TraSCE": {"concept": "violence, blood, knives"},
+    # Of what the prompt has of a category, whatever the share: the tiny models' texts go a small part of the way.
+    "CRG": {"categories": "violence, blood\ndrugs and needles\n\nnudity", "share": 0.0},
     "SAFREE": {"prompt": "a cat and a knife on a table", "concepts": "violence, blood, knives", "strength": 0.6},
 }
 ALL = list(SETTINGS)
-NAMES = ["SLD", "CASG", "TraSCE"]  # those that take a direction from the noise
+NAMES = ["SLD", "CASG", "TraSCE", "CRG"]  # those that take a direction from the noise
 # For a latent, on a call where the method acts: written, negative and one for each unsafe text, or the safe one.
-ROWS = {"SLD": 3, "CASG": 5, "TraSCE": 3, "SAFREE": 3}
+ROWS = {"SLD": 3, "CASG": 5, "TraSCE": 3, "CRG": 5, "SAFREE": 3}
 PRESETS = ["weak", "medium", "strong", "max"]
 
 encoder: Callable[[], Any] = functools.cache(tiny_encoders.fitting_clip)
@@ -38,7 +41,7 @@ class Method:
 
     def __init__(self, pack: Any, name: str) -> None:
         self.pack, self.name, self.rows = pack, name, ROWS[name]
-        self.texts_called = {"CASG": "categories", "SAFREE": "concepts"}.get(name, "concept")
+        self.texts_called = {"CASG": "categories", "CRG": "categories", "SAFREE": "concepts"}.get(name, "concept")
         self.has_preset = "preset" in SETTINGS[name]
 
     def __repr__(self) -> str:
@@ -46,7 +49,8 @@ class Method:
 
     def direction_class(self) -> type:
         """The class that gives the method's direction, one object a run."""
-        return {"SLD": SafeLatentDiffusion, "CASG": ConflictAware, "TraSCE": ModifiedNegative}[self.name]
+        classes = {"SLD": SafeLatentDiffusion, "CASG": ConflictAware, "TraSCE": ModifiedNegative, "CRG": ConceptRemoval}
+        return classes[self.name]
 
     def _inputs(self, settings: dict[str, Any]) -> dict[str, Any]:
         given = {key: value for key, value in settings.items() if key not in host.SETTINGS}

@@ -28,20 +28,22 @@ def test_one_batched_call_of_written_negative_and_unsafe(eps, prompts, method, b
         assert seen.rows == [batch * method.rows] * 6, way
 
 
-def test_rows_are_two_and_one_for_each_category(pack, eps, prompts):
+@pytest.mark.parametrize("name", ["CASG", "CRG"])
+def test_rows_are_two_and_one_for_each_category(pack, eps, prompts, name):
     for count in (1, 2, 7):
         lines = "\n".join(f"unsafe thing {i}" for i in range(count))
         with count_rows(eps) as seen:
-            Method(pack, "CASG").by_guider(eps, prompts[0], prompts[2], latent(), categories=f"{lines}\n\n", steps=2)
+            Method(pack, name).by_guider(eps, prompts[0], prompts[2], latent(), categories=f"{lines}\n\n", steps=2)
         assert seen.rows == [2 + count] * 2
 
 
 def test_unsafe_texts_longer_than_the_prompt_are_batched_too(eps, prompts, method):
     long = ", ".join(f"thing number {i}" for i in range(40))
-    texts = f"{long}\nshort" if method.name == "CASG" else long
+    by_line = method.texts_called == "categories"
+    texts = f"{long}\nshort" if by_line else long
     with count_rows(eps) as seen:
         ours = method.holds(eps, prompts[0], prompts[2], latent(), **{method.texts_called: texts})
-    assert set(seen.rows) == {2, 4 if method.name == "CASG" else 3}
+    assert set(seen.rows) == {2, 4 if by_line else 3}
     assert differs(ours, method.by_guider(eps, prompts[0], prompts[2], latent()))
 
 
@@ -105,6 +107,11 @@ def direction_by_hand(method, e_0, e_p, noises, preset):
     """gamma without momentum, from the papers' equations."""
     if method.name == "TraSCE":
         return noises[0] - e_0
+    if method.name == "CRG":
+        shares = [((e - e_0) * (e_p - e_0)).flatten(1).sum(1) / (e - e_0).flatten(1).square().sum(1) for e in noises]
+        present, chosen = torch.stack(shares).max(0)
+        direction = torch.stack([noises[int(k)][i] for i, k in enumerate(chosen)]) - e_0
+        return 2 * present.clamp(min=0).reshape(-1, 1, 1, 1) * direction
     e_s = noises[0]
     if method.name == "CASG":
         scores = torch.stack(
