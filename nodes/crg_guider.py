@@ -35,15 +35,33 @@ class CRGMethod(MethodNode):
             },
         ),
         "strength": MethodNode.STRENGTH,
+        "warm_up": (
+            "FLOAT",
+            {
+                "default": crg.WARM_UP,
+                "min": 0.0,
+                "max": 1.0,
+                "step": 0.05,
+                "advanced": True,
+                "tooltip": "The first part of the run, which is left alone: there it is chance how far one text goes "
+                "in another's direction. The paper has none.",
+            },
+        ),
     }
 
     def setup(
-        self, clip: CLIP, *, strength: float, categories: str = inputs.SEVEN, share: float = crg.HALF
+        self,
+        clip: CLIP,
+        *,
+        strength: float,
+        categories: str = inputs.SEVEN,
+        share: float = crg.HALF,
+        warm_up: float = crg.WARM_UP,
     ) -> MethodSetup:
         texts = inputs.category_lines(categories)
 
         def make() -> crg.ConceptRemoval:
-            return crg.ConceptRemoval(share, len(texts), strength)
+            return crg.ConceptRemoval(share, warm_up, len(texts), strength)
 
         make()  # for its error
         return noise_setup("Safelight CRG", make, clip, texts, "categories")

@@ -37,14 +37,14 @@ SCALE = 2.0  # lambda_0
 class ConceptRemoval(NoiseGuidance):
     """The direction 2 max(0, p - share) D over one run. It keeps no state.
 
-    share: the p from which on a concept counts as present, in [0, 1]. texts: how many concepts there are.
-    Raises ValueError for a share outside.
+    share: the p from which on a concept counts as present. warm_up: progress before which nothing is taken. Both in
+    [0, 1]; raises ValueError, naming the input, for others. texts: how many concepts there are.
     """
 
     unmoved = ""  # a picture that heads for no concept is left as it is
 
-    def __init__(self, share: float = HALF, texts: int = 1, strength: float = 1.0) -> None:
-        super().__init__(WARM_UP, remembers=False, texts=texts, strength=strength)
+    def __init__(self, share: float = HALF, warm_up: float = WARM_UP, texts: int = 1, strength: float = 1.0) -> None:
+        super().__init__(unit_number("warm_up", warm_up), remembers=False, texts=texts, strength=strength)
         self.share = unit_number("share", share)
 
     def direction(

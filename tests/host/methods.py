@@ -23,8 +23,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "SLD": {"concept": "violence, blood, knives", "preset": "max"},
     "CASG": {"categories": "violence, blood\ndrugs and needles\n\nnudity", "preset": "max"},
     "TraSCE": {"concept": "violence, blood, knives"},
-    # Of what the prompt has of a category, whatever the share: the tiny models' texts go a small part of the way.
-    "CRG": {"categories": "violence, blood\ndrugs and needles\n\nnudity", "share": 0.0},
+    # Whatever the share: the tiny models' texts go a small part of each other's way.
+    "CRG": {"categories": "violence, blood\ndrugs and needles\n\nnudity", "share": 0.0, "warm_up": 0.0},
     "SAFREE": {"prompt": "a cat and a knife on a table", "concepts": "violence, blood, knives", "strength": 0.6},
 }
 ALL = list(SETTINGS)

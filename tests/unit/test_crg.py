@@ -74,10 +74,11 @@ def test_a_lower_share_takes_more():
     assert rest == [0.8, 0.8, 0.2, -0.2]
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), "half", True])
-def test_a_share_that_is_none_is_refused(share):
-    with pytest.raises(ValueError, match="share"):
-        ConceptRemoval(share)
+@pytest.mark.parametrize("name", ["share", "warm_up"])
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "half", True])
+def test_numbers_outside_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        ConceptRemoval(**{name: value})
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 8, 8), (2, 16, 3, 4, 4), (2, 4, 16)])
@@ -109,8 +110,9 @@ def test_a_text_that_changes_nothing_takes_nothing_and_one_that_is_no_number_is_
 
 
 def test_it_acts_after_the_first_steps_and_keeps_no_state():
-    method = ConceptRemoval(texts=2, strength=0.3)
-    assert (method.warm_up, method.remembers, method.strength, len(method.unsafe)) == (WARM_UP, False, 0.3, 2)
+    assert ConceptRemoval().warm_up == WARM_UP
+    method = ConceptRemoval(warm_up=0.2, texts=2, strength=0.3)
+    assert (method.warm_up, method.remembers, method.strength, len(method.unsafe)) == (0.2, False, 0.3, 2)
     before = dict(vars(method))
     e_0, e_p, *unsafe = noises((1, 4, 2, 2), 2)
     method.direction(e_0, e_p, unsafe, 0)
