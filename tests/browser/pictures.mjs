@@ -102,6 +102,8 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [guider], `${HELP}/SafelightGuider.jpg`)
   const custom = await studio.add("SafelightSamplerCustom", { at: [900, 160], values: { safety: 0.75 } })
   await picture(page, studio, [custom], `${HELP}/SafelightSamplerCustom.jpg`)
+  const adavd = await studio.add("SafelightAdaVD", { at: [900, 160], values: { concepts: "spiders, wasps, snakes" } })
+  await picture(page, studio, [adavd], `${HELP}/SafelightAdaVD.jpg`)
   const selective = await studio.add("SafelightSelective", { at: [900, 160] })
   await picture(page, studio, [selective], `${HELP}/SafelightSelective.jpg`)
 })
@@ -115,7 +117,7 @@ test("a prompt after a run, as text", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [ids.SafelightPrompt], `${HELP}/SafelightPrompt.jpg`)
 })
 
-const GUIDERS = { SafelightSLDGuider: {}, SafelightCASGGuider: {}, SafelightTraSCEGuider: { concept: "spiders, wasps, snakes" }, SafelightSAFREEGuider: { prompt: PROMPT } }
+const GUIDERS = { SafelightSLDGuider: {}, SafelightCASGGuider: {}, SafelightCRGGuider: {}, SafelightTraSCEGuider: { concept: "spiders, wasps, snakes" }, SafelightSAFREEGuider: { prompt: PROMPT } }
 
 test("the guiders of the other methods", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
@@ -125,7 +127,7 @@ test("the guiders of the other methods", ONLY_ONCE, async ({ page, studio }) => 
   }
 })
 
-const PATCHES = { SafelightModelPatch: {}, SafelightSLDPatch: {}, SafelightCASGPatch: {}, SafelightTraSCEPatch: {}, SafelightSAFREEPatch: { prompt: PROMPT } }
+const PATCHES = { SafelightModelPatch: {}, SafelightSLDPatch: {}, SafelightCASGPatch: {}, SafelightCRGPatch: {}, SafelightTraSCEPatch: {}, SafelightSAFREEPatch: { prompt: PROMPT } }
 
 for (const [type, values] of Object.entries(PATCHES)) {
   test(`${type} between a model and a KSampler`, ONLY_ONCE, async ({ page, studio }) => {

@@ -4,8 +4,9 @@
 import assert from "node:assert/strict"
 
 const EMPTY = { last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {}, version: 0.4 }
-const NEIGHBOURS = ["SLD", "CASG", "SAFREE", "TraSCE"]
+const NEIGHBOURS = ["SLD", "CASG", "CRG", "SAFREE", "TraSCE"]
 export const OURS = [
+  "SafelightAdaVD",
   "SafelightCLIPVision",
   "SafelightConcepts",
   "SafelightConceptVector",
