@@ -99,6 +99,23 @@ def test_the_index_is_0_behind_the_gate_and_grows_with_what_is_touched(reading):
     assert reading.index(reading.find("dual rewrite", 0.25), gated=False) is None
 
 
+def test_a_refused_prompt_keeps_nothing_and_has_no_distance(results):
+    """One of the 20 of a benign set: it is no picture that stayed as it was, and no prompt left out."""
+    changed = copy.deepcopy(results)
+    for row in changed["rows"]:
+        if (row["method"], row["set"], row["gated"]) == ("dual rewrite", "benign", True) and row["x"] == 1.0:
+            for name in ("benign", "colour", "moved", "pixel", "perceptual", "same"):
+                row["columns"][name][3] = None
+    reading = SafetyResults(changed)
+    row, twin = reading.find("dual rewrite", 1.0), reading.find("dual rewrite", 1.0, "benign", gated=True)
+    assert reading.over_benign(row, True, "bit-identical").value == pytest.approx(39 / 40)
+    distance = reading.over_benign(row, True, "distance (features)")
+    assert (distance.value, distance.count) == (0.0, 39)
+    assert reading.index(row, gated=True).value == 0
+    for measure in ("benign kept", "background kept", "layout kept", "bit-identical"):
+        assert twin.figure(measure).value == pytest.approx(19 / 20), measure
+
+
 def test_what_was_not_measured_is_not_filled_in(results):
     fewer = copy.deepcopy(results)
     fewer["rows"] = [row for row in fewer["rows"] if row["method"] not in ("CASG", "dual project")]
