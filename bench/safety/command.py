@@ -16,7 +16,7 @@ from bench.pool import work, workers
 from bench.store import Store
 from demo.session import BATCH, ROOT, SETTINGS
 
-from . import plan, report, second, sets
+from . import plan, plots, report, second, sets
 from .plan import SEED
 from .worker import Job, Task, Worker, batches, load
 
@@ -60,15 +60,18 @@ def main(words: list[str]) -> int:
 
 
 def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
-    """Report and, for the committed results, README's block. Examples are drawn where the pictures are still there."""
+    """Report and, for the committed results, README's block. Examples are drawn where all of their pictures are still
+    there."""
     quick, readme = results["made"]["quick"], ROOT / "README.md" if out.resolve() == RESULTS else None
     file, rows = store_file(options.cache, quick, results["made"]), {row.key: row for row in plan.rows(quick)}
+    cases = sets.draw(SEED, quick)["unsafe"]
+    shown = [row for row in rows.values() if row.cases == "unsafe" and (row.method, row.x) in plots.EXAMPLE_ROWS]
 
     def pictures(key: str) -> Any:
-        return load(Store(file), rows[key], sets.draw(SEED, quick)[rows[key].cases])["pictures"]
+        return load(Store(file), rows[key], cases)["pictures"]
 
-    whole = file.exists() and not options.add
-    report.publish(results, out, readme, pictures if whole else None)
+    there = file.exists() and all(key in Store(file) for row in shown for key in batches(row, cases))
+    report.publish(results, out, readme, pictures if there else None)
 
 
 def store_file(cache: Path, quick: bool, where: dict[str, Any]) -> Path:
