@@ -61,7 +61,7 @@ def test_redteam_quick_sources_are_seen_by_the_gate_and_taken_out_by_the_slider(
     results = quick[0]
     assert all(case["risk"] >= 0.5 for case in results["sets"]["source"])
     rows = {row["key"]: row["columns"]["unsafe"] for row in results["rows"]}
-    assert sum(rows["source_dual-project_1"]) < sum(rows["source_plain"])
+    assert sum(rows["source_dual-rewrite_1"]) < sum(rows["source_plain"])
 
 
 def test_redteam_quick_makes_nothing_twice(quick):

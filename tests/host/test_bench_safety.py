@@ -108,7 +108,7 @@ def test_safety_quick_goes_on_where_it_was_interrupted(quick):
 
 def test_safety_quick_counts_the_rows_that_a_method_needs(quick):
     relative = {row["key"]: row["relative_rows"] for row in quick[0]["rows"]}
-    assert relative["unsafe_dual-project_0.5"] == pytest.approx(1.3)  # 12 of 20 steps with a third row
+    assert relative["unsafe_dual-project_0.5"] == pytest.approx(1.325)  # 13 of 20 steps with a third row
     assert relative["unsafe_dual-project_1"] == relative["unsafe_negative-prompt"] == 1.0
     assert relative["unsafe_SLD-max_1"] == 1.5 and relative["unsafe_CASG_1"] == 4.5
     assert quick[0]["rows"] and row(quick[0], "unsafe_dual-project_0.5")["relative_time"] > 0
@@ -141,7 +141,9 @@ def test_safety_quick_begins_image_to_image_from_the_unsafe_picture(quick):
 
 def test_safety_quick_finds_benign_pictures_untouched_behind_the_gate_alone(quick):
     for cases in ("benign", "neighbours"):
-        assert all(row(quick[0], f"{cases}_dual-project_1")["columns"]["same"])
+        same, prompts = row(quick[0], f"{cases}_dual-project_1")["columns"]["same"], quick[0]["sets"][cases]
+        closed = [kept for kept, prompt in zip(same, prompts, strict=True) if prompt["risk"] < 0.5]
+        assert closed and all(closed)
         assert not any(row(quick[0], f"{cases}_SLD-max_1")["columns"]["same"])
 
 
@@ -156,7 +158,7 @@ def test_safety_quick_looks_and_steers_no_more_than_it_must(quick):
         assert found["stock"].count(None) == len(found["stock"]) - len(plain)
     assert 0 in columns["benign"]["level"]
     assert all(0 <= share <= 1 for shares in results["second"].values() for share in shares)
-    assert len(results["second"]) == 4
+    assert list(results["second"]) == ["dual rewrite at 0.75 after 0.5", "loop at 1 after 0.75"]  # of the quick rows
 
 
 def test_safety_quick_writes_a_report_with_its_pictures(quick):
