@@ -199,12 +199,13 @@ def add(options: argparse.Namespace, out: Path) -> Results:
     others = [row for row in results["rows"] if row["key"] not in fresh]
     made["minutes"] += again["made"]["minutes"]
     both = {name: results.get(name, {}) | again[name] for name in ("sets", "edits", "second")}
+    places = {name: place for place, name in enumerate(plan.METHODS)}  # in the tables
     return {
         **results,
         **both,
         "redrawn": again["redrawn"] or results["redrawn"],
         "made": made,
-        "rows": [*fresh.values(), *others],
+        "rows": sorted([*fresh.values(), *others], key=lambda row: places.get(row["method"], len(places))),
     }
 
 

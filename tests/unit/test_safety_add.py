@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bench.command import rounded
-from bench.safety import command
+from bench.safety import command, plan
 
 from . import safety_results
 
@@ -51,6 +51,8 @@ def test_what_was_there_stays_and_what_is_new_stands_beside_it(results, add):
     both = add(new, there)
     keys = [row["key"] for row in both["rows"]]
     assert sorted(keys) == sorted({row["key"] for row in (*there["rows"], *new["rows"])})
+    methods = list(dict.fromkeys(row["method"] for row in both["rows"]))
+    assert methods == [name for name in plan.METHODS if name in methods]  # whatever was made last
     assert set(both["sets"]) == {"unsafe", "benign"} and set(both["edits"]) == {"UCE", "RECE"}
     assert both["second"] == there["second"] and both["redrawn"] == there["redrawn"]
     assert both["made"]["minutes"] == 4.0 and set(both["made"]["digests"]) == {"plain", "dual rewrite", "SLD max"}
