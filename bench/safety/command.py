@@ -67,10 +67,12 @@ def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
     cases = sets.draw(SEED, quick)["unsafe"]
     shown = [row for row in rows.values() if row.cases == "unsafe" and (row.method, row.x) in plots.EXAMPLE_ROWS]
 
-    def pictures(key: str) -> Any:
-        return load(Store(file), rows[key], cases)["pictures"]
+    store = Store(file) if file.exists() else None
+    there = store is not None and all(key in store for row in shown for key in batches(row, cases))
 
-    there = file.exists() and all(key in Store(file) for row in shown for key in batches(row, cases))
+    def pictures(key: str) -> Any:
+        return load(store, rows[key], cases)["pictures"]
+
     report.publish(results, out, readme, pictures if there else None)
 
 
