@@ -20,25 +20,25 @@ _LEAST = 1e-4  # of a direction's length beyond the ones before it, as a share o
 
 
 def basis(values: torch.Tensor) -> torch.Tensor:
-    """Orthonormal directions [r, V] of the concepts' values [K, V], r at most K; one that lies in the span of those
-    before it has none of its own."""
-    directions: list[torch.Tensor] = []
-    for value in values:
+    """Orthonormal directions of the concepts' values, both [K, V]; zeros for one that lies in the span of those before
+    it. Called in every layer at every step, so nothing here waits for the device."""
+    directions = torch.zeros_like(values)
+    for place, value in enumerate(values):
         rest = value
-        for direction in directions * 2:  # twice, for rounding
-            rest = rest - (rest @ direction) * direction
-        if rest.norm() > _LEAST * value.norm():
-            directions.append(rest / rest.norm())
-    return torch.stack(directions) if directions else values[:0]
+        for _ in range(2):  # twice, for rounding
+            rest = rest - (directions @ rest) @ directions
+        new = rest.norm() > _LEAST * value.norm()
+        directions[place] = torch.where(new, rest / rest.norm(), torch.zeros_like(rest))
+    return directions
 
 
 def without(values: torch.Tensor, directions: torch.Tensor, strength: float, adaptive: bool) -> torch.Tensor:
-    """Values [..., L, V] of a text's tokens, less the directions [r, V]: as `values` in shape and dtype.
+    """Values [..., L, V] of a text's tokens, less the directions [K, V] of `basis`: as `values` in shape and dtype.
 
     In a sequence of whole chunks the first of each is a start token, else the first of all. In float32 at least.
     """
     precise = values.to(torch.promote_types(values.dtype, torch.float32))
-    along = precise @ directions.to(precise).mT  # [..., L, r]
+    along = precise @ directions.to(precise).mT  # [..., L, K]
     if adaptive:
         cosine = along / precise.norm(dim=-1, keepdim=True).clamp_min(1e-12)
         along = MOST * torch.sigmoid(STEEPNESS * (cosine - MIDDLE)) * along

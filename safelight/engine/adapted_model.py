@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from safelight.edits import safe_adapter
 from safelight.edits.edit_file import Edit
 from safelight.engine import host
+from safelight.engine.row_forwards import RowForward, put_forward
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -18,11 +20,10 @@ KIND = "adapter"
 _NETWORK = "diffusion_model."
 
 
-class Adapted:
+class Adapted(RowForward):
     """A projection's forward with the adapter's addition. It holds no weights of the model.
 
-    weights: the parts of a Projection, which the host moves between devices. by_row: whether every row of a call is for
-    itself, as it is unless another pack's patch stood there before.
+    weights: the parts of a Projection, which the host moves between devices.
     """
 
     def __init__(
@@ -32,11 +33,9 @@ class Adapted:
         tail: int,
         chunk: int,
         strength: float,
-        by_row: bool,
     ) -> None:
-        self._forward, self._weights, self._strength = forward, weights, strength
-        self._tail, self._chunk = tail, chunk
-        self.by_row = by_row
+        super().__init__(forward)
+        self._weights, self._tail, self._chunk, self._strength = weights, tail, chunk, strength
 
     def __call__(self, states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         projected = self._forward(states, *args, **kwargs)
@@ -65,10 +64,7 @@ def adapted(model: ModelPatcher, edit: Edit, name: str, strength: float) -> Mode
     for layer, projection in projections.items():
         held = _held(projection, _dtype(model))
         weights.append(held)
-        place = f"{_NETWORK}{layer}.forward"
-        forward, patches = patched.get_model_object(place), patched.object_patches
-        by_row = getattr(patches.get(place), "by_row", place not in patches)
-        patched.add_object_patch(place, Adapted(forward, held, tail, chunk, strength, by_row))
+        put_forward(patched, f"{_NETWORK}{layer}", partial(Adapted, weights=held, tail=tail, chunk=chunk, strength=strength))
     host.add_weights(patched, weights)
     return patched
 

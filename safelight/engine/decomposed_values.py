@@ -13,6 +13,7 @@ from safelight.engine import host
 from safelight.engine.edit_targets import targets_of
 from safelight.engine.encoder import check_clip, encode_neutral, known_phrases
 from safelight.engine.known_rows import check_rows
+from safelight.engine.row_forwards import RowForward, put_forward
 from safelight.text.concepts import split_concepts
 
 if TYPE_CHECKING:
@@ -22,24 +23,17 @@ if TYPE_CHECKING:
 VALUES = ".attn2.to_v.weight"  # how the names of the weights end that make values of a text
 
 
-class Decomposed:
+class Decomposed(RowForward):
     """A value projection's forward without the concepts.
 
-    words: the state of each concept's last word, [K, W], which the host moves between devices. by_row: whether every
-    row of a call is for itself, as it is unless another pack's patch stood there before.
+    words: the state of each concept's last word, [K, W], which the host moves between devices.
     """
 
     def __init__(
-        self,
-        forward: Callable[..., torch.Tensor],
-        words: torch.nn.Parameter,
-        strength: float,
-        adaptive: bool,
-        by_row: bool,
+        self, forward: Callable[..., torch.Tensor], words: torch.nn.Parameter, strength: float, adaptive: bool
     ) -> None:
-        self._forward, self._words = forward, words
-        self._strength, self._adaptive = strength, adaptive
-        self.by_row = by_row
+        super().__init__(forward)
+        self._words, self._strength, self._adaptive = words, strength, adaptive
 
     def __call__(self, states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         values = self._forward(states, *args, **kwargs)
@@ -70,10 +64,7 @@ def decomposed(model: ModelPatcher, words: torch.Tensor, strength: float, adapti
     layers = _layers(model, words.shape[-1])
     patched, held = model.clone(), torch.nn.ParameterList([torch.nn.Parameter(words, requires_grad=False)])
     for layer in layers:
-        place = f"{layer}.forward"
-        forward, patches = patched.get_model_object(place), patched.object_patches
-        by_row = getattr(patches.get(place), "by_row", place not in patches)
-        patched.add_object_patch(place, Decomposed(forward, held[0], strength, adaptive, by_row))
+        put_forward(patched, layer, lambda forward: Decomposed(forward, held[0], strength, adaptive))
     host.add_weights(patched, held)
     return patched
 

@@ -18,8 +18,14 @@ def test_the_directions_are_orthonormal_and_span_the_concepts(count):
 
 def test_a_concept_that_says_nothing_new_has_no_direction():
     first, second = drawn(2, 8)
-    assert len(basis(torch.stack([first, 3 * first, second, first - second, torch.zeros(8)]))) == 2
-    assert basis(torch.zeros(2, 8)).shape == (0, 8)
+    directions = basis(torch.stack([first, 3 * first, torch.zeros(8), second, first - second]))
+    assert directions.any(dim=-1).tolist() == [True, False, False, True, False]
+    assert torch.allclose(directions[[0, 3]], basis(torch.stack([first, second])), atol=1e-12)
+    assert not bool(basis(torch.zeros(2, 8)).any())
+    values = drawn(1, 7, 8, seed=4)
+    for adaptive in (False, True):
+        alone = without(values, directions[[0, 3]], 1.0, adaptive)
+        assert torch.allclose(without(values, directions, 1.0, adaptive), alone, atol=1e-12)
 
 
 def test_the_concepts_value_goes_and_what_lies_across_keeps_its_bits():
