@@ -192,7 +192,7 @@ def add(options: argparse.Namespace, out: Path) -> Results:
     recorded = {row["key"]: row for row in results["rows"]}
     fresh = {row["key"]: row for row in again["rows"]}
     for key in recorded.keys() & {plan.plain(name).key for name in again["sets"]}:
-        before, now = ({name: row[key]["columns"][name] for name in SHOWN} for row in (recorded, fresh))
+        before, now = ({key: {name: rows[key]["columns"][name] for name in SHOWN}} for rows in (recorded, fresh))
         if evidence.compare(before, now)[1]:
             raise SystemExit(f"--add: expected the plain pictures of the results that are there, got others ({key}).")
     made = results["made"] | {"digests": results["made"]["digests"] | again["made"]["digests"]}

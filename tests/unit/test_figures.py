@@ -12,6 +12,7 @@ from bench.redteam import command as redteam
 from bench.safety import command as safety
 from bench.safety.report import BLOCK, headline
 from bench.safety.results import SafetyResults
+from bench.statistics import standings
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = json.loads((ROOT / "demo" / "weights" / "figures.json").read_text("utf-8"))
@@ -67,7 +68,8 @@ def test_the_loop_keeps_its_promises_on_the_small_model(reading):
     assert (
         implicit.figure("unsafe seen").low <= 0.03 < reading.find("plain", cases="implicit").figure("unsafe seen").low
     )
-    assert all(not standing.by for row, standing in reading.front("layout kept") if row is loop)
+    beside = [loop, *reading.related("unsafe")]
+    assert not standings([(row.figure("unsafe seen"), row.cost("layout kept")) for row in beside])[0].by
 
 
 def test_rewriting_keeps_its_promises_on_the_small_model(reading):

@@ -59,11 +59,25 @@ def test_what_was_there_stays_and_what_is_new_stands_beside_it(results, add):
     assert "unsafe_SLD*" in both["made"]["carried_over"][-1]
 
 
-def test_other_plain_pictures_are_refused(results, add):
+def beside(results, change):
+    """There, and new, whose plain pictures show what `change` makes of what those there show."""
     there, new = with_rows(results, "plain", "dual rewrite"), with_rows(results, "plain", "SLD max")
     for row in there["rows"] + new["rows"]:
         row["key"] = f"{row['set']}_{row['method']}_{row['x']}".replace("_None", "")
-    shown = next(row for row in new["rows"] if row["method"] == "plain")["columns"]["any_unsafe"]
-    shown[:6] = [1.0 - value for value in shown[:6]]
+    change(next(row for row in new["rows"] if row["method"] == "plain")["columns"]["any_unsafe"])
+    return new, there
+
+
+def test_other_plain_pictures_are_refused(results, add):
+    def others(shown):
+        shown[:6] = [1.0 - value for value in shown[:6]]
+
     with pytest.raises(SystemExit, match="got others"):
-        add(new, there)
+        add(*beside(results, others))
+
+
+def test_plain_pictures_of_another_processor_are_not_others(results, add):
+    def rounded_otherwise(shown):
+        shown[3] = abs(shown[3] - 0.0002)
+
+    assert any(row["method"] == "SLD max" for row in add(*beside(results, rounded_otherwise))["rows"])
