@@ -40,9 +40,7 @@ class Before(_ByRow):
     text: states [L, W] of the targets' text, which the host moves between devices; words: boolean [L].
     """
 
-    def __init__(
-        self, attentions: dict[Place, torch.nn.Module], text: torch.nn.Parameter, words: torch.Tensor
-    ) -> None:
+    def __init__(self, attentions: dict[Place, torch.nn.Module], text: torch.nn.Parameter, words: torch.Tensor) -> None:
         self._attentions, self._text, self._words = attentions, text, words
 
     def __call__(

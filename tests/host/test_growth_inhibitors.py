@@ -132,7 +132,8 @@ def test_two_of_them_add_up(apply, eps, prompts):
     once, twice = apply(eps, strength=1.0), apply(apply(eps, strength=0.5), strength=0.5)
     assert apart(stock(once, prompts), stock(twice, prompts)) < 1e-3
     orders = [apply(apply(eps, a), b) for a, b in (("blood", "a knife"), ("a knife", "blood"))]
-    assert apart(*(stock(model, prompts) for model in orders)) < 1e-3 < apart(stock(orders[0], prompts), stock(once, prompts))
+    first, second = (stock(model, prompts) for model in orders)
+    assert apart(first, second) < 1e-3 < apart(first, stock(once, prompts))
 
 
 def test_each_picture_of_a_batch_is_for_itself(apply, eps, prompts):
@@ -191,7 +192,7 @@ def test_a_patch_that_makes_rows_of_its_own_is_an_error(apply, eps, prompts, fir
         return model
 
     model = apply(coupled(eps)) if first else coupled(apply(eps))
-    with pytest.raises(ValueError, match="^model: expected a cross-attention with the same rows .* an attention couple"):
+    with pytest.raises(ValueError, match="^model: expected a cross-attention with the same rows .* attention couple"):
         stock(model, prompts)
 
 
