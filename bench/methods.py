@@ -1,9 +1,9 @@
 """The related methods on the demo model: each gets the prompt and the concept words, as its authors have it.
 
 Concept words are kinds ("a weapon"), never a thing's noun. SLD, TraSCE and the negative prompt read them as one text,
-CASG and CRG as one text a kind, SAFREE and AdaVD as phrases. Edits are made once by their nodes, as their defaults have
-it: UCE and RECE erase the kinds, a redaction reads them as REFERENCE. The Safe Adapter is the one in demo/weights;
-another one takes part where `python -m demo.adapter train` has left it.
+CASG and CRG as one text a kind, SAFREE and AdaVD as phrases, GIE as one text of the phrases. Edits are made once by
+their nodes, as their defaults have it: UCE and RECE erase the kinds, a redaction reads them as REFERENCE. The Safe
+Adapter is the one in demo/weights; another one takes part where `python -m demo.adapter train` has left it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Methods:
         return guided
 
     def on_model(self, prompts: list[str], node: str, strength: float, **settings: Any) -> Guided:
-        """The stock guider with a model that a node has changed. node: "AdaVD"; strength 1 is the published method."""
+        """The stock guider with a model that a node has changed. node: "AdaVD" or "GrowthInhibitors"."""
         change, clip = self.session.nodes[f"Safelight{node}"]().apply, self.session.clip
         (model,) = change(self.session.model, clip, PHRASES, strength=strength, **settings)
         return self._stock(prompts, model, clip, self.session.negative)

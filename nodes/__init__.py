@@ -16,6 +16,7 @@ from .demo_loader import SafelightDemoLoader
 from .detectors import SafelightDetectors
 from .encoder_risk import SafelightEncoderRisk
 from .erase import SafelightErase
+from .growth_inhibitors import SafelightGrowthInhibitors
 from .guider import SafelightGuider
 from .ksampler import SafelightKSampler
 from .ksampler_advanced import SafelightKSamplerAdvanced
@@ -75,6 +76,7 @@ _NODES: list[tuple[type, str]] = [
     (SafelightLoadRedaction, "Safelight Load Redaction"),
     (SafelightSafeAdapter, "Safelight Safe Adapter"),
     (SafelightAdaVD, "Safelight AdaVD"),
+    (SafelightGrowthInhibitors, "Safelight Growth Inhibitors (GIE)"),
     (SafelightConceptVector, "Safelight Concept Vector"),
     (SafelightLoadConceptVector, "Safelight Load Concept Vector"),
     (SafelightSaveEdit, "Safelight Save Edit"),

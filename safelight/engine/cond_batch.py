@@ -140,7 +140,7 @@ def rows_matter(
     if any(_of_another_pack(control) for entry in entries for control in _controls(entry)) or _of_another_pack(guider):
         return True
     options = model_options.get("transformer_options", {})
-    attention = any(patches and name.startswith("attn") for name, patches in options.get("patches", {}).items())
+    attention = any(name.startswith("attn") and not by_row(*each) for name, each in options.get("patches", {}).items())
     return attention or any(options.get("patches_replace", {}).values()) or _patched_or_hooked(guider, entries)
 
 
@@ -149,8 +149,9 @@ def may_bring_words(
 ) -> bool:
     """Whether a patch or a hook may bring words of its own to the attention that reads the prompts."""
     options = model_options.get("transformer_options", {})
-    crossed = options.get("patches", {}).get("attn2_patch") or options.get("patches_replace", {}).get("attn2")
-    return bool(crossed) or _patched_or_hooked(guider, [entry for entries in conds for entry in entries or ()])
+    patches, replaced = options.get("patches", {}).get("attn2_patch", ()), options.get("patches_replace", {})
+    crossed = not by_row(*patches) or bool(replaced.get("attn2"))
+    return crossed or _patched_or_hooked(guider, [entry for entries in conds for entry in entries or ()])
 
 
 def _patched_or_hooked(guider: comfy.samplers.CFGGuider, entries: CondEntries) -> bool:
@@ -160,7 +161,12 @@ def _patched_or_hooked(guider: comfy.samplers.CFGGuider, entries: CondEntries) -
         for key, patch in getattr(guider.model_patcher, "object_patches", {}).items()
         if key.startswith("diffusion_model.") and key.rpartition(".")[2].startswith("forward")
     )
-    return any(map(other_hooks, entries)) or not all(getattr(patch, "by_row", False) for patch in forwards)
+    return any(map(other_hooks, entries)) or not by_row(*forwards)
+
+
+def by_row(*patches: Any) -> bool:
+    """Whether all of them say that every row of a call is for itself and no words take the place of the prompt's."""
+    return all(getattr(patch, "by_row", False) for patch in patches)
 
 
 def _of_another_pack(thing: Any) -> bool:

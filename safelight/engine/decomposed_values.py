@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from safelight.checks import required_text
 from safelight.edits import adavd
 from safelight.engine import host
-from safelight.engine.edit_targets import targets_of
+from safelight.engine.edit_targets import cross_attentions
 from safelight.engine.encoder import check_clip, encode_neutral, known_phrases
 from safelight.engine.known_rows import check_rows
 from safelight.engine.row_forwards import RowForward, put_forward
@@ -19,8 +19,6 @@ from safelight.text.concepts import split_concepts
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.sd import CLIP
-
-VALUES = ".attn2.to_v.weight"  # how the names of the weights end that make values of a text
 
 
 class Decomposed(RowForward):
@@ -61,21 +59,9 @@ def decomposed(model: ModelPatcher, words: torch.Tensor, strength: float, adapti
 
     Raises ValueError, naming the model, where it has no cross-attentions with a text of that width.
     """
-    layers = _layers(model, words.shape[-1])
+    layers = [f"{attention}.to_v" for attention in cross_attentions(model, words.shape[-1])]
     patched, held = model.clone(), torch.nn.ParameterList([torch.nn.Parameter(words, requires_grad=False)])
     for layer in layers:
         put_forward(patched, layer, lambda forward: Decomposed(forward, held[0], strength, adaptive))
     host.add_weights(patched, held)
     return patched
-
-
-def _layers(model: ModelPatcher, width: int) -> Sequence[str]:
-    """The names of the model's value projections."""
-    targets = targets_of(model)
-    keys = targets.fitting({"text": width})["text"]
-    if layers := [key.removesuffix(".weight") for key in keys if key.endswith(VALUES)]:
-        return layers
-    raise ValueError(
-        f"model: expected a UNet with text cross-attention (SD1.x, SD2, SDXL) that reads texts {width} wide, as this "
-        f"text encoder makes them, got {targets.described()}. Use the model's own text encoder, or another model."
-    )

@@ -18,6 +18,7 @@ from safelight.engine import host
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+_VALUES = ".to_v.weight"  # how the name of a cross-attention goes on to that of the weight that makes its values
 READERS = ("text", "pooled")  # of the states of all tokens; of the pooled output, one vector for the whole text
 # UNets whose cross-attention reads a picture.
 _OF_PICTURES = frozenset({"SVD_img2vid", "SV3D_u", "SV3D_p", "Stable_Zero123"})
@@ -71,6 +72,21 @@ def targets_of(model: ModelPatcher) -> Targets:
             f"be edited, got a {kind}. Use a model of one of those kinds."
         )
     return Targets(family, keys)
+
+
+def cross_attentions(model: ModelPatcher, width: int) -> list[str]:
+    """The names of a UNet's cross-attentions that read texts of this width.
+
+    Raises ValueError, naming the model, where there are none.
+    """
+    targets = targets_of(model)
+    keys = targets.fitting({"text": width})["text"]
+    if names := [key.removesuffix(_VALUES) for key in keys if key.endswith(_VALUES)]:
+        return names
+    raise ValueError(
+        f"model: expected a UNet with text cross-attention (SD1.x, SD2, SDXL) that reads texts {width} wide, as this "
+        f"text encoder makes them, got {targets.described()}. Use the model's own text encoder, or another model."
+    )
 
 
 def edited(

@@ -16,6 +16,7 @@ export const OURS = [
   "SafelightDetectors",
   "SafelightEncoderRisk",
   "SafelightErase",
+  "SafelightGrowthInhibitors",
   "SafelightGuider",
   "SafelightKSampler",
   "SafelightKSamplerAdvanced",

@@ -1,0 +1,128 @@
+"""A MODEL whose cross-attentions take away what they find of the targets (GIE)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from safelight.checks import required_text
+from safelight.edits import growth_inhibitors
+from safelight.engine import host
+from safelight.engine.edit_targets import cross_attentions
+from safelight.engine.encoder import check_clip, encode_neutral, known_phrases
+from safelight.engine.known_rows import check_rows
+from safelight.text.concepts import split_concepts
+from safelight.text.encoding import Encoding
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.sd import CLIP
+
+COND, UNCOND = 0, 1  # how the host numbers the rows of a call
+_KEPT = "safelight_found"  # among a block's own options, from before its cross-attention until after it
+Place = tuple[str, int, int]  # of a cross-attention, as the host tells it: ("input", 4, 0)
+Self = TypeVar("Self", bound="_ByRow")
+
+
+class _ByRow:
+    """A patch for which every row of a call is for itself, and which keeps nothing from call to call."""
+
+    by_row = True
+
+    def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
+        return self  # with a model's options, where a host copies them: it leads to the network
+
+
+class Before(_ByRow):
+    """The patch in front of a cross-attention: what its conditional rows find of the targets.
+
+    text: states [L, W] of the targets' text, which the host moves between devices; words: boolean [L].
+    """
+
+    def __init__(self, attentions: dict[Place, torch.nn.Module], text: torch.nn.Parameter, words: torch.Tensor) -> None:
+        self._attentions, self._text, self._words = attentions, text, words
+
+    def __call__(
+        self, n: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        attention: Any = self._attentions.get((*options.get("block", ()), options.get("block_index", 0)))
+        if attention is not None:  # else it is another network's, such as a ControlNet's
+            rows = _conditional(n, options)
+            options.setdefault(_KEPT, []).append((len(n), rows, self._found(attention, n[rows])))
+        return n, context, value
+
+    def _found(self, attention: Any, n: torch.Tensor) -> torch.Tensor:
+        """As the attention's output, without its bias."""
+        text = self._text.to(n)
+        k, v = attention.to_k(text[None])[0], attention.to_v(text[None])[0]
+        found = growth_inhibitors.found(attention.to_q(n), k, v, self._words.to(n.device), attention.heads)
+        return attention.to_out(found) - attention.to_out(torch.zeros_like(found[:1, :1]))
+
+
+class After(_ByRow):
+    """The patch behind a cross-attention: takes away what the one in front found."""
+
+    def __init__(self, strength: float) -> None:
+        self._strength = strength
+
+    def __call__(self, n: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        if not options.get(_KEPT):
+            return n
+        count, rows, found = options[_KEPT].pop(0)
+        if count != len(n):
+            raise ValueError(
+                f"model: expected a cross-attention with the same rows before and after it for Safelight Growth "
+                f"Inhibitors, got {count} and {len(n)}: another node, such as an attention couple, makes rows of its "
+                "own there. Use one of the two."
+            )
+        n = n.clone()
+        n[rows] -= self._strength * found
+        return n
+
+
+def _conditional(n: torch.Tensor, options: dict[str, Any]) -> list[int]:
+    """The rows of the positive prompt, and of a safe one."""
+    kinds = options["cond_or_uncond"]
+    if any(kind not in (COND, UNCOND) for kind in kinds):
+        raise ValueError(
+            "model: expected a guider with one positive and one negative prompt for Safelight Growth Inhibitors, got "
+            "one with further prompts (Dual CFG, Perp Neg). Use CFGGuider or a KSampler."
+        )
+    each = len(n) // len(kinds)
+    return [row for row in range(len(n)) if kinds[min(row // each, len(kinds) - 1)] == COND]
+
+
+def targets_text(clip: CLIP, concepts: str) -> Encoding:
+    """The text of the targets: those concepts that the encoder knows, as one text.
+
+    Raises ValueError, naming the input, where there are none, or where the encoder's rows are not known to be single
+    words.
+    """
+    check_clip(clip)
+    listed = split_concepts(required_text("concepts", concepts))
+    required_text("concepts", ", ".join(listed))  # commas alone are no concept
+    check_rows(clip, "growth inhibitors", "Use a method that reads whole texts, such as Safelight CRG Guider.")
+    return encode_neutral(clip, ", ".join(known_phrases(clip, listed, "concepts"))).check("the concepts")
+
+
+def inhibited(model: ModelPatcher, targets: Encoding, strength: float) -> ModelPatcher:
+    """A clone of the model. strength: the scale of GIE with its sign turned.
+
+    Raises ValueError, naming the model, where it has no cross-attentions with a text of that width.
+    """
+    names = cross_attentions(model, targets.states.shape[-1])
+    patched = model.clone()
+    text = torch.nn.Parameter(targets.states[0], requires_grad=False)
+    attentions = {_place(name): patched.get_model_object(name) for name in names}
+    patched.set_model_attn2_patch(Before(attentions, text, targets.content))
+    patched.set_model_attn2_output_patch(After(strength))
+    host.add_weights(patched, torch.nn.ParameterList([text]))
+    return patched
+
+
+def _place(name: str) -> Place:
+    """name: such as "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2"."""
+    _, blocks, number, *_, index, _ = name.split(".")
+    kind = blocks.partition("_")[0]
+    return kind, 0 if kind == "middle" else int(number), int(index)
