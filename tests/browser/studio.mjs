@@ -32,6 +32,7 @@ export const OURS = [
   "SafelightSafeAdapter",
   "SafelightSaveEdit",
   "SafelightSelective",
+  "SafelightSemanticSurgery",
   "SafelightStrip",
   "SafelightWeightSchedule",
   "SafelightWords",
