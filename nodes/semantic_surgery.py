@@ -51,8 +51,8 @@ class SafelightSemanticSurgery:
     RETURN_TYPES = ("CONDITIONING", "FLOAT", "STRING")
     RETURN_NAMES = ("conditioning", "risk", "removed")
     OUTPUT_TOOLTIPS = (
-        "The prompt without the concepts: for `positive` of any sampler, or `safe` of a Safelight sampler. As CLIP Text "
-        "Encode gives it where the prompt names none.",
+        "The prompt without the concepts: for `positive` of any sampler, or `safe` of a Safelight sampler. Where the "
+        "prompt names none it is what CLIP Text Encode gives.",
         "How probable it is that the prompt names a concept, 0 to 1; from .5 on it is taken out.",
         "The concepts that were taken out, the most probable first.",
     )

@@ -58,7 +58,8 @@ def operate(clip: CLIP, prompt: str, concepts: str, strength: float) -> Operated
     """The prompt as the host encodes it, less strength times rho times the concepts that it names.
 
     Bit for bit the host's own where it names none, and at strength 0. Where this encoder can't tell the unsafe
-    calibration phrases from everyday ones, rho is 1 and every concept is taken out. Raises ValueError, naming the input.
+    calibration phrases from everyday ones, rho is 1 and every concept is taken out. Raises ValueError, naming the
+    input.
     """
     check_clip(clip)
     check_texts(prompt=prompt, concepts=concepts)
