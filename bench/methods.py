@@ -1,9 +1,10 @@
 """The related methods on the demo model: each gets the prompt and the concept words, as its authors have it.
 
 Concept words are kinds ("a weapon"), never a thing's noun. SLD, TraSCE and the negative prompt read them as one text,
-CASG and CRG as one text a kind, SAFREE and AdaVD as phrases, GIE as one text of the phrases. Edits are made once by
-their nodes, as their defaults have it: UCE and RECE erase the kinds, a redaction reads them as REFERENCE. The Safe
-Adapter is the one in demo/weights; another one takes part where `python -m demo.adapter train` has left it.
+CASG and CRG as one text a kind, SAFREE, AdaVD and Semantic Surgery as phrases, GIE as one text of the phrases. Edits
+are made once by their nodes, as their defaults have it: UCE and RECE erase the kinds, a redaction reads them as
+REFERENCE. The Safe Adapter is the one in demo/weights; another one takes part where `python -m demo.adapter train` has
+left it.
 """
 
 from __future__ import annotations
@@ -96,6 +97,13 @@ class Methods:
         (model,) = change(self.session.model, clip, PHRASES, strength=strength, **settings)
         return self._stock(prompts, model, clip, self.session.negative)
 
+    def in_text(self, prompts: list[str], node: str, strength: float) -> Guided:
+        """The stock guider with conditionings that a node has made of the prompts. node: "SemanticSurgery"; strength 1
+        is the published method."""
+        encode = self.session.nodes[f"Safelight{node}"]().encode
+        made = [encode(self.session.clip, prompt, world.CONCEPTS, strength)["result"][0] for prompt in prompts]
+        return self._guided(self.session.model, together(made), self.session.negative)
+
     def edited(self, prompts: list[str], name: str, strength: float) -> Guided:
         """The stock guider with a model or a text encoder that was edited, at a strength."""
         from safelight.engine import adapted_model, erase, redact, redacted_clip
@@ -145,9 +153,13 @@ class Methods:
 
     def _stock(self, prompts: list[str], model: Any, clip: Any, negative: Any) -> Guided:
         """The stock guider."""
+        return self._guided(model, self._positive(prompts, clip), negative)
+
+    def _guided(self, model: Any, positive: list[Any], negative: Any) -> Guided:
+        """The stock guider with a conditioning of one row for each prompt."""
         from safelight.engine.guider import make_guider
 
-        return list(range(len(prompts))), make_guider(model, self._positive(prompts, clip), negative, CFG, None)
+        return list(range(len(positive[0][0]))), make_guider(model, positive, negative, CFG, None)
 
     def _positive(self, prompts: list[str], clip: Any) -> list[Any]:
         return together([self.session.encode(prompt, clip) for prompt in prompts])

@@ -36,6 +36,7 @@ from .safree_patch import SafelightSAFREEPatch
 from .sampler_custom import SafelightSamplerCustom
 from .save_edit import SafelightSaveEdit
 from .selective import SafelightSelective
+from .semantic_surgery import SafelightSemanticSurgery
 from .sld_guider import SafelightSLDGuider
 from .sld_patch import SafelightSLDPatch
 from .strip import SafelightStrip
@@ -87,6 +88,7 @@ _NODES: list[tuple[type, str]] = [
     (SafelightDetectors, "Safelight Detectors"),
     (SafelightLook, "Safelight Look"),
     (SafelightWords, "Safelight Words"),
+    (SafelightSemanticSurgery, "Safelight Semantic Surgery"),
 ]
 # Model patches need the host's wrappers.
 _PRESENT = [(node, shown) for node, shown in _NODES if host.HAS_WRAPPERS or not node.__name__.endswith("Patch")]

@@ -8,7 +8,7 @@ family, way: how bench/safety/worker.py makes its pictures; settings: what that 
     `exponent` are the schedule's, and everything else is an input of SafelightKSampler. For the way "loop": `eye` (one
     of bench/safety/eyes.py), `words` (what SafelightWords makes a safe prompt of where the text has none: "added" words
     or a "caption"), and `at_least`, the sampler's input. For the way "edit" the name is that of bench/methods.py;
-    for the ways "noise" and "model" `node` is that of a node.
+    for the ways "noise", "model" and "text" `node` is that of a node.
 places: by prompt set where on its range it is measured, null where it has none; open: the same of a dual method with
     the gate held open; timed: the places on the unsafe prompts at which time is measured; attacked: those of `bench
     redteam`. look: colour and marker in plots; line: another colour of its line.

@@ -158,6 +158,8 @@ class Worker:
             guiders = [self.methods.negative(texts)]
         elif method.way == "edit":
             guiders = [self.methods.edited(texts, method.name, row.x)]
+        elif method.way == "text":
+            guiders = [self.methods.in_text(texts, strength=row.x, **settings)]
         elif method.way == "model":
             guiders = [self.methods.on_model(texts, strength=row.x, **settings)]
         else:

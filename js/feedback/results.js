@@ -12,6 +12,7 @@ const SHOWN = {
   SafelightPrompt: ["safelight_verdict", createVerdictView],
   SafelightContextEncode: ["safelight_verdict", createVerdictView],
   SafelightEncoderRisk: ["safelight_note", createNoteView],
+  SafelightSemanticSurgery: ["safelight_note", createNoteView],
   SafelightMap: ["safelight_note", createNoteView],
   SafelightLook: ["safelight_note", createNoteView]
 }

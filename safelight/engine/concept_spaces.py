@@ -44,11 +44,17 @@ class _Known:
 _memory: weakref.WeakKeyDictionary[torch.nn.Module, _Known] = weakref.WeakKeyDictionary()
 
 
-def _fingerprint(clip: CLIP) -> tuple[Hashable, ...]:
+def clip_state(clip: CLIP) -> tuple[Hashable, ...]:
     """The differences between CLIPs on the same weights: LoRA patches, a redaction, clip skip, options."""
     options = sorted((str(key), str(value)) for key, value in getattr(clip, "tokenizer_options", {}).items())
     objects = sorted((name, str(getattr(each, "uuid", id(each)))) for name, each in clip.patcher.object_patches.items())
     return (clip.patcher.patches_uuid, clip.layer_idx, tuple(options), tuple(objects))
+
+
+def weights_print(clip: CLIP) -> str | None:
+    """That of kept_spaces, remembered: all weights are read for it, which are gigabytes for a large T5."""
+    prints = _memory.setdefault(clip.cond_stage_model, _Known()).prints
+    return recall(prints, clip_state(clip), lambda: kept_spaces.weights_print(clip), _MOST_PRINTS)
 
 
 def space_of(clip: CLIP, concepts: Sequence[str]) -> ConceptSpace:
@@ -64,28 +70,28 @@ def space_of(clip: CLIP, concepts: Sequence[str]) -> ConceptSpace:
     every_benign, every_unsafe = list(FEW_BENIGN), [phrase for phrases in FEW_UNSAFE.values() for phrase in phrases]
     if anchors is not None:
         every_benign, every_unsafe = list(benign), list(unsafe)
-    known, state = _memory.setdefault(clip.cond_stage_model, _Known()), _fingerprint(clip)
+    known, state = _memory.setdefault(clip.cond_stage_model, _Known()), clip_state(clip)
     key = (*state, tuple(every_benign), tuple(every_unsafe))
 
     def encode_all() -> Anchors:
-        encode = _PlannedEncoder(clip, [*every_benign, *every_unsafe])
+        encode = PlannedEncoder(clip, [*every_benign, *every_unsafe])
         return encode_anchors(every_benign, every_unsafe, encode)
 
     def read_or_fit() -> ConceptSpace:
-        weights = _recall(known.prints, state, lambda: kept_spaces.weights_print(clip), _MOST_PRINTS)
+        weights = weights_print(clip)
         file = None if weights is None else kept_spaces.fingerprint(clip, weights, every_benign, every_unsafe, concepts)
         space = None if file is None else kept_spaces.load(file)
         if space is None:
-            encoded = _recall(known.anchors, key, encode_all, _MOST_ANCHORS)
+            encoded = recall(known.anchors, key, encode_all, _MOST_ANCHORS)
             space = concept_space(encoded, benign, unsafe, concepts, lambda text: encode_neutral(clip, text))
             if file is not None:
                 kept_spaces.save(file, space)
         return space
 
-    return _recall(known.spaces, (*key, tuple(concepts)), read_or_fit, _MOST_SPACES)
+    return recall(known.spaces, (*key, tuple(concepts)), read_or_fit, _MOST_SPACES)
 
 
-class _PlannedEncoder:
+class PlannedEncoder:
     """Encodes texts, those that are planned several per call where the encoder gives no pooled output (T5): of a call
     with several texts the host gives the pooled output of the first alone."""
 
@@ -129,7 +135,7 @@ class _PlannedEncoder:
         }
 
 
-def _recall(memory: Memory[Value], key: Hashable, make: Callable[[], Value], most: int) -> Value:
+def recall(memory: Memory[Value], key: Hashable, make: Callable[[], Value], most: int) -> Value:
     """What is remembered by this key, made where it is not. Keeps the `most` that were asked for last."""
     value = memory[key] = memory.pop(key) if key in memory else make()
     while len(memory) > most:

@@ -33,6 +33,7 @@ export const OURS = [
   "SafelightSafeAdapter",
   "SafelightSaveEdit",
   "SafelightSelective",
+  "SafelightSemanticSurgery",
   "SafelightStrip",
   "SafelightWeightSchedule",
   "SafelightWords",

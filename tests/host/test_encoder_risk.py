@@ -232,7 +232,7 @@ TEXTS = [*BENIGN, *UNSAFE]
 
 def encoded(clip, planned):
     """Every phrase as the calibration encodes it, and in how many calls."""
-    encoder = concept_spaces._PlannedEncoder(clip, planned)
+    encoder = concept_spaces.PlannedEncoder(clip, planned)
     with counted(clip) as calls:
         found = [encoder(text) for text in planned]
     return found, len(calls)

@@ -49,6 +49,7 @@ WAYS: dict[str, Callable[[Any, Any], Any]] = {
     ),
     "a redaction": lambda nodes, clip: nodes["SafelightRedact"]().redact(clip, "a knife", "a cat", KEPT, "ridge"),
     "a concept vector": lambda nodes, clip: nodes["SafelightConceptVector"]().make(clip, "a knife", "a cat"),
+    "Semantic Surgery": lambda nodes, clip: nodes["SafelightSemanticSurgery"]().encode(clip, PROMPT, CONCEPTS),
     "Safelight Encoder Risk": lambda nodes, clip: nodes["SafelightEncoderRisk"]().measure(clip, PROMPT, CONCEPTS),
 }
 

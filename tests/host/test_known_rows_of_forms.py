@@ -90,6 +90,7 @@ def test_other_rows_are_not_known(kind):
 WHAT = {
     "project": ("SafelightContextEncode", {"prompt": PROMPT, "concepts": CONCEPTS, "method": "project"}),
     "subtract": ("SafelightContextEncode", {"prompt": PROMPT, "concepts": CONCEPTS, "method": "subtract"}),
+    "Semantic Surgery": ("SafelightSemanticSurgery", {"prompt": PROMPT, "concepts": CONCEPTS}),
     "Encoder Risk": ("SafelightEncoderRisk", {"prompt": PROMPT, "concepts": CONCEPTS}),
     "concept vector": ("SafelightConceptVector", {"unsafe_prompts": "a knife", "safe_prompts": "a spoon"}),
 }
