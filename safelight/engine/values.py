@@ -16,15 +16,15 @@ from safelight.engine.branches import TAG, CondEntries, CondPair, positive_pair
 from safelight.engine.cond_batch import ModelCall, predict_stock
 from safelight.engine.edit_targets import crosses_texts
 from safelight.engine.method_run import MethodRun
-from safelight.engine.method_setup import MethodSetup, safe_conditionings
+from safelight.engine.method_setup import MethodSetup
 from safelight.engine.shared_rows import AnyMemory
 from safelight.guidance.blend import SAFE, blend
 from safelight.guidance.economy import OFF
 from safelight.guidance.method import POSITIVE
 from safelight.guidance.settings import GuidanceSettings
 from safelight.guidance.values import ValueBlend
-from safelight.text.conditioning import Conditioning, safe_branch
-from safelight.text.inherit import ROWS, other_hooks, same_places
+from safelight.text.conditioning import Conditioning, check_safe, safe_branch
+from safelight.text.inherit import HARMLESS, ROWS, other_hooks, same_places, unknown_keys
 
 if TYPE_CHECKING:
     import comfy.samplers
@@ -45,12 +45,11 @@ def values_setup(
     if not settings.acts:
         return None
     check_values(settings, model)
-    of_safe, notes = safe_conditionings(safe)
+    notes: list[str] = []
 
     def conditionings(positive: Conditioning) -> dict[str, Conditioning]:
-        of_safe(positive)  # for its errors and notes
         branch, further = paired(safe, positive)
-        notes.extend(further)
+        notes[:] = [*unknown_keys(safe, positive), *further]
         return {SAFE: branch}
 
     setup = MethodSetup("Safelight", lambda: ValueBlend(settings), conditionings, notes=notes, memory=memory)
@@ -83,6 +82,7 @@ def paired(safe: Conditioning, positive: Conditioning) -> tuple[Conditioning, li
 
     Raises ValueError, naming the input, where the two can't be paired.
     """
+    check_safe(safe, positive)
     safe = list(safe) * (len(positive) if len(safe) == 1 else 1)
     if len(safe) != len(positive):
         raise ValueError(
@@ -103,7 +103,7 @@ def paired(safe: Conditioning, positive: Conditioning) -> tuple[Conditioning, li
                 'it none, so that it takes those of positive, or set merge to "every step".'
             )
         entry[0], known = in_rows(entry[0], other[0], entry[1].get(ROWS))
-        if not known and not notes:
+        if not known and not notes and not entry[1][HARMLESS]:
             notes.append(
                 "safe: which of its words stands for which of the prompt's is known from Safelight Context Encode alone"
                 ", so with merge = values its rows took those of the prompt in turn."
@@ -161,9 +161,7 @@ def with_values(pair: CondPair, conds: dict[str, CondEntries], weight: float) ->
     counterparts', all others' their own."""
     own = {entry[_PLACE]: entry for entry in conds[SAFE] if entry.get(TAG) == SAFE}
     counterparts = {
-        id(entry["model_conds"][_TEXT]): own[entry[_PLACE]]
-        for entry in conds[POSITIVE]
-        if entry.get(TAG) == POSITIVE
+        id(entry["model_conds"][_TEXT]): own[entry[_PLACE]] for entry in conds[POSITIVE] if entry.get(TAG) == POSITIVE
     }
 
     def valued(entry: dict[str, Any]) -> dict[str, Any]:

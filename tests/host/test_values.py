@@ -145,10 +145,14 @@ def test_every_picture_of_a_batch_is_for_itself(run, prompts):
     positive, safe, negative = prompts
     others = conditioning(21), conditioning(22)
     noise = {"samples": torch.zeros(2, 4, 8, 8), "batch_index": [3, 5]}
-    both = [[[torch.cat([one[0][0], other[0][0]]), one[0][1]]] for one, other in zip((positive, safe), others)]
+    both = [
+        [[torch.cat([one[0][0], other[0][0]]), one[0][1]]] for one, other in zip((positive, safe), others, strict=True)
+    ]
     together, _ = run(conds=(*both, negative), latent_image=noise)
     for place, (conds, index) in enumerate((((positive, safe), 3), (others, 5))):
-        alone, _ = run(conds=(*conds, negative), latent_image={"samples": torch.zeros(1, 4, 8, 8), "batch_index": [index]})
+        alone, _ = run(
+            conds=(*conds, negative), latent_image={"samples": torch.zeros(1, 4, 8, 8), "batch_index": [index]}
+        )
         assert apart(together[place], alone[0]) < 1e-3
     assert apart(together[0], together[1]) > 1e-2
 
@@ -176,8 +180,14 @@ def test_a_controlnet_reads_the_values_too(pack, run, eps, prompts, monkeypatch)
     node, read = host.base_nodes.ControlNetApplyAdvanced, []
     positive, safe, negative = prompts
     given = host.call(
-        node, positive=positive, negative=negative, control_net=controlnet(), image=torch.rand(1, 64, 64, 3), strength=1.0,
-        start_percent=0.0, end_percent=1.0,
+        node,
+        positive=positive,
+        negative=negative,
+        control_net=controlnet(),
+        image=torch.rand(1, 64, 64, 3),
+        strength=1.0,
+        start_percent=0.0,
+        end_percent=1.0,
     )
     original = values.with_values
 
@@ -201,9 +211,7 @@ def test_a_model_without_cross_attentions_of_text_is_named(run):
         run(sd3_model(), latent_image=latent(16))
 
 
-@pytest.mark.parametrize(
-    ("name", "given"), [("selective", Selection()), ("mask", half()), ("economy", "balanced")]
-)
+@pytest.mark.parametrize(("name", "given"), [("selective", Selection()), ("mask", half()), ("economy", "balanced")])
 def test_what_needs_a_second_prediction_is_an_error(run, name, given):
     with pytest.raises(ValueError, match=f"^{name}: .*values"):
         run(safety=0.5, **{name: given})
@@ -240,7 +248,7 @@ def test_what_is_remembered_is_told_apart_from_other_merges(run, pack, prompts, 
     assert torch.equal(run(merge="every step")[0], plain) and apart(first, plain) > 1e-3
 
 
-# --- rows of rewritten prompts -----------------------------------------------------------------------------------------
+# --- rows of rewritten prompts ----------------------------------------------------------------------------------------
 
 PROMPT = "a cat and a knife on a green table"
 
