@@ -52,9 +52,9 @@ def values_setup(
         notes[:] = [*unknown_keys(safe, positive), *further]
         return {SAFE: branch}
 
-    setup = MethodSetup("Safelight", lambda: ValueBlend(settings), conditionings, notes=notes, memory=memory)
-    setup.run_type = ValuesRun
-    return setup
+    return MethodSetup(
+        "Safelight", lambda: ValueBlend(settings), conditionings, notes=notes, memory=memory, run_type=ValuesRun
+    )
 
 
 def check_values(settings: GuidanceSettings, model: ModelPatcher) -> None:
@@ -92,6 +92,11 @@ def paired(safe: Conditioning, positive: Conditioning) -> tuple[Conditioning, li
     notes: list[str] = []
     branch = safe_branch(safe, positive)
     for entry, other in zip(branch, positive, strict=True):
+        if not isinstance(other[0], torch.Tensor):
+            raise ValueError(
+                "positive: expected text in every entry with merge = values, got an entry without. Encode one, or set "
+                'merge to "every step".'
+            )
         if other[1].get("gligen") is not None or other_hooks(other[1]):
             raise ValueError(
                 "positive: expected neither GLIGEN boxes nor hooks that may carry words with merge = values, got one. "
@@ -166,6 +171,8 @@ def with_values(pair: CondPair, conds: dict[str, CondEntries], weight: float) ->
 
     def valued(entry: dict[str, Any]) -> dict[str, Any]:
         given = dict(entry["model_conds"])
+        if _TEXT not in given:
+            return entry
         other = counterparts.get(id(given[_TEXT]))
         if other is None:
             given[_KEY] = given[_TEXT]
@@ -189,7 +196,7 @@ def _mixed(own: Any, safe: Any, weight: float) -> Any:
     a, b = getattr(own, "cond", None), getattr(safe, "cond", None)
     if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor) or not a.is_floating_point():
         return own
-    if torch.equal(a, b) if a.shape == b.shape else False:
+    if a.shape == b.shape and torch.equal(a, b):
         return own
     count = max(len(a), len(b))  # one row serves every picture of a batch
     a, b = (each if len(each) == count else each.expand(count, *each.shape[1:]) for each in (a, b))
@@ -217,7 +224,9 @@ class _Patch:
 
     def _in(self, c: dict[str, Any]) -> dict[str, Any]:
         """The arguments of the model with the patch in place of the values' states."""
-        values = c.pop(_KEY)
+        values = c.pop(_KEY, None)
+        if values is None:
+            return c
 
         def attn2(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, extra_options: dict[str, Any]) -> Any:
             self.reached = True
