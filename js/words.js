@@ -39,6 +39,7 @@ export const ENGLISH = {
     moved: "{share} % of the prediction",
     replaced: "{replaced} of {guided} guided calls by the safe prompt alone",
     whole: "the safe prompt alone decides the guided calls",
+    valued: "{valued} of {guided} guided calls: keys from the prompt, values from the safe prompt",
     work: "work",
     ratio: "{ratio} x a plain run",
     ratioOfStrip: "{ratio} x {pictures} plain runs",

@@ -96,7 +96,8 @@ MERGE = (
         "default": EVERY_STEP,
         "advanced": True,
         "tooltip": "every step: one latent, the two predictions merged at each step. separate (experimental): two "
-        "latents from the schedule's context on, merged once at merge_at.",
+        "latents from the schedule's context on, merged once at merge_at. values: one prediction, in whose "
+        "cross-attentions the prompt says where and safe says what (SD1.x, SD2, SDXL).",
     },
 )
 MERGE_AT = (

@@ -62,8 +62,9 @@ function plot({ calls, context }) {
   return [area, axis]
 }
 
-/** How far the safe prompt moved the prediction, and where it decided alone. */
-function changeText({ moved, replaced, guided }) {
+/** How far the safe prompt moved the prediction, and where it decided alone, or gave the values alone. */
+function changeText({ moved, replaced, valued, guided }) {
+  if (valued) return say("feedback.valued", { valued, guided })
   if (replaced >= guided || !moved.length) return say("feedback.whole")
   const [least, most] = [Math.min(...moved), Math.max(...moved)].map((share) => (share < 0.01 ? "< 1" : percent(share)))
   const change = say("feedback.moved", { share: least === most ? least : `${least} – ${most}` })

@@ -46,10 +46,11 @@ function readLook(look, { harmless, moved, replaced }) {
  * @returns {{fault: "unreadable"|"foreign"} | {fault: "", state: "off"|"alone"|"stock"|"waiting"|"steered", safety: number,
  *   risk: number, gate: number, context: number|null, calls: {progress: number, weight: number}[],
  *   rows: number, rememberedRows: number, plainRows: number, ratio: number|null, notes: string[], moved: number[], replaced: number,
- *   guided: number, pictures: number, look: null | {steered: number, levels: number[], pictures: {level: number,
+ *   valued: number, guided: number, pictures: number, look: null | {steered: number, levels: number[], pictures: {level: number,
  *   steered: boolean, passed: boolean, words: string, found: {level: number, early: boolean, words: string}[]}[]}}}
  *   progress in [0, 1] from noise to picture; calls without one are left out. moved: by picture that was steered, how far the
- *   prediction was moved, as a share of it; replaced: the guided calls that the safe prompt decided alone. pictures: of a
+ *   prediction was moved, as a share of it; replaced: the guided calls that the safe prompt decided alone;
+ *   valued: those that took only their values from it. pictures: of a
  *   strip, its levels. look: of a sampler with a detector, how many pictures were steered, at which levels, and what was
  *   found in each; words: the safe prompt that the finds gave, "" for the linked one; state stock: nothing was found.
  */
@@ -58,13 +59,13 @@ export function readReport(text) {
   if (!report) return { fault: "unreadable" }
   if (report.format !== FORMAT) return { fault: "foreign" }
   const { safety, risk, gate, gate_open: open, harmless, context, weights, moved, replaced, rows } = report
-  const { plain_rows: plainRows, remembered_rows: rememberedRows = 0 } = report
+  const { plain_rows: plainRows, remembered_rows: rememberedRows = 0, valued = 0 } = report
   const sound = [safety, risk, gate].every(isUnit) && typeof open === "boolean" && (context === null || isUnit(context)) &&
-    Array.isArray(weights) && weights.every((call) => call !== null && isUnit(call?.w)) && [rows, plainRows, rememberedRows].every(isNumber) &&
+    Array.isArray(weights) && weights.every((call) => call !== null && isUnit(call?.w)) && [rows, plainRows, rememberedRows, valued].every(isNumber) &&
     Array.isArray(moved) && moved.every((share) => isNumber(share) && share >= 0) && isNumber(replaced)
   const look = sound && "look" in report ? readLook(report.look, report) : null
   if (!sound || ("look" in report && !look)) return { fault: "unreadable" }
-  const steered = weights.some((call) => call.w > 0) && (replaced > 0 || moved.some((share) => share > 0))
+  const steered = weights.some((call) => call.w > 0) && (replaced > 0 || valued > 0 || moved.some((share) => share > 0))
   const state = safety === 0 ? "off"
     : look ? (look.steered ? "steered" : !harmless && look.pictures.every((picture) => picture.passed) ? "stock" : "alone")
       : !open || harmless ? "alone" : steered ? "steered" : "waiting"
@@ -72,7 +73,7 @@ export function readReport(text) {
   return {
     fault: "", state, safety, risk, gate, context, rows, rememberedRows, plainRows, look,
     notes: texts(report.notes).filter((note) => !isSaid(note, isStock, look !== null)),
-    moved: look ? moved.filter((_, i) => look.pictures[i]?.steered) : moved, replaced, guided: weights.filter((call) => call.w > 0).length, pictures: Array.isArray(report.levels) ? report.levels.length : 1,
+    moved: look ? moved.filter((_, i) => look.pictures[i]?.steered) : moved, replaced, valued, guided: weights.filter((call) => call.w > 0).length, pictures: Array.isArray(report.levels) ? report.levels.length : 1,
     calls: weights.filter((call) => isUnit(call.progress)).map((call) => ({ progress: call.progress, weight: call.w })),
     ratio: plainRows > 0 ? rows / plainRows : null
   }

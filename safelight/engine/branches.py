@@ -16,7 +16,7 @@ CondEntries = list[dict[str, Any]]
 # The conditional and the negative entries of one prediction, as a stock run of the two has them.
 CondPair = tuple[CondEntries, CondEntries | None]
 
-_TAG = "safelight_branch"
+TAG = "safelight_branch"
 _RANGE_KEYS = frozenset({"start_percent", "end_percent", "clip_start_percent", "clip_end_percent"})
 _PLACE_KEYS = frozenset({"area", "mask"})
 
@@ -33,36 +33,36 @@ def always_everywhere(entries: CondEntries) -> bool:
 
 def tag_branch(conds: dict[str, CondEntries]) -> dict[str, CondEntries]:
     """`conds` with the name of its branch on every entry."""
-    return {key: [{**entry, _TAG: key} for entry in entries] for key, entries in conds.items()}
+    return {key: [{**entry, TAG: key} for entry in entries] for key, entries in conds.items()}
 
 
 def positive_pair(conds: dict[str, CondEntries]) -> CondPair:
     """The positive conditioning and the negative, as a stock run of the two has them."""
     pair = ("positive", "negative")
     return (
-        [entry for entry in conds["positive"] if entry.get(_TAG) in pair],
-        None if conds.get("negative") is None else [entry for entry in conds["negative"] if entry.get(_TAG) in pair],
+        [entry for entry in conds["positive"] if entry.get(TAG) in pair],
+        None if conds.get("negative") is None else [entry for entry in conds["negative"] if entry.get(TAG) in pair],
     )
 
 
 def branch(conds: dict[str, CondEntries], name: str) -> CondEntries:
     """A further conditioning, as a stock run of it and the negative has it."""
-    return [entry for entry in conds[name] if entry.get(_TAG) in (name, "negative")]
+    return [entry for entry in conds[name] if entry.get(TAG) in (name, "negative")]
 
 
 def safe_pair(conds: dict[str, CondEntries]) -> CondPair:
     """The safe conditioning and the negative, as a stock run of the two has them."""
-    safe, negative = [entry for entry in conds["safe"] if entry.get(_TAG) != "positive"], conds.get("negative")
+    safe, negative = [entry for entry in conds["safe"] if entry.get(TAG) != "positive"], conds.get("negative")
     if negative is None:
         return safe, None
     areas = [entry["area"] for entry in safe if "area" in entry]
-    return safe, [entry for entry in negative if entry.get(_TAG) != "positive" or entry.get("area") in areas]
+    return safe, [entry for entry in negative if entry.get(TAG) != "positive" or entry.get("area") in areas]
 
 
 def with_negative(pair: CondPair, conds: dict[str, CondEntries], name: str) -> CondPair:
     """The pair with a further conditioning in the place of its negative, as a stock run of the two has it."""
     areas = [entry["area"] for entry in pair[0] if "area" in entry]
-    return pair[0], [entry for entry in conds[name] if entry.get(_TAG) == name or entry.get("area") in areas]
+    return pair[0], [entry for entry in conds[name] if entry.get(TAG) == name or entry.get("area") in areas]
 
 
 def is_active(entry: dict[str, Any], sigma: torch.Tensor) -> bool:

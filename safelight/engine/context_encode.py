@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from safelight.checks import check_numbers, check_texts
+from safelight.engine.aligned_rows import with_rows
 from safelight.engine.context import Context
 from safelight.engine.context_states import project_context, subtract_context, subtract_vector_context
 from safelight.engine.encoder import check_clip, encode_prompt, unknown_words
@@ -99,4 +100,6 @@ def text_context(clip: CLIP, safe_prompt: SafePrompt) -> Context:
             "safe_prompt: expected finite states from the text encoder, got others. Write another text, or try the "
             "encoder in fp32 or bf16."
         )
+    if not safe_prompt.harmless:
+        safe = with_rows(clip, safe_prompt.prompt, positive, safe_prompt.text, safe)
     return Context(positive, safe, safe_prompt.verdict)

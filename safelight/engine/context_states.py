@@ -22,7 +22,7 @@ from safelight.text.concept_vector import ConceptVector
 from safelight.text.concepts import split_concepts
 from safelight.text.conditioning import Conditioning
 from safelight.text.encoding import Encoding
-from safelight.text.inherit import HARMLESS
+from safelight.text.inherit import HARMLESS, ROWS
 from safelight.text.safe_prompt import PROJECT, SUBTRACT, Verdict
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def _unchanged(encoded: EncodedPrompt, risk: float, method: str) -> Context:
 
 
 def _entry(states: torch.Tensor, extra: dict[str, Any], pooled: torch.Tensor | None) -> list[Any]:
-    return [states, {**extra, "pooled_output": pooled} if "pooled_output" in extra else dict(extra)]
+    changed = {"pooled_output": pooled} if "pooled_output" in extra else {}
+    return [states, {**extra, **changed, ROWS: torch.arange(states.shape[1])[None]}]  # each row stands for itself
 
 
 def _encode(clip: CLIP, prompt: str, method: str) -> EncodedPrompt:

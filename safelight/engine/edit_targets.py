@@ -54,15 +54,20 @@ def described_widths(widths: Mapping[str, Iterable[int]]) -> str:
     return " and ".join(f"{names[reader]} {numbers} wide" for reader, numbers in wide.items())
 
 
+def crosses_texts(model: ModelPatcher) -> bool:
+    """Whether it is a UNet that reads texts in cross-attentions."""
+    return isinstance(model.model.diffusion_model, UNetModel) and type(model.model).__name__ not in _OF_PICTURES
+
+
 def targets_of(model: ModelPatcher) -> Targets:
     """Raises ValueError, naming the kind of model, where it is not known how the model reads texts."""
-    kind, network = type(model.model).__name__, model.model.diffusion_model
+    kind = type(model.model).__name__
     state = model.model.state_dict()
 
     def ending(*ends: str) -> dict[str, int]:
         return {key: int(state[key].shape[-1]) for key in state if key.endswith(ends) and state[key].ndim == 2}
 
-    if isinstance(network, UNetModel) and kind not in _OF_PICTURES:
+    if crosses_texts(model):
         family, keys = "UNet", {"text": ending(".attn2.to_k.weight", ".attn2.to_v.weight")}
     else:
         family, keys = kind, {reader: ending(name) for reader, name in _EMBEDDERS.get(kind, {}).items()}

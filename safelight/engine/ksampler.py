@@ -16,7 +16,8 @@ from safelight.engine.guider import MethodGuider, StockGuider
 from safelight.engine.method_setup import MethodSetup, dual_setup
 from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_record import RunRecord
-from safelight.engine.separate import EVERY_STEP, MERGES, SEPARATE, separate_sampler
+from safelight.engine.separate import EVERY_STEP, MERGES, SEPARATE, VALUES, separate_sampler
+from safelight.engine.values import values_setup
 from safelight.guidance.settings import GuidanceSettings
 from safelight.text.conditioning import Conditioning
 from safelight.views.trace import Trace
@@ -138,7 +139,11 @@ def sample_guided(
             "selective: expected nothing with merge = separate, where the two prompts' latents go their own ways and "
             f'there is nothing to choose by. Set merge to "{EVERY_STEP}", or unlink selective.'
         )
-    record, setup = RunRecord(), dual_setup(settings, job.safe, job.memory)
+    record = RunRecord()
+    if merge == VALUES:
+        setup = values_setup(settings, job.model, job.safe, job.memory)
+    else:
+        setup = dual_setup(settings, job.safe, job.memory)
     if setup is None:
         record.notes += [*settings.notes, settings.why_stock]
     preview = host.preview_callback(job.model, steps)

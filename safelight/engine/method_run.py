@@ -205,21 +205,30 @@ class MethodRun:
 
     def _predict_alone(self, call: ModelCall, name: str, pair: CondPair) -> torch.Tensor:
         """The host's own prediction for a pair of conditionings, `name` being the conditional one."""
-        weight = 1.0 if name == SAFE else 0.0
+        weight = self._weight_alone(call) if name == SAFE else 0.0
         self._begin_call(call, (name,), weight)
         plain = None
         if weight and self._doubted:
             plain, self._doubted = predict_aside(call, positive_pair(call.guider.conds), self.record), False
-        denoised = predict_stock(call, pair)
+        denoised = self._predict_pair(call, name, pair)
         if plain is not None:
             compared = Movement()
             compared.add(denoised, plain)
             self._replaces = compared.beyond(self.method.rounding)
         if weight and self._replaces:
             self._note_replaced()
-        note = self.trace.safe_alone if name == SAFE else self.trace.positive_alone
-        note(call.level, self.plan.progress(call.level), denoised)
+        if name == SAFE:
+            self.trace.safe_alone(call.level, self.plan.progress(call.level), denoised, weight)
+        else:
+            self.trace.positive_alone(call.level, self.plan.progress(call.level), denoised)
         return denoised
+
+    def _weight_alone(self, call: ModelCall) -> float:
+        """The weight of a call that the safe prompt decides."""
+        return 1.0
+
+    def _predict_pair(self, call: ModelCall, name: str, pair: CondPair) -> torch.Tensor:
+        return predict_stock(call, pair)
 
     def _begin_call(self, call: ModelCall, conds: tuple[str, ...], weight: float) -> None:
         """Notes a call with these conditionings."""

@@ -38,6 +38,7 @@ class MethodSetup:
     name: the node's, for messages. make: a new method, called once per run. trace: of the last run.
     conditionings: given the positive one, those beside positive and negative, checked, with what they inherit.
     notes: for the artist, on the conditionings that it gave last. memory: what answers calls that are known, if any.
+    run_type: the driver of its runs.
     """
 
     name: str
@@ -46,6 +47,7 @@ class MethodSetup:
     trace: Trace = field(default_factory=Trace)
     notes: list[str] = field(default_factory=list)
     memory: AnyMemory | None = None
+    run_type: type[MethodRun] = MethodRun
 
     def begin(
         self,
@@ -70,7 +72,7 @@ class MethodSetup:
 
     def make_run(self, method: GuidanceMethod, plan: RunPlan, record: RunRecord) -> MethodRun:
         """The driver of a planned run."""
-        return MethodRun(method, plan, record, self.trace)
+        return self.run_type(method, plan, record, self.trace)
 
 
 def dual_setup(settings: GuidanceSettings, safe: Conditioning, memory: AnyMemory | None = None) -> MethodSetup | None:

@@ -25,11 +25,13 @@ log = logging.getLogger("safelight")
 class Movement:
     """How far the guided calls moved the prediction of the prompt as written.
 
-    replaced: the calls that another prompt decided alone, so that there was no prediction to move.
+    replaced: the calls that another prompt decided alone, so that there was no prediction to move. valued: those that
+        took only their values from it.
     """
 
     def __init__(self) -> None:
         self.replaced = 0
+        self.valued = 0
         self._sums: torch.Tensor | None = None  # [2, B], over the calls: of the squares of the change, of the whole
 
     def add(self, guided: torch.Tensor, positive: torch.Tensor) -> None:
@@ -43,6 +45,7 @@ class Movement:
     def take(self, other: Movement, pictures: Sequence[int]) -> None:
         """Of these pictures what another run did."""
         self.replaced += other.replaced
+        self.valued += other.valued
         known = self._sums if other._sums is None else other._sums
         if known is None:
             return
@@ -61,16 +64,18 @@ class Movement:
 
     def beyond(self, least: float) -> bool:
         """Whether a picture was moved by more than this share, or drawn by another prompt."""
-        return self.replaced > 0 or any(not share <= least for share in self.shares)  # NaN is no rest
+        return self.replaced + self.valued > 0 or any(not share <= least for share in self.shares)  # NaN is no rest
 
     def __str__(self) -> str:
         shares = [f"{100 * share:.3g}" for share in self.shares]
         moved = f"moved the prediction by {', '.join(shares)} %" if shares else ""
         alone = f"the safe prompt alone decided {self.replaced} calls" if self.replaced else ""
-        return "; ".join(part for part in (moved, alone) if part)
+        valued = f"{self.valued} calls took their values from the safe prompt" if self.valued else ""
+        return "; ".join(part for part in (moved, alone, valued) if part)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"moved": [float(f"{share:.4g}") for share in self.shares], "replaced": self.replaced}
+        moved = [float(f"{share:.4g}") for share in self.shares]
+        return {"moved": moved, "replaced": self.replaced, "valued": self.valued}
 
 
 class RunRecord:

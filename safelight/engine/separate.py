@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from comfy.samplers import KSamplerX0Inpaint
 
 EVERY_STEP, SEPARATE = "every step", "separate"
-MERGES = (EVERY_STEP, SEPARATE)
+VALUES = "values"
+MERGES = (EVERY_STEP, SEPARATE, VALUES)
 DEFAULT_MERGE_AT = 0.8
 _SEEDS = 2**64
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from safelight.text.inherit import HARMLESS, check_hooks, inherit, same_prompt
+from safelight.text.inherit import HARMLESS, ROWS, check_hooks, inherit, same_prompt
 
 Conditioning = list[Any]
 
@@ -54,7 +54,9 @@ def beside(conditioning: Conditioning, further: Conditioning) -> Conditioning | 
             return None
         extras = dict(extras)
         for name, value in extras.items():
-            if name == "pooled_output" or not isinstance(value, torch.Tensor) or states.shape[1] not in value.shape[1:]:
+            if name in ("pooled_output", ROWS) or not isinstance(value, torch.Tensor):
+                continue
+            if states.shape[1] not in value.shape[1:]:
                 continue
             other, place = more_extras.get(name), list(value.shape).index(states.shape[1], 1)
             if not isinstance(other, torch.Tensor) or other.ndim != value.ndim:

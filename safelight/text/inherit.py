@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-# Where and when an entry holds, and the ControlNet on it, which reads the entry's own text.
+# Where and when an entry holds.
 _PLACES = """
 area mask mask_strength set_area_to_bounds strength default
 start_percent end_percent clip_start_percent clip_end_percent
-control control_apply_to_uncond
 """
+# The ControlNet on it, which reads the entry's own text.
+_CONTROL = "control control_apply_to_uncond "
 # Pictures, sounds and what is told about them. A picture prompt (unCLIP, CLIP Vision) is a picture, so it passes.
 _REFERENCES = """
 reference_latents reference_latents_method reference_strength reference_motion ref_latent context_latents
@@ -30,7 +31,7 @@ _NUMBERS = """
 width height crop_w crop_h target_width target_height aspect_ratio aesthetic_score guidance conditioning_scale
 fps frame_rate seconds_start seconds_total motion_bucket_id elevation azimuth ofs lyrics_strength prompt_type
 """
-PASSES = frozenset((_PLACES + _REFERENCES + _NUMBERS).split())
+PASSES = frozenset((_PLACES + _CONTROL + _REFERENCES + _NUMBERS).split())
 
 # The further texts of encoders whose network reads more than one kind of states.
 _SIDE = """
@@ -49,6 +50,8 @@ TEXT_KEYS = frozenset((_SIDE + _TEXT).split())  # never passes to another prompt
 
 # On the safe prompt of Safelight Context Encode, where it is the prompt as written since nothing unsafe is in it.
 HARMLESS = "safelight_harmless"
+# On the safe prompt too, [1, T]: which of its rows stands for each row of the prompt's states.
+ROWS = "safelight_rows"
 
 
 def inherit(conditioning: list[Any], positive: list[Any]) -> list[Any]:
@@ -104,6 +107,11 @@ def unknown_keys(safe: list[Any], positive: list[Any]) -> list[str]:
     ]
 
 
+def same_places(extras: dict[str, Any], others: dict[str, Any]) -> bool:
+    """Whether two entries act in the same part of the picture and of the run, as strongly."""
+    return all(_equal(extras.get(key), others.get(key)) for key in _PLACES.split())
+
+
 def side_texts(extras: dict[str, Any]) -> list[str]:
     """The keys of an entry, or of what an encoder gives beside its states, that are further texts, sorted."""
     return sorted(key for key, value in extras.items() if key in SIDE_TEXTS and value is not None)
@@ -111,7 +119,7 @@ def side_texts(extras: dict[str, Any]) -> list[str]:
 
 def same_prompt(safe: list[Any], positive: list[Any]) -> bool:
     """Whether the safe prompt, with what it inherits, is the positive one, number by number."""
-    aside = {"prompt_type", "cross_attn", "model_conds", "uuid", HARMLESS}  # the host's forms of what entry[0] is
+    aside = {"prompt_type", "cross_attn", "model_conds", "uuid", HARMLESS, ROWS}  # the host's forms of what entry[0] is
 
     def rest(extras: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in extras.items() if key not in aside}

@@ -8,7 +8,7 @@ A guiding node makes one Trace and passes it to the map node. Whatever runs the 
     trace.begin()                                       at the start of a run; clears an earlier run
     trace.add(sigma, progress, change, weight)          a call with both predictions
     trace.positive_alone(sigma, progress, denoised)     a call with the positive prompt alone (weight 0)
-    trace.safe_alone(sigma, progress, denoised)         a call with the safe prompt alone (weight 1)
+    trace.safe_alone(sigma, progress, denoised)         a call with the safe prompt alone
     trace.end()                                         after the run, also if it failed
 
 Predictions are guided ones, after CFG, [B, C, (frames,) h, w]. A trace holds sums on the CPU and, only between begin
@@ -72,9 +72,10 @@ class Trace:
         """A call with the positive prompt alone."""
         self._alone(0.0, sigma, progress, denoised)
 
-    def safe_alone(self, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
-        """A call with the safe prompt alone."""
-        self._alone(1.0, sigma, progress, denoised)
+    def safe_alone(self, sigma: float, progress: float | None, denoised: torch.Tensor, weight: float = 1.0) -> None:
+        """A call with the safe prompt alone. weight: less where both act within one prediction, so that there is no
+        second one to measure by."""
+        self._alone(weight, sigma, progress, denoised)
 
     def _alone(self, weight: float, sigma: float, progress: float | None, denoised: torch.Tensor) -> None:
         """A call with one prompt alone. Where it takes over from the other prompt, their two predictions are compared.
@@ -84,7 +85,7 @@ class Trace:
         that much may have changed by itself. All other calls with the safe prompt alone count as not measured.
         """
         previous, prediction = self._previous, denoised.detach().float().clone()
-        took_over = bool(previous) and previous[-1].weight != weight
+        took_over = bool(previous) and (previous[-1].weight > 0.0) != (weight > 0.0)
         sizes: tuple[float, ...] | None = None if weight > 0.0 else ()
         estimated = took_over and sigma <= previous[-1].sigma and previous[-1].prediction.shape == prediction.shape
         if estimated:
@@ -136,7 +137,7 @@ class NoTrace(Trace):
 
 @dataclass(frozen=True)
 class _Alone:
-    """A prediction of one prompt alone; weight: 1 for the safe one, 0 for the positive one."""
+    """A prediction of one prompt alone; weight: above 0 for the safe one, 0 for the positive one."""
 
     weight: float
     sigma: float

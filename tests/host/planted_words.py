@@ -10,6 +10,8 @@ import host
 import tiny_encoders
 import torch
 
+from safelight.text.inherit import ROWS
+
 BENIGN = [
     "a cat",
     "a dog on a table",
@@ -104,10 +106,11 @@ def stock(clip: Any, text: str) -> list:
 
 
 def same(one: list, other: list) -> bool:
-    """Two CONDITIONINGs, bit for bit and key for key."""
+    """Two CONDITIONINGs, bit for bit and key for key, but for what Context Encode says of the rows of safe."""
     if len(one) != len(other):
         return False
     for (states, extra), (others, other_extra) in zip(one, other, strict=True):
+        extra, other_extra = ({k: v for k, v in each.items() if k != ROWS} for each in (extra, other_extra))
         if not torch.equal(states, others) or extra.keys() != other_extra.keys():
             return False
         for key, value in extra.items():

@@ -27,7 +27,7 @@ from planted_words import (
 )
 
 from safelight.engine import concept_spaces, context_states
-from safelight.text.inherit import HARMLESS
+from safelight.text.inherit import HARMLESS, ROWS
 from safelight.text.safe_prompt import reader_of
 
 TEXTS = {"plain": PROMPT, "weighted": "a (cat:1.4) and a (knife:0.6)", "empty": "", "long": LONG}
@@ -81,7 +81,8 @@ def test_safe_has_the_shape_and_the_other_keys_of_positive(encode, clip, method)
     for (states, extra), (safe_states, safe_extra) in zip(positive, safe, strict=True):
         assert safe_states.shape == states.shape and safe_states.dtype == states.dtype
         assert not torch.equal(safe_states, states)
-        assert list(safe_extra) == list(extra)
+        assert list(safe_extra) == [*extra, ROWS]
+        assert torch.equal(safe_extra[ROWS][0], torch.arange(states.shape[1]))  # each row stands for itself
         for key in extra.keys() - {"pooled_output"}:
             assert safe_extra[key] is extra[key] or torch.equal(safe_extra[key], extra[key])
 

@@ -12,7 +12,7 @@ const read = (more) => readReport(JSON.stringify({ ...base, ...more }))
 test("a report", () => {
   assert.deepEqual(read(), {
     fault: "", state: "steered", safety: 0.5, risk: 0.9, gate: 0.5, context: 0.2, rows: 5, rememberedRows: 2, plainRows: 4, ratio: 1.25, notes: ["a"],
-    moved: [0.12], replaced: 0, guided: 1, pictures: 1, look: null,
+    moved: [0.12], replaced: 0, valued: 0, guided: 1, pictures: 1, look: null,
     calls: [{ progress: 0, weight: 0 }, { progress: 0.5, weight: 0.5 }]
   })
 })
@@ -27,6 +27,7 @@ test("what a run was is told by what it did", () => {
   assert.equal(read({ moved: [0, 0] }).state, "waiting", "never steered over a picture that nothing moved")
   assert.equal(read({ moved: [0, 0.01] }).state, "steered")
   assert.equal(read({ moved: [], replaced: 3 }).state, "steered")
+  assert.equal(read({ moved: [], valued: 3 }).state, "steered")
   assert.equal(read({ levels: [0, 0.5, 1] }).pictures, 3)
   assert.deepEqual(read({ safety: 0, weights: idle, notes: [why, "b"] }).notes, ["b"])
   assert.deepEqual(read({ weights: idle }).calls, [], "no progress, no place in the plot")
@@ -39,7 +40,7 @@ test("a report that is not one is a fault, never a number", () => {
   for (const more of [
     { safety: 2 }, { risk: null }, { gate: "0.5" }, { gate_open: 1 }, { context: -1 }, { weights: {} }, { weights: [null] },
     { weights: [{ w: 2 }] }, { rows: "5" }, { plain_rows: null }, { remembered_rows: "2" },
-    { moved: 1 }, { moved: [-1] }, { moved: [null] }, { replaced: "1" }
+    { moved: 1 }, { moved: [-1] }, { moved: [null] }, { replaced: "1" }, { valued: "1" }
   ]) assert.equal(read(more).fault, "unreadable", JSON.stringify(more))
   assert.equal(read({ format: 1 }).fault, "foreign")
   assert.equal(readReport(JSON.stringify(base).replace("0.9", "NaN")).fault, "unreadable")
