@@ -54,12 +54,13 @@ def train_lora(
     samples = fix_empty_latent(model, latent)
     pairs = _pairs(unsafe, safe, samples) if settings.method == DUO else None
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, _output_folder())
-    state = StateFile(os.path.join(folder, f"{name}{STATE}"), _identity(model, clip, layers, samples, concepts, keep, settings, pairs))
+    identity = _identity(model, layers, samples, concepts, keep, settings, pairs)
+    state = StateFile(os.path.join(folder, f"{name}{STATE}"), identity)
     maker = MaterialMaker(model, clip, latent, settings.cfg, settings.seed)
     material = maker.make(settings.method, concepts, keep, settings.keep_weight > 0.0, pairs)
     lora, losses = erase_training.train(model, material, settings, state)
     file = f"{name}_{counter:05}_.safetensors"
-    about = {**vars(settings), "concepts": concepts, "keep": keep, "losses": [round(loss, 6) for loss in losses]}
+    about = {**vars(settings), "concepts": concepts, "keep": keep, "losses": [float(f"{loss:.6g}") for loss in losses]}
     save_file(lora, os.path.join(folder, file), metadata={"safelight": "erase training", "settings": json.dumps(about)})
     state.forget()
     applied, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
@@ -114,7 +115,6 @@ def _pairs(
 
 def _identity(
     model: ModelPatcher,
-    clip: CLIP,
     layers: list[str],
     samples: torch.Tensor,
     concepts: str,

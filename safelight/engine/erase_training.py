@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("safelight")
 
-RUN_STEPS, LEVELS = 20, 100  # sigmas of a sampling run, and to noise pictures with
+RUN_STEPS, LEVELS = 10, 100  # sigmas of a sampling run, and to noise pictures with
 SCHEDULER = "simple"
 CLIP_NORM, WEIGHT_DECAY = 1.0, 0.01
 SCALE = 1024.0  # of the loss: half precision has no smaller gradients. A power of two, so that nothing else changes
