@@ -33,6 +33,7 @@ export const OURS = [
   "SafelightSaveEdit",
   "SafelightSelective",
   "SafelightStrip",
+  "SafelightTrainErase",
   "SafelightWeightSchedule",
   "SafelightWords",
   ...NEIGHBOURS.flatMap((name) => [`Safelight${name}Guider`, `Safelight${name}Patch`])
