@@ -104,6 +104,8 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [custom], `${HELP}/SafelightSamplerCustom.jpg`)
   const adavd = await studio.add("SafelightAdaVD", { at: [900, 160], values: { concepts: "spiders, wasps, snakes" } })
   await picture(page, studio, [adavd], `${HELP}/SafelightAdaVD.jpg`)
+  const train = await studio.add("SafelightTrainErase", { at: [900, 160], values: { concepts: "spiders, wasps, snakes" } })
+  await picture(page, studio, [train], `${HELP}/SafelightTrainErase.jpg`)
   const selective = await studio.add("SafelightSelective", { at: [900, 160] })
   await picture(page, studio, [selective], `${HELP}/SafelightSelective.jpg`)
 })
