@@ -39,8 +39,8 @@ class SafelightTrainErase:
         "concept erasure",
     ]
     DESCRIPTION = (
-        "Trains a LoRA that erases concepts from a model, and saves it in output/loras for the host's Load LoRA. Stopped "
-        "trainings go on where they were when queued again. Related methods, to compare Safelight with: unlike "
+        "Trains a LoRA that erases concepts from a model, and saves it in output/loras for the host's Load LoRA. A "
+        "training that was stopped goes on when it is queued again. Related methods, to compare Safelight with: unlike "
         "Safelight they change harmless pictures too."
     )
 
@@ -70,8 +70,8 @@ class SafelightTrainErase:
                     {
                         "default": SDD,
                         "tooltip": "SDD: the concept becomes no text at all. ESD: the opposite of the concept. DUO: "
-                        "learns from pairs of pictures, whatever the wording. Forget-Me-Not: the picture no longer looks "
-                        "at the concept's words; weak in every later test.",
+                        "learns from pairs of pictures, whatever the wording. Forget-Me-Not: the picture looks away from "
+                        "the concept's words; weak in every later test.",
                     },
                 ),
             },

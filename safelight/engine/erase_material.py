@@ -39,7 +39,8 @@ class Material:
     """latent: LATENT, empty, as large as pictures are trained on. concepts: the names of their conditionings.
 
     Latents are [N, ...], as nodes pass them, by the name of the conditioning that they were made with: kept, of texts
-    that stay; shown, of concepts. unsafe, safe: pairs. places: whole numbers, of the concepts' tokens.
+    that stay; shown, of concepts. pairs: of unsafe and of safe pictures. places: whole numbers, of the concepts'
+    tokens.
     """
 
     latent: dict[str, Any]
@@ -48,8 +49,7 @@ class Material:
     kept: dict[str, torch.Tensor] = field(default_factory=dict)
     shown: dict[str, torch.Tensor] = field(default_factory=dict)
     places: dict[str, torch.Tensor] = field(default_factory=dict)
-    unsafe: torch.Tensor | None = None
-    safe: torch.Tensor | None = None
+    pairs: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def as_normal(self) -> Material:
         """With tensors that may take part in a backward pass."""
@@ -62,10 +62,8 @@ class Material:
             return model.process_latent_in(latents.to(like))
 
         kept, shown = ({name: inside(each) for name, each in of.items()} for of in (self.kept, self.shown))
-        pairs = {} if self.unsafe is None or self.safe is None else {"unsafe": inside(self.unsafe)}
-        if self.safe is not None and pairs:
-            pairs["safe"] = inside(self.safe)
-        return replace(self, kept=kept, shown=shown, **pairs)
+        pairs = None if self.pairs is None else (inside(self.pairs[0]), inside(self.pairs[1]))
+        return replace(self, kept=kept, shown=shown, pairs=pairs)
 
 
 class MaterialMaker:
@@ -88,8 +86,7 @@ class MaterialMaker:
         conditionings = {EMPTY: self.empty, **{name: encode_prompt(self.clip, each) for name, each in names.items()}}
         material = Material(self.latent, conditionings, list(names))
         if method == DUO:
-            unsafe, safe = pairs or self._pairs(phrases, kept_phrases)
-            return replace(material, unsafe=unsafe, safe=safe)
+            return replace(material, pairs=pairs or self._pairs(phrases, kept_phrases))
         if method == FORGET:
             times = max(1, SHOWN // len(names))
             shown = {name: torch.cat([self._pictures(conditionings[name]) for _ in range(times)]) for name in names}

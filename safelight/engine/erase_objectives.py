@@ -36,7 +36,7 @@ class Predictions:
     """What the model predicts in a run of the host's guider, whose conditionings have names.
 
     A prediction is the direction of the noise, (x - denoised) / sigma. run: the sigmas of a sampling run, [S + 1], the
-    last 0; levels: those that pictures are noised with, from high to low, [L]. denoised: of the last step, for previews.
+    last 0; levels: those that pictures are noised with, from high to low, [L]. denoised: the student's last, [B, ...].
     """
 
     def __init__(
@@ -169,16 +169,16 @@ class SelfDistillation(Objective):
 
 @dataclass
 class Preference(Objective):
-    """DUO. unsafe, safe: latents of pairs, [N, ...]. It holds outputs by its own penalty, not by kept texts."""
+    """DUO. pairs: latents of unsafe and of safe pictures, both [N, ...]. Its own penalty holds outputs, not kept texts."""
 
-    unsafe: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
-    safe: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    pairs: tuple[torch.Tensor, torch.Tensor] = (torch.zeros(0), torch.zeros(0))
 
     def loss(self, step: int, draw: Draw) -> torch.Tensor:
         del step
-        chosen = self.pictures(self.unsafe, draw)
+        all_unsafe, all_safe = self.pairs
+        chosen = self.pictures(all_unsafe, draw)
+        unsafe, safe = all_unsafe[chosen], all_safe[chosen]
         latest = round(len(self.predictions.levels) * (1 - duo.LATEST))
-        unsafe, safe = self.unsafe[chosen], self.safe[chosen]
         x, sigma, noise = self.noised(unsafe, draw, latest)
         pair = [(unsafe, x), (safe, self.predictions.noised(safe, noise, sigma))]
         first = self.predictions.run[:1].expand(len(unsafe))

@@ -15,9 +15,9 @@ import torch
 
 from safelight.edits import sdd
 from safelight.engine import gradients, host, training_state
+from safelight.engine.erase_material import Material
 from safelight.engine.erase_objectives import (
     DUO,
-    EMPTY,
     ESD,
     FORGET,
     LAYERS,
@@ -29,7 +29,6 @@ from safelight.engine.erase_objectives import (
     Preference,
     SelfDistillation,
 )
-from safelight.engine.erase_material import Material
 from safelight.engine.ksampler import stock_sampler
 from safelight.engine.low_rank import NETWORK, Adapters, Weights, attention_layers
 
@@ -187,7 +186,7 @@ class _Training(comfy.samplers.Sampler):
 
     def _objective(self, predictions: Predictions, noise: torch.Tensor) -> Objective:
         material, settings = self.material.for_model(self.patched.model, noise), self.settings
-        shared = {
+        shared: dict[str, Any] = {
             "predictions": predictions,
             "adapters": self.adapters,
             "concepts": material.concepts,
@@ -197,7 +196,8 @@ class _Training(comfy.samplers.Sampler):
             "like": noise,
         }
         if settings.method == DUO:
-            return Preference(**shared, unsafe=material.unsafe, safe=material.safe)
+            assert material.pairs is not None
+            return Preference(**shared, pairs=material.pairs)
         if settings.method == FORGET:
             modules = dict(self.patched.model.diffusion_model.named_modules())
             heads = {
@@ -207,5 +207,3 @@ class _Training(comfy.samplers.Sampler):
             }
             return Forgetting(**shared, shown=material.shown, places=material.places, heads=heads)
         return SelfDistillation(**shared, eta=sdd.ETA if settings.method == ESD else None)
-
-

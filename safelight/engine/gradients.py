@@ -50,7 +50,7 @@ def as_normal(value: Any) -> Any:
         return value.clone()
     if isinstance(value, dict):
         return {key: as_normal(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
+    if type(value) in (list, tuple):
         return type(value)(as_normal(each) for each in value)
     return value
 

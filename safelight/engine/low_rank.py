@@ -54,7 +54,7 @@ def _is_attention(name: str) -> bool:
 
 
 def lora_names(model: ModelPatcher) -> dict[str, str]:
-    """By the key of a weight its name in a LoRA. The host reads several; its last is the one other programs read too."""
+    """By the key of a weight its name in a LoRA. The host reads several; its last is what other programs read too."""
     known = comfy.lora.model_lora_keys_unet(model.model, {})
     return {key: name for name, key in known.items() if isinstance(key, str) and name.startswith("lora_unet_")}
 

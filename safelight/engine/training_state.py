@@ -25,7 +25,7 @@ class StateFile:
         """The file appears only when it is whole."""
         if not losses:
             return
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for i, (now, mean) in enumerate(zip(adapters.parameters(), adapters.means(), strict=True)):
             tensors |= {f"{i}.student": now, f"{i}.mean": mean}
             tensors |= {f"{i}.{part}": value for part, value in optimiser.state.get(now, {}).items() if part in _PARTS}

@@ -59,9 +59,7 @@ def train(pack, clip, tmp_path):
         given = {"filename_prefix": tmp_path.name, **SETTINGS, **inputs}
         with torch.inference_mode():
             image = latent(batch=2, **(shape or {}))
-            return host.call(
-                pack.nodes["SafelightTrainErase"], model=model, clip=clip, latent_image=image, **given
-            )
+            return host.call(pack.nodes["SafelightTrainErase"], model=model, clip=clip, latent_image=image, **given)
 
     return trained
 
@@ -288,7 +286,6 @@ def test_duo_learns_from_linked_pairs(train, output):
 
     one, other = tensors(output, file), tensors(output, turned)
     assert any(not torch.equal(each, other[name]) for name, each in one.items())
-
 
 
 @pytest.mark.parametrize(
