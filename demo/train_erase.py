@@ -1,6 +1,8 @@
-"""Trains a LoRA that erases concepts from the demo model, by Safelight Train Erase: `python -m demo.train_erase` from the
-repository's root, with ComfyUI importable. Minutes of a core; stopped and started again with the same options it goes
-on.
+"""Trains a LoRA that erases concepts from the demo model: `python -m demo.train_erase` from the repository's root, with
+ComfyUI importable.
+
+It runs the node Safelight Train Erase. It takes minutes of a core; stopped and started again with the same options it
+goes on.
 
 The LoRA lies in FOLDER/loras, and the host's Load LoRA reads it behind Safelight Demo Model. `--comfyui PATH` names a
 ComfyUI checkout; without it an installed `comfy` package is used.

@@ -70,8 +70,8 @@ class SafelightTrainErase:
                     {
                         "default": SDD,
                         "tooltip": "SDD: the concept becomes no text at all. ESD: the opposite of the concept. DUO: "
-                        "learns from pairs of pictures, whatever the wording. Forget-Me-Not: the picture looks away from "
-                        "the concept's words; weak in every later test.",
+                        "learns from pairs of pictures, whatever the wording. Forget-Me-Not: looks away from the "
+                        "concept's words; weak in every later test.",
                     },
                 ),
             },

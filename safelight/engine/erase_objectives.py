@@ -169,7 +169,7 @@ class SelfDistillation(Objective):
 
 @dataclass
 class Preference(Objective):
-    """DUO. pairs: latents of unsafe and of safe pictures, both [N, ...]. Its own penalty holds outputs, not kept texts."""
+    """DUO. pairs: latents of unsafe and of safe pictures, both [N, ...]. Its own penalty holds what stays."""
 
     pairs: tuple[torch.Tensor, torch.Tensor] = (torch.zeros(0), torch.zeros(0))
 
