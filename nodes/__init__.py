@@ -40,6 +40,7 @@ from .semantic_surgery import SafelightSemanticSurgery
 from .sld_guider import SafelightSLDGuider
 from .sld_patch import SafelightSLDPatch
 from .strip import SafelightStrip
+from .train_erase import SafelightTrainErase
 from .trasce_guider import SafelightTraSCEGuider
 from .trasce_patch import SafelightTraSCEPatch
 from .weight_schedule import SafelightWeightSchedule
@@ -73,6 +74,7 @@ _NODES: list[tuple[type, str]] = [
     (SafelightMap, "Safelight Map"),
     (SafelightErase, "Safelight Erase"),
     (SafelightLoadErase, "Safelight Load Erase"),
+    (SafelightTrainErase, "Safelight Train Erase"),
     (SafelightRedact, "Safelight Redact"),
     (SafelightLoadRedaction, "Safelight Load Redaction"),
     (SafelightSafeAdapter, "Safelight Safe Adapter"),

@@ -10,6 +10,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import comfy.lora
@@ -223,3 +224,17 @@ def low_rank_patch(up: torch.Tensor, down: torch.Tensor) -> Any:
     if weight_adapter is None:
         return ("lora", (up, down, None, None, None, None))
     return weight_adapter.LoRAAdapter(set(), (up, down, None, None, None, None))
+
+
+@contextmanager
+def in_training() -> Iterator[None]:
+    """Newer hosts leave out what has no gradient while they train."""
+    management = comfy.model_management
+    before = getattr(management, "in_training", None)
+    if before is not None:
+        management.in_training = True
+    try:
+        yield
+    finally:
+        if before is not None:
+            management.in_training = before

@@ -108,6 +108,8 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [inhibitors], `${HELP}/SafelightGrowthInhibitors.jpg`)
   const surgery = await studio.add("SafelightSemanticSurgery", { at: [900, 160], values: { prompt: PROMPT } })
   await picture(page, studio, [surgery], `${HELP}/SafelightSemanticSurgery.jpg`)
+  const train = await studio.add("SafelightTrainErase", { at: [900, 160], values: { concepts: "spiders, wasps, snakes" } })
+  await picture(page, studio, [train], `${HELP}/SafelightTrainErase.jpg`)
   const selective = await studio.add("SafelightSelective", { at: [900, 160] })
   await picture(page, studio, [selective], `${HELP}/SafelightSelective.jpg`)
 })

@@ -35,6 +35,7 @@ export const OURS = [
   "SafelightSelective",
   "SafelightSemanticSurgery",
   "SafelightStrip",
+  "SafelightTrainErase",
   "SafelightWeightSchedule",
   "SafelightWords",
   ...NEIGHBOURS.flatMap((name) => [`Safelight${name}Guider`, `Safelight${name}Patch`])
