@@ -196,6 +196,22 @@ def test_a_patch_that_makes_rows_of_its_own_is_an_error(apply, eps, prompts, fir
         stock(model, prompts)
 
 
+def test_a_block_of_another_network_stays_as_it_is(apply, eps, prompts):
+    """As one of a pack's that hands on the model's options: it has no place among the UNet's."""
+    block = eps.model.diffusion_model.get_submodule("middle_block.1.transformer_blocks.0")
+    width = block.attn2.to_q.in_features
+    x, context = torch.randn(2, 16, width), torch.cat([prompts[0][0][0], prompts[2][0][0]])
+    made = []
+    for model in (eps, apply(eps)):
+        options = {**model.model_options["transformer_options"], "cond_or_uncond": [0, 1]}
+        with torch.no_grad():
+            made += [
+                block(x.clone(), context=context, transformer_options={**options, **place})
+                for place in ({}, {"block": ("middle", 0)})
+            ]
+    assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2]) and apart(made[0], made[3]) > 1e-3
+
+
 def test_a_guider_with_further_prompts_is_an_error(apply, eps, prompts):
     guider = host.extra_node("nodes_perpneg", "PerpNegGuider")
     inputs = {"positive": prompts[0], "negative": prompts[2], "empty_conditioning": prompts[1]}
