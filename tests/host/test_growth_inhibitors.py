@@ -125,6 +125,8 @@ def test_rows_of_the_negative_prompt_stay_as_they_are(apply, eps, prompts):
     x, context = torch.randn(2, 4, 8, 8), torch.cat([prompts[0][0][0], prompts[2][0][0]])
     plain, taken = (attended(model, x, context, [0, 1])[0] for model in (eps, apply(eps)))
     assert torch.equal(plain[1], taken[1]) and apart(plain[0], taken[0]) > 1e-3
+    alone = [attended(model, x, context, [1])[0] for model in (eps, apply(eps))]
+    assert torch.equal(*alone), "as where the host evaluates the prompts one after the other"
 
 
 def test_two_of_them_add_up(apply, eps, prompts):
