@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from safelight.checks import required_text
 from safelight.edits import adavd
 from safelight.engine import host
 from safelight.engine.edit_targets import cross_attentions
-from safelight.engine.encoder import check_clip, encode_neutral, known_phrases
-from safelight.engine.known_rows import check_rows
+from safelight.engine.encoder import encode_neutral
+from safelight.engine.known_rows import known_concepts
 from safelight.engine.row_forwards import RowForward, put_forward
-from safelight.text.concepts import split_concepts
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -42,14 +40,9 @@ class Decomposed(RowForward):
 def last_words(clip: CLIP, concepts: str) -> torch.Tensor:
     """The state of the last token of each concept's text, [K, W].
 
-    Raises ValueError, naming the input, where there are no concepts that the encoder knows, or where its rows are not
-    known to be single words.
+    Raises ValueError as known_concepts does.
     """
-    check_clip(clip)
-    listed = split_concepts(required_text("concepts", concepts))
-    required_text("concepts", ", ".join(listed))  # commas alone are no concept
-    check_rows(clip, "AdaVD", "Use a method that reads whole texts, such as Safelight CRG Guider.")
-    phrases = known_phrases(clip, listed, "concepts")
+    phrases = known_concepts(clip, concepts, "AdaVD")
     encoded = [encode_neutral(clip, phrase).check(f"the concept {phrase!r}") for phrase in phrases]
     return torch.cat([one.states[:, int(one.content.nonzero()[-1])] for one in encoded])
 

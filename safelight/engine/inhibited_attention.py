@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from safelight.checks import required_text
 from safelight.edits import growth_inhibitors
 from safelight.engine import host
 from safelight.engine.edit_targets import cross_attentions
-from safelight.engine.encoder import check_clip, encode_neutral, known_phrases
-from safelight.engine.known_rows import check_rows
-from safelight.text.concepts import split_concepts
+from safelight.engine.encoder import encode_neutral
+from safelight.engine.known_rows import known_concepts
 from safelight.text.encoding import Encoding
 
 if TYPE_CHECKING:
@@ -47,8 +45,8 @@ class Before(_ByRow):
         self, n: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         attention: Any = self._attentions.get((*options.get("block", ()), options.get("block_index", 0)))
-        if attention is not None:  # else it is another network's, such as a ControlNet's
-            rows = _conditional(n, options)
+        rows = [] if attention is None else _conditional(n, options)  # none where it is another network's
+        if rows:
             options.setdefault(_KEPT, []).append((len(n), rows, self._found(attention, n[rows])))
         return n, context, value
 
@@ -96,14 +94,9 @@ def _conditional(n: torch.Tensor, options: dict[str, Any]) -> list[int]:
 def targets_text(clip: CLIP, concepts: str) -> Encoding:
     """The text of the targets: those concepts that the encoder knows, as one text.
 
-    Raises ValueError, naming the input, where there are none, or where the encoder's rows are not known to be single
-    words.
+    Raises ValueError as known_concepts does.
     """
-    check_clip(clip)
-    listed = split_concepts(required_text("concepts", concepts))
-    required_text("concepts", ", ".join(listed))  # commas alone are no concept
-    check_rows(clip, "growth inhibitors", "Use a method that reads whole texts, such as Safelight CRG Guider.")
-    return encode_neutral(clip, ", ".join(known_phrases(clip, listed, "concepts"))).check("the concepts")
+    return encode_neutral(clip, ", ".join(known_concepts(clip, concepts, "growth inhibitors"))).check("the concepts")
 
 
 def inhibited(model: ModelPatcher, targets: Encoding, strength: float) -> ModelPatcher:

@@ -13,8 +13,10 @@ from weakref import WeakKeyDictionary
 import comfy.clip_model
 import torch
 
-from safelight.engine.encoder import encode_entries, encode_prompt
+from safelight.checks import required_text
+from safelight.engine.encoder import check_clip, encode_entries, encode_prompt, known_phrases
 from safelight.engine.token_layout import Token, encoder_named, layout_of, read_tokens
+from safelight.text.concepts import split_concepts
 from safelight.text.encoding import check_finite
 from safelight.text.inherit import side_texts
 
@@ -34,6 +36,19 @@ def check_rows(clip: CLIP, what: str, instead: str) -> None:
             f"clip: expected a text encoder whose rows are single words (CLIP, T5) for {what}, got one that {reason}. "
             f"{instead}"
         )
+
+
+def known_concepts(clip: CLIP, concepts: str, what: str) -> list[str]:
+    """The concepts of a text that the encoder knows, for a method inside the cross-attention. what: the method.
+
+    Raises ValueError, naming the input, where there are none, or where the encoder's rows are not known to be single
+    words.
+    """
+    check_clip(clip)
+    listed = split_concepts(required_text("concepts", concepts))
+    required_text("concepts", ", ".join(listed))  # commas alone are no concept
+    check_rows(clip, what, "Use a method that reads whole texts, such as Safelight CRG Guider.")
+    return known_phrases(clip, listed, "concepts")
 
 
 def why_unknown(clip: CLIP) -> str:

@@ -125,6 +125,8 @@ def test_rows_of_the_negative_prompt_stay_as_they_are(apply, eps, prompts):
     x, context = torch.randn(2, 4, 8, 8), torch.cat([prompts[0][0][0], prompts[2][0][0]])
     plain, taken = (attended(model, x, context, [0, 1])[0] for model in (eps, apply(eps)))
     assert torch.equal(plain[1], taken[1]) and apart(plain[0], taken[0]) > 1e-3
+    alone = [attended(model, x, context, [1])[0] for model in (eps, apply(eps))]
+    assert torch.equal(*alone), "as where the host evaluates the prompts one after the other"
 
 
 def test_two_of_them_add_up(apply, eps, prompts):
@@ -194,6 +196,22 @@ def test_a_patch_that_makes_rows_of_its_own_is_an_error(apply, eps, prompts, fir
     model = apply(coupled(eps)) if first else coupled(apply(eps))
     with pytest.raises(ValueError, match="^model: expected a cross-attention with the same rows .* attention couple"):
         stock(model, prompts)
+
+
+def test_a_block_of_another_network_stays_as_it_is(apply, eps, prompts):
+    """As one of a pack's that hands on the model's options: it has no place among the UNet's."""
+    block = eps.model.diffusion_model.get_submodule("middle_block.1.transformer_blocks.0")
+    width = block.attn2.to_q.in_features
+    x, context = torch.randn(2, 16, width), torch.cat([prompts[0][0][0], prompts[2][0][0]])
+    made = []
+    for model in (eps, apply(eps)):
+        options = {**model.model_options["transformer_options"], "cond_or_uncond": [0, 1]}
+        with torch.no_grad():
+            made += [
+                block(x.clone(), context=context, transformer_options={**options, **place})
+                for place in ({}, {"block": ("middle", 0)})
+            ]
+    assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2]) and apart(made[0], made[3]) > 1e-3
 
 
 def test_a_guider_with_further_prompts_is_an_error(apply, eps, prompts):
