@@ -130,6 +130,12 @@ def test_a_concept_is_named_by_what_goes_beyond_what_is_usual_for_it():
     assert max(p for phrase in EVERYDAY for p in scale.probabilities(phrase)) < 0.5
 
 
+def test_a_concept_of_which_nothing_is_usual_leaves_the_others_theirs():
+    silent = torch.full((4, 1), 0.5)
+    scale = Scale.fit(torch.cat([EVERYDAY, silent], dim=1), torch.cat([UNSAFE, silent], dim=1))
+    assert [p >= 0.5 for p in scale.probabilities(torch.tensor([0.9, 0.8, 0.5]))] == [True, False, False]
+
+
 def test_the_scale_of_a_similarity_does_not_matter():
     scale, other = Scale.fit(EVERYDAY, UNSAFE), Scale.fit(3 * EVERYDAY - 1, 3 * UNSAFE - 1)
     one = scale.probabilities(UNSAFE[0])
