@@ -21,6 +21,7 @@ class SafelightEditCheck:
         "How far apart the texts are after the edit, as a share of before: 1 is unchanged, less is drawn together.",
         "How many of each text's nearest neighbours are the same ones after the edit: 1 is all of them.",
     )
+    OUTPUT_NODE = True
     FUNCTION = "check"
     CATEGORY = inputs.EDITS
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "SAGE", "spread ratio", "neighbour overlap", "collateral damage"]
@@ -63,4 +64,4 @@ class SafelightEditCheck:
     ) -> dict[str, Any]:
         check = check_edit(clip, texts, edited_clip, model, edited_model)
         report = check.report()
-        return {"ui": {"text": [report]}, "result": (report, check.spread_ratio, check.neighbour_overlap)}
+        return {"ui": {"safelight_note": [report]}, "result": (report, check.spread_ratio, check.neighbour_overlap)}

@@ -45,11 +45,11 @@ def caption_pairs(
     """Unsafe captions with their twins, at most MOST; None for one that the rewriter finds nothing in or can't mend.
 
     phrases: harmless ones that stand beside the unsafe thing. seed: which of them, and which things where there are
-    more than MOST. knows: as in unsafe_phrases.
+    more than half of MOST. knows: as in unsafe_phrases.
     """
     rng, things = np.random.default_rng(seed), unsafe_phrases(concepts, knows)
-    if len(things) > MOST:
-        things = [things[i] for i in sorted(rng.permutation(len(things))[:MOST])]
+    if len(things) > MOST // 2:
+        things = [things[i] for i in sorted(rng.permutation(len(things))[: MOST // 2])]
     listed = ", ".join(concepts)
     for thing in things:
         for i in range(min(MOST // len(things), EACH)):
