@@ -41,8 +41,8 @@ class SafelightEditCheck:
                     {
                         "default": "",
                         "multiline": True,
-                        "tooltip": "Harmless texts, one per line, twenty or more. Empty: everyday phrases that come "
-                        "with Safelight, look-alikes of unsafe things among them.",
+                        "tooltip": "Harmless texts, one per line, twenty or more, none of which the edit was made to "
+                        "keep. Empty: everyday things that come with Safelight.",
                     },
                 ),
                 "edited_clip": ("CLIP", {"tooltip": "The text encoder after the edit, such as Safelight Redact's."}),

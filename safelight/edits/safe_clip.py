@@ -11,6 +11,8 @@ T0 is the encoder itself, which a student H' = H + g(H) never changes; in the re
 Ours, since diffusion models read token states and their length matters too: the first two terms are redaction's
 squared distances (redaction_network.py) on words and tail, in the place of 1 - cos of the pooled output; the others go
 by one vector of each text in each block. SAGE's two terms (spread.py) hold the texts apart and by their neighbours.
+At the published weight NCE outdoes the other terms here: pictures differ where captions are alike, and a tower that is
+its own reference can only push its texts further apart. So its weight is a tenth of that.
 SafeR-CLIP (arXiv 2511.16743) redirects to the nearest safe caption by the frozen encoder: `nearest`.
 """
 
@@ -26,7 +28,7 @@ from safelight.edits.redaction_network import Batch
 from safelight.edits.spread import cosines, neighbour_loss, spread_loss
 
 LOGIT_SCALE = 100.0  # of the released code
-CONTRAST = 2.5  # of each NCE relative to preserve and redirect: .25 to .1
+CONTRAST = 0.25  # of each NCE relative to preserve and redirect; published are 2.5 (.25 to .1), see above
 SPREAD, NEIGHBOURS = 1.0, 1.0  # of SAGE's terms; ours
 
 

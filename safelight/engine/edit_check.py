@@ -15,8 +15,8 @@ from safelight.checks import check_texts
 from safelight.edits.spread import FEWEST, cosines, neighbours, overlap, spread, text_vector
 from safelight.engine.edit_targets import targets_of
 from safelight.engine.encoder import check_clip, encode_neutral, known_phrases
-from safelight.text.anchors import BENIGN
 from safelight.text.encoding import Encoding
+from safelight.text.harmless_texts import harmless_texts
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -100,8 +100,7 @@ def check_edit(
 def _texts(clip: CLIP, texts: str) -> list[str]:
     lines = list(dict.fromkeys(" ".join(line.split()) for line in texts.splitlines() if line.strip()))
     if not lines:
-        anchors = getattr(clip.tokenizer, "safelight_anchors", None)
-        lines = list(dict.fromkeys(BENIGN if anchors is None else anchors["benign"]))
+        lines = harmless_texts(getattr(clip.tokenizer, "safelight_knows", None))
     lines = known_phrases(clip, lines, "texts")
     if len(lines) < FEWEST:
         raise ValueError(

@@ -70,6 +70,11 @@ def make_safe_clip(
         pairs = nearest_pairs(encoded, [caption for caption, _ in pairs], kept)
     examples = examples_of(encoded, pairs, kept)
     trained = train(examples, steps, seed, on_progress=lambda step: advance(bar), further=terms or Terms())
+    if not trained.best:
+        raise ValueError(
+            f"steps: expected training that helps captions which took no part in it, got none in {steps} steps, so the "
+            "encoder would not be safer. Give more steps, or name other concepts."
+        )
     bar.update_absolute(bar.total)
     settings = {"method": "Safe-CLIP", "concepts": concepts, "target": target, "keep": keep, "seed": seed}
     maps: dict[str, Map] = {**trained.maps}

@@ -10,6 +10,8 @@ from tiny_models import sd3_model, sdxl_model
 
 from safelight.edits import spread
 from safelight.engine import edit_check, edit_targets, redacted_clip
+from safelight.engine import host as safelight_host
+from safelight.text.harmless_texts import harmless_texts
 
 TEXTS = "\n".join(
     f"a {thing} {place}"
@@ -78,18 +80,12 @@ def test_an_erased_model_shows_in_what_its_cross_attentions_hand_on(pack, check,
     spreads = []
     for model in (eps, erased):
         total = torch.zeros(20, 20, dtype=torch.float64)
-        for _, weight in edit_check_weights(model, keys):
+        for _, weight in safelight_host.patched_weights(model, keys):
             vectors = [spread.text_vector(e.states[0] @ weight.T, e.content, e.tail) for e in encodings]
             total += spread.cosines(torch.stack(vectors).double()) / len(keys)
         spreads.append(float(spread.spread(total)))
     assert ratio == pytest.approx(spreads[1] / spreads[0], rel=1e-4)
     assert check(model=eps, edited_model=eps)[1:] == (1.0, 1.0)  # the plain model is itself again
-
-
-def edit_check_weights(model, keys):
-    from safelight.engine import host as safelight_host
-
-    return safelight_host.patched_weights(model, keys)
 
 
 def test_adavds_patch_of_the_values_shows(pack, check, clip, eps):
@@ -105,18 +101,25 @@ def test_an_edited_encoder_is_seen_through_the_model(pack, check, clip, eps):
     assert through[1] != 1.0 and through[1:] != check(edited_clip=done)[1:]
 
 
-def test_a_model_that_embeds_its_text_once_is_checked_there(check, clip, eps):
-    """SD3 and Flux have no value projections of a text."""
+def test_a_model_that_embeds_its_text_once_is_checked_there(pack, check, clip):
+    """SD3 has no value projections of a text."""
     model = sd3_model()
-    width = next(iter(edit_targets.targets_of(model).keys["text"].values()))
-    encodings = [edit_check.encode_neutral(clip, text) for text in TEXTS.splitlines()]
-    if width != encodings[0].states.shape[-1]:
-        with pytest.raises(ValueError, match="^model: expected one that reads texts"):
-            check(model=model, edited_model=model)
+    erased = host.call(pack.nodes["SafelightErase"], model=model, clip=clip, erase="a cat, night", preserve="a boat")[0]
+    _, ratio, overlap = check(model=model, edited_model=erased)
+    assert ratio != 1.0 and overlap < 1.0
+    assert check(model=model, edited_model=model)[1:] == (1.0, 1.0)
+
+
+def test_without_texts_of_ones_own_they_are_those_that_the_encoder_knows(pack):
+    clip = host.call(pack.nodes["SafelightDemoLoader"])[1]
+    report, *figures = host.call(pack.nodes["SafelightEditCheck"], clip=clip, edited_clip=clip)
+    texts = harmless_texts(clip.tokenizer.safelight_knows)
+    assert figures == [1.0, 1.0] and report.startswith(f"{len(texts)} texts, 15 neighbours")
+    assert len(texts) > 40 and not set(texts) & set(clip.tokenizer.safelight_anchors["benign"])
 
 
 def test_every_kind_of_encoder_can_be_checked(pack):
-    for form in ("SD1", "SDXL", "SD3", "T5"):
+    for form in tiny_encoders.FORMS:
         clip = tiny_encoders.clip(form)
         result = host.call(pack.nodes["SafelightEditCheck"], clip=clip, texts=TEXTS, edited_clip=clip)
         assert result[1:] == (1.0, 1.0)

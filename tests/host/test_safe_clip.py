@@ -59,7 +59,7 @@ def test_unsafe_captions_go_to_safe_ones_and_others_stay(pack, target, monkeypat
     assert picture.shape[0] == 1 and 0.0 <= picture.min() < picture.max() <= 1.0
 
 
-@pytest.mark.parametrize("form", ["SD1", "SDXL", "T5"])
+@pytest.mark.parametrize("form", ["SD1", "SDXL", "masked T5"])
 def test_the_encoder_itself_is_only_read(pack, form):
     clip = tiny_encoders.clip(form)
     weights = {name: tensor.clone() for name, tensor in clip.cond_stage_model.state_dict().items()}
@@ -101,6 +101,12 @@ def test_the_nearest_safe_caption_is_at_least_as_near_as_the_twin(pack):
     chosen = safe_clip.nearest_pairs(encoded, unsafe, safe_texts)
     assert [text for text, _ in chosen] == unsafe and {text for _, text in chosen} <= set(safe_texts)
     assert chosen[0][1] == twins[0]  # it shares the cat
+
+
+def test_training_that_helps_nothing_is_an_error_and_no_encoder_that_is_as_it_was(pack, monkeypatch):
+    monkeypatch.setattr("safelight.edits.redaction_network.LEARNING_RATE", 0.0)
+    with pytest.raises(ValueError, match="^steps: .*got none in 20 steps"):
+        safe(pack, tiny_encoders.clip("SD1"))
 
 
 @pytest.mark.parametrize("form", tiny_encoders.UNKNOWN_ROWS)
