@@ -3,8 +3,8 @@
 Concept words are kinds ("a weapon"), never a thing's noun. SLD, TraSCE and the negative prompt read them as one text,
 CASG and CRG as one text a kind, SAFREE, AdaVD and Semantic Surgery as phrases, GIE as one text of the phrases. Edits
 are made once by their nodes, as their defaults have it: UCE and RECE erase the kinds, a redaction reads them as
-REFERENCE. The Safe Adapter is the one in demo/weights; another one takes part where `python -m demo.adapter train` has
-left it.
+REFERENCE, Safe-CLIP makes its captions of them and of what the pack's own tables call so. The Safe Adapter is the one
+in demo/weights; another one takes part where `python -m demo.adapter train` has left it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ TEXTS = {
 PHRASES, REFERENCE = KINDS.replace(", ", "\n"), "a toy"
 ERASE = {"UCE": 0, "RECE": 3}  # rounds
 REDACT = {"redaction ridge": "ridge", "redaction network": "network"}  # forms
+SAFE_CLIP = {"Safe-CLIP": "own twin", "Safe-CLIP nearest": "nearest safe caption"}  # targets
 ADAPTERS = {"Safe Adapter": "safe_adapter_erase.safetensors", "ShieldDiff adapter": "safe_adapter_shield.safetensors"}
 PLACES = (ROOT / "demo" / "weights", ROOT / "output" / "training")
 Guided = tuple[list[int], Any]  # which of the prompts a guider is of, and the guider
@@ -145,6 +146,8 @@ class Methods:
                 edit = nodes["SafelightErase"]().erase(self.session.model, clip, PHRASES, epochs=ERASE[name])[1]
             elif name in REDACT:
                 edit = nodes["SafelightRedact"]().redact(clip, PHRASES, REFERENCE, form=REDACT[name])[1]
+            elif name in SAFE_CLIP:
+                edit = nodes["SafelightSafeCLIP"]().train(clip, PHRASES, target=SAFE_CLIP[name])[1]
             else:
                 edit = edit_file.Edit("adapter", *edit_file.read(trained(name), "adapter"))
             taken = edit.settings["seconds"] if name in ADAPTERS else time.perf_counter() - began

@@ -14,6 +14,7 @@ from .crg_patch import SafelightCRGPatch
 from .demo_detector import SafelightDemoDetector
 from .demo_loader import SafelightDemoLoader
 from .detectors import SafelightDetectors
+from .edit_check import SafelightEditCheck
 from .encoder_risk import SafelightEncoderRisk
 from .erase import SafelightErase
 from .growth_inhibitors import SafelightGrowthInhibitors
@@ -31,6 +32,7 @@ from .nudenet import SafelightNudeNet
 from .prompt import SafelightPrompt
 from .redact import SafelightRedact
 from .safe_adapter import SafelightSafeAdapter
+from .safe_clip import SafelightSafeCLIP
 from .safree_guider import SafelightSAFREEGuider
 from .safree_patch import SafelightSAFREEPatch
 from .sampler_custom import SafelightSamplerCustom
@@ -76,6 +78,7 @@ _NODES: list[tuple[type, str]] = [
     (SafelightLoadErase, "Safelight Load Erase"),
     (SafelightTrainErase, "Safelight Train Erase"),
     (SafelightRedact, "Safelight Redact"),
+    (SafelightSafeCLIP, "Safelight Safe-CLIP"),
     (SafelightLoadRedaction, "Safelight Load Redaction"),
     (SafelightSafeAdapter, "Safelight Safe Adapter"),
     (SafelightAdaVD, "Safelight AdaVD"),
@@ -83,6 +86,7 @@ _NODES: list[tuple[type, str]] = [
     (SafelightConceptVector, "Safelight Concept Vector"),
     (SafelightLoadConceptVector, "Safelight Load Concept Vector"),
     (SafelightSaveEdit, "Safelight Save Edit"),
+    (SafelightEditCheck, "Safelight Edit Check"),
     (SafelightNudeNet, "Safelight NudeNet"),
     (SafelightCLIPVision, "Safelight CLIP Vision"),
     (SafelightDemoDetector, "Safelight Demo Detector"),

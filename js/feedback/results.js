@@ -14,7 +14,8 @@ const SHOWN = {
   SafelightEncoderRisk: ["safelight_note", createNoteView],
   SafelightSemanticSurgery: ["safelight_note", createNoteView],
   SafelightMap: ["safelight_note", createNoteView],
-  SafelightLook: ["safelight_note", createNoteView]
+  SafelightLook: ["safelight_note", createNoteView],
+  SafelightEditCheck: ["safelight_note", createNoteView]
 }
 const REMEMBERED = 64 // results whose settings are kept for when the page builds their nodes anew (undo, another tab)
 

@@ -134,6 +134,25 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Texts of a training step in one block, for further terms of the loss.
+
+    before, made, targets: states [B, S, W] that the student gets, what it makes of them, and what they should become.
+    weights: [B, S], a text's sum to 1; redacted: [B].
+    """
+
+    before: torch.Tensor
+    made: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+    redacted: torch.Tensor
+
+    def vectors(self, states: torch.Tensor) -> torch.Tensor:
+        """One vector for each text, [B, W]: the weighted mean of its states, half of it words and half tail."""
+        return (self.weights[..., None] * states).sum(dim=1)
+
+
+@dataclass(frozen=True)
 class _Texts:
     """Texts in one block, padded to the longest: states, targets [N, S, W]; kinds, weights [N, S]; redacted [N]."""
 
@@ -154,9 +173,11 @@ def train(
     weight: float = WEIGHT,
     blend: float = BLEND,
     on_progress: Callable[[int], Any] = lambda step: None,
+    further: Callable[[Batch], torch.Tensor] | None = None,
 ) -> Trained:
     """Trains a student for every block on the examples; a fifth of them is held out and decides when to stop.
 
+    further: more terms of a block's loss; the choice of the best student goes without them.
     on_progress: called with the number of each step; an exception from it ends the training.
     Raises ValueError where there are too few texts to hold any out.
     """
@@ -169,7 +190,7 @@ def train(
         torch.manual_seed(seed)
         texts = {key: _together([each[key] for each in learned]) for key in examples[0]}
         others = {key: _together([each[key] for each in held]) for key in examples[0]}
-        return _train(texts, others, steps, weight, blend, on_progress)
+        return _train(texts, others, steps, weight, blend, on_progress, further)
 
 
 def _train(
@@ -179,6 +200,7 @@ def _train(
     weight: float,
     blend: float,
     on_progress: Callable[[int], Any],
+    further: Callable[[Batch], torch.Tensor] | None,
 ) -> Trained:
     students = {key: _student(each) for key, each in texts.items()}
     units = {key: _unit(each) for key, each in texts.items()}
@@ -199,8 +221,12 @@ def _train(
             batch = texts[key].at(chosen)
             # The pooled output is the whole text: what is blended into it would have to stay.
             states = _blended(batch, blend) if blend and key != POOLED else batch.states
-            keep, redact = _distances(student, batch, states)
+            made = states + student(states, batch.kinds)
+            keep, redact = _distances(made, batch)
             loss = loss + (keep + weight * redact) / units[key] / len(students)
+            if further is not None:
+                terms = further(Batch(states, made, batch.targets, batch.weights, batch.redacted))
+                loss = loss + terms / len(students)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -226,16 +252,15 @@ def _losses(students: dict[str, Student], texts: dict[str, _Texts], units: dict[
     """(keep, redact), the means over the blocks."""
     with torch.no_grad():
         losses = [
-            torch.stack(_distances(student, texts[key], texts[key].states)) / units[key]
-            for key, student in students.items()
+            torch.stack(_distances(each.states + students[key](each.states, each.kinds), each)) / units[key]
+            for key, each in texts.items()
         ]
     keep, redact = torch.stack(losses).mean(dim=0).tolist()
     return keep, redact
 
 
-def _distances(student: Student, texts: _Texts, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean squared distances from the targets, (of the texts to keep, of the texts to redact)."""
-    made = states + student(states, texts.kinds)
+def _distances(made: torch.Tensor, texts: _Texts) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean squared distances of states from the targets, (of the texts to keep, of the texts to redact)."""
     apart = ((made - texts.targets).square().mean(dim=-1) * texts.weights).sum(dim=1)
     return apart[~texts.redacted].mean(), apart[texts.redacted].mean()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 KIND = "redaction"
 RIDGE, NETWORK = "ridge", "network"
 FORMS = (RIDGE, NETWORK)
+Blocks = Mapping[str, ChunkStates]  # a text's states
 _MAPS: dict[str, Callable[[dict[str, torch.Tensor]], Map]] = {
     RIDGE: LinearMap.of_tensors,
     NETWORK: NetworkMap.of_tensors,
@@ -48,29 +49,27 @@ def make_redaction(
     check_texts(redact=redact, reference=reference, keep=keep)
     check_numbers(steps=steps, seed=seed)
     check_rows(clip, "a redaction", "Rewrite prompts with Safelight Prompt or Safelight Context Encode.")
-    pairs, texts_to_keep = _texts(clip, redact, reference, keep, seed)
-    encoder_calls = 2 * len(pairs) + len(texts_to_keep)
-    bar = comfy.utils.ProgressBar(encoder_calls + (steps if form == NETWORK else 1))
-    layout, examples = _examples(clip, pairs, texts_to_keep, lambda: _advance(bar))
+    pairs, kept = _texts(clip, redact, reference, keep, seed)
+    texts = list(dict.fromkeys([*(text for pair in pairs for text in pair), *kept]))
+    bar = comfy.utils.ProgressBar(len(texts) + (steps if form == NETWORK else 1))
+    layout, encoded = encode_texts(clip, texts, lambda: advance(bar))
+    examples = examples_of(encoded, pairs, kept)
     maps: dict[str, Map]
     if form == RIDGE:
         keep_error, redact_error = held_out_fit(examples)
         picture, maps, training = bars(keep_error, redact_error), {**fit(examples)}, {}
     else:
-        trained = train(examples, steps, seed, on_progress=lambda step: _advance(bar))
-        picture, maps, training = curve(trained), {**trained.maps}, _record(trained)
+        trained = train(examples, steps, seed, on_progress=lambda step: advance(bar))
+        picture, maps, training = curve(trained), {**trained.maps}, training_record(trained)
     bar.update_absolute(bar.total)
-    settings = {
-        "form": form,
-        "encoder": layout.record(),
-        "redact": redact,
-        "reference": reference,
-        "keep": keep,
-        "seed": seed,
-        **training,
-    }
+    settings = {"redact": redact, "reference": reference, "keep": keep, "seed": seed, **training}
+    return layout, maps, edit_of(layout, maps, form, settings), picture
+
+
+def edit_of(layout: EncoderLayout, maps: Mapping[str, Map], form: str, settings: Mapping[str, Any]) -> Edit:
+    """The redaction as its file holds it, with the settings that it was made with."""
     tensors = {f"{key}/{name}": tensor for key, each in maps.items() for name, tensor in each.tensors().items()}
-    return layout, maps, Edit(KIND, tensors, settings), picture
+    return Edit(KIND, tensors, {"form": form, "encoder": layout.record(), **settings})
 
 
 def load_redaction(clip: CLIP, file: str) -> tuple[EncoderLayout, dict[str, Map]]:
@@ -132,11 +131,7 @@ def _texts(clip: CLIP, redact: str, reference: str, keep: str, seed: int) -> tup
                 f"reference: expected another text than in redact, got {thing!r} in both, so nothing would change. "
                 "Write another reference."
             )
-    phrases = [line for line in _lines(keep) if line]
-    if not phrases:
-        anchors = getattr(clip.tokenizer, "safelight_anchors", None)
-        phrases = list(BENIGN if anchors is None else anchors["benign"])
-    phrases = list(dict.fromkeys(phrases))
+    phrases = phrases_to_keep(clip, keep)
     # Here, because a sentence is made of two of the inputs.
     for input_name, parts in (("redact", things), ("reference", references), ("keep", phrases)):
         for part in parts:
@@ -150,45 +145,61 @@ def _texts(clip: CLIP, redact: str, reference: str, keep: str, seed: int) -> tup
             sentence = _SENTENCES[i % len(_SENTENCES)]
             redacted = sentence.format(thing=thing, other=phrase)
             pairs.append((redacted, sentence.format(thing=instead, other=phrase) if instead else phrase))
+    return pairs, kept_texts(phrases, rng)
+
+
+def phrases_to_keep(clip: CLIP, keep: str) -> list[str]:
+    """The lines, or everyday phrases that come with the pack or with the encoder."""
+    phrases = [line for line in _lines(keep) if line]
+    if not phrases:
+        anchors = getattr(clip.tokenizer, "safelight_anchors", None)
+        phrases = list(BENIGN if anchors is None else anchors["benign"])
+    return list(dict.fromkeys(phrases))
+
+
+def kept_texts(phrases: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """The phrases alone, at most _MAX_KEPT, and in pairs."""
     draws = rng.integers(len(phrases), size=(_KEPT_PAIRS, 2))
     of_two = [f"{phrases[a]} and {phrases[b]}" for a, b in draws if a != b]
     chosen = rng.permutation(len(phrases))[:_MAX_KEPT]
-    return pairs, list(dict.fromkeys([*(phrases[i] for i in chosen), *of_two]))
+    return list(dict.fromkeys([*(phrases[i] for i in chosen), *of_two]))
 
 
-def _examples(
-    clip: CLIP, pairs: Sequence[tuple[str, str]], texts_to_keep: Sequence[str], on_progress: Callable[[], None]
-) -> tuple[EncoderLayout, list[Example]]:
-    """The text encoder's layout, and for each text its states and what they should become."""
+def encode_texts(
+    clip: CLIP, texts: Sequence[str], on_progress: Callable[[], None]
+) -> tuple[EncoderLayout, dict[str, Blocks]]:
+    """The text encoder's layout, and every text's states by block, in one call of the encoder each."""
     layout: EncoderLayout | None = None
-
-    def encode(text: str) -> dict[str, ChunkStates]:
-        nonlocal layout
+    encoded = {}
+    for text in texts:
         on_progress()
-        text_layout, chunk_states = chunks_of(clip, text)
+        text_layout, encoded[text] = chunks_of(clip, text)
         layout = layout or text_layout
         if text_layout != layout:
             raise ValueError(
                 f"clip: expected every text in one layout, got {layout} and {text_layout}. Use another text encoder."
             )
-        return chunk_states
-
-    examples: list[Example] = []
-    for text, reference in pairs:
-        blocks, reference_blocks = encode(text), encode(reference)
-        examples.append({key: sample(states, reference_blocks[key]) for key, states in blocks.items()})
-    for text in texts_to_keep:
-        examples.append({key: sample(states) for key, states in encode(text).items()})
     assert layout is not None
-    return layout, examples
+    return layout, encoded
 
 
-def _advance(bar: comfy.utils.ProgressBar) -> None:
+def examples_of(encoded: Mapping[str, Blocks], pairs: Sequence[tuple[str, str]], kept: Sequence[str]) -> list[Example]:
+    """For each text its states and what they should become: those of its reference, or themselves."""
+    redacted = [
+        {key: sample(states, encoded[reference][key]) for key, states in encoded[text].items()}
+        for text, reference in pairs
+    ]
+    return [*redacted, *({key: sample(states) for key, states in encoded[text].items()} for text in kept)]
+
+
+def advance(bar: comfy.utils.ProgressBar) -> None:
+    """A step further, unless the artist has stopped the run."""
     comfy.model_management.throw_exception_if_processing_interrupted()
     bar.update(1)
 
 
-def _record(trained: Trained) -> dict[str, Any]:
+def training_record(trained: Trained) -> dict[str, Any]:
+    """What a file keeps of it."""
     best = trained.eval_points[trained.best]
     return {
         "steps": trained.eval_points[-1].step,

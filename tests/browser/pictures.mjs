@@ -110,6 +110,8 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [surgery], `${HELP}/SafelightSemanticSurgery.jpg`)
   const train = await studio.add("SafelightTrainErase", { at: [900, 160], values: { concepts: "spiders, wasps, snakes" } })
   await picture(page, studio, [train], `${HELP}/SafelightTrainErase.jpg`)
+  const safeClip = await studio.add("SafelightSafeCLIP", { at: [900, 160], values: { concepts: "spiders, wasps, snakes" } })
+  await picture(page, studio, [safeClip], `${HELP}/SafelightSafeCLIP.jpg`)
   const selective = await studio.add("SafelightSelective", { at: [900, 160] })
   await picture(page, studio, [selective], `${HELP}/SafelightSelective.jpg`)
 })
@@ -194,6 +196,9 @@ test("the edits, made, saved and loaded", ONLY_ONCE, async ({ page, studio }) =>
   await studio.set(ids.SafelightRedact, "form", "network")
   const fit = await studio.add("PreviewImage", { at: [4000, 400] })
   await studio.connect(ids.SafelightRedact, 2, fit, "images")
+  const check = await studio.add("SafelightEditCheck", { at: [4400, 900] })
+  await studio.connect(ids.SafelightDemoLoader, 1, check, "clip")
+  await studio.connect(ids.SafelightRedact, 0, check, "edited_clip")
   let save
   for (const [type, [filename_prefix, output]] of Object.entries(EDITS)) {
     save = await studio.add("SafelightSaveEdit", { at: [4000, 900], values: { filename_prefix } })
@@ -209,6 +214,7 @@ test("the edits, made, saved and loaded", ONLY_ONCE, async ({ page, studio }) =>
     await picture(page, studio, [ids[type]], `${HELP}/${type}.jpg`)
   }
   await picture(page, studio, [ids.SafelightRedact, fit], `${HELP}/SafelightRedact.jpg`, 1)
+  await picture(page, studio, [check], `${HELP}/SafelightEditCheck.jpg`)
   await picture(page, studio, [ids.SafelightConceptVector, save], `${HELP}/SafelightSaveEdit.jpg`, 1)
   await page.evaluate(() => { window.studio.app.nodeOutputs = {} })
   for (const [filename_prefix, , load] of Object.values(EDITS)) {
