@@ -12,6 +12,8 @@ const SHOWN = {
   SafelightPrompt: ["safelight_verdict", createVerdictView],
   SafelightContextEncode: ["safelight_verdict", createVerdictView],
   SafelightEncoderRisk: ["safelight_note", createNoteView],
+  SafelightLatentGuard: ["safelight_note", createNoteView],
+  SafelightLatentGuardRisk: ["safelight_note", createNoteView],
   SafelightMap: ["safelight_note", createNoteView],
   SafelightLook: ["safelight_note", createNoteView]
 }
