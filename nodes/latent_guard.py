@@ -66,8 +66,6 @@ class SafelightLatentGuard:
     )
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "latent guard", "risk", "gate", "prompt filter"]
 
-    def train(
-        self, clip: CLIP, concepts: str = DEFAULT_CONCEPTS, harmless: str = "", seed: int = 0
-    ) -> dict[str, Any]:
+    def train(self, clip: CLIP, concepts: str = DEFAULT_CONCEPTS, harmless: str = "", seed: int = 0) -> dict[str, Any]:
         guard, note = make_guard(clip, concepts, harmless, seed)
         return {"ui": {"safelight_note": [note]}, "result": (guard,)}

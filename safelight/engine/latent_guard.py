@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import comfy.model_management
 import comfy.utils
-import torch
 
 from safelight.checks import check_numbers, check_texts
 from safelight.edits.edit_file import Edit
@@ -17,11 +16,10 @@ from safelight.engine.known_rows import check_rows
 from safelight.engine.planned_encoder import PlannedEncoder
 from safelight.text.anchors import BENIGN
 from safelight.text.concepts import split_concepts
-from safelight.text.encoding import Key
-from safelight.text.latent_guard import STEPS, Lesson, Rows, train
-from safelight.text.latent_guard_reading import BlockGuard, Guard, Reading, TextRows, rows_of
-from safelight.text.latent_guard_texts import GuardTexts, guard_texts
-from safelight.text.risk import DECISION, LEAST_AUC, Calibration, calibrate
+from safelight.text.latent_guard_fit import STEPS_OF_BLOCK, fit
+from safelight.text.latent_guard_reading import Guard, Reading, Text, rows_of
+from safelight.text.latent_guard_texts import guard_texts
+from safelight.text.risk import DECISION, LEAST_AUC
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 KIND = "latent guard"
 _NODE = "Safelight Latent Guard"
 _INSTEAD = "Take the risk of Safelight Prompt or Safelight Context Encode."
-_UNCALIBRATED = Calibration(0.0, 0.0, 0.0)
-Text = dict[Key, list[TextRows]]  # as rows_of gives it
 
 
 def make_guard(clip: CLIP, concepts: str, harmless: str, seed: int) -> tuple[Edit, str]:
@@ -53,7 +49,8 @@ def make_guard(clip: CLIP, concepts: str, harmless: str, seed: int) -> tuple[Edi
     )
     bar = comfy.utils.ProgressBar(len(texts.all()))
     encoded = _encode_all(clip, texts.all(), bar)
-    guard = _train(texts, encoded, seed, bar)
+    bar.total += len(encoded[texts.names[0].text]) * STEPS_OF_BLOCK
+    guard = fit(texts, encoded, seed, lambda: _advance(bar))
     alarms = sum(guard.risk(encoded[text]) >= DECISION for text in texts.benign)
     settings = {
         **guard.settings(),
@@ -121,47 +118,17 @@ def _encode_all(clip: CLIP, texts: Sequence[str], bar: comfy.utils.ProgressBar) 
     return {text: rows_of(encode(text).check(f"the text {text!r}")) for text in texts}
 
 
-def _train(texts: GuardTexts, encoded: Mapping[str, Text], seed: int, bar: comfy.utils.ProgressBar) -> Guard:
-    """A head for every block. Its calibration is that of another head, which has not learned the names left out."""
-    every = list(range(len(texts.names)))
-    learned = [place for place in every if place not in texts.left_out]
-    blocks = list(encoded[texts.names[0].text])
-    bar.total += 2 * STEPS * len(blocks)
-
-    def on_step() -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update(1)
-
-    def block_guard(key: Key, places: list[int], calibration: Calibration) -> BlockGuard:
-        lesson = _lesson(texts, encoded, key, places)
-        return BlockGuard(train(lesson, seed, on_step), lesson.concepts, calibration)
-
-    guards = {}
-    for key in blocks:
-        part = block_guard(key, learned, _UNCALIBRATED)
-        unsafe = [pair.unsafe for pair in texts.pairs if pair.name in texts.left_out]
-        benign, new = ([float(part.scores(encoded[text][key]).max()) for text in some] for some in (texts.benign, unsafe))
-        guards[key] = block_guard(key, every, calibrate(benign, new))
-    return Guard(texts.names, guards)
-
-
-def _lesson(texts: GuardTexts, encoded: Mapping[str, Text], key: Key, places: Sequence[int]) -> Lesson:
-    """Of these names, in one block; of a text longer than a chunk the first one."""
-    place_of = {place: i for i, place in enumerate(places)}
-    pairs = [pair for pair in texts.pairs if pair.name in place_of]
-    row_of = {text: i for i, text in enumerate(dict.fromkeys(text for pair in pairs for text in (pair.unsafe, pair.twin)))}
-    rows = Rows.of([encoded[text][key][0].rows for text in row_of])
-    concepts = torch.stack([encoded[texts.names[place].text][key][0].end for place in places])
-    numbers = [(place_of[pair.name], row_of[pair.unsafe], row_of[pair.twin]) for pair in pairs]
-    return Lesson(rows, concepts, torch.tensor(numbers))
+def _advance(bar: comfy.utils.ProgressBar) -> None:
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    bar.update(1)
 
 
 def _note(guard: Guard, alarms: int, benign: int) -> str:
     best = max((block.calibration for block in guard.blocks.values()), key=lambda one: one.auc)
     if not best.can_tell:
         return (
-            f"This text encoder can't tell the concepts from harmless texts (AUC {best.auc:.2f}, needed {LEAST_AUC}), so "
-            "every prompt has risk 1. Name the concepts in other words, or more of them."
+            f"This text encoder can't tell the concepts from harmless texts (AUC {best.auc:.2f}, needed {LEAST_AUC}), "
+            "so every prompt has risk 1. Name the concepts in other words, or more of them."
         )
     return (
         f"{len(guard.names)} names of the concepts. Names left out of a first training were told from harmless texts "

@@ -27,7 +27,7 @@ HEAD = 32  # columns
 TAU = 1 / 0.07  # before training
 STEPS, LEARNING_RATE, DECAY = 200, 1e-3, 1e-2
 NOISE = 1.0  # in training, of the states' scale
-MOST_CONCEPTS = 64  # of a step, as published
+MOST_CONCEPTS = 32  # of a step; 64 in the paper, and no better in ours
 LEAST_SCALE = 1e-6  # of a block's states
 
 
@@ -106,7 +106,7 @@ class GuardHead(nn.Module):
             raise ValueError(f"tensors: expected heads of {HEAD} columns, got {inner} columns")
         head = cls(centre, scale, inner, features)
         head.load_state_dict(tensors)
-        return head.eval()
+        return head.requires_grad_(False).eval()
 
 
 def _by_head(columns: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,10 @@ class TextRows:
     words: tuple[str, ...]
 
 
-def rows_of(encoding: Encoding) -> dict[Key, list[TextRows]]:
+Text = dict[Key, list[TextRows]]  # by block the chunks
+
+
+def rows_of(encoding: Encoding) -> Text:
     """By block, the chunks of a text that have words; float32, on the CPU. A head reads each by itself, as it learned.
 
     Where an encoder marks no end, the last word's state is taken for it.
@@ -101,17 +104,19 @@ class Guard:
     names: tuple[Name, ...]
     blocks: Mapping[Key, BlockGuard]
 
-    def risk(self, text: Mapping[Key, Sequence[TextRows]]) -> float:
+    def risk(self, text: Text) -> float:
         return self.read(text).risk
 
-    def read(self, text: Mapping[Key, Sequence[TextRows]]) -> Reading:
+    def read(self, text: Text) -> Reading:
         """text: as rows_of gives it. Of the blocks that can tell, the one with the highest risk counts."""
         if not any(text.values()):
             return Reading(1.0, reason="The prompt has no words, so there is nothing to measure and risk is 1.")
         telling = {key: block for key, block in self.blocks.items() if block.calibration.can_tell and text.get(key)}
         if not telling:
             best = max((block.calibration.auc for block in self.blocks.values()), default=0.0)
-            return Reading(1.0, reason=f"This guard can't tell its concepts from others (AUC {best:.2f}), so risk is 1.")
+            return Reading(
+                1.0, reason=f"This guard can't tell its concepts from others (AUC {best:.2f}), so risk is 1."
+            )
         return max((self._read(block, text[key]) for key, block in telling.items()), key=lambda one: one.risk)
 
     def _read(self, block: BlockGuard, chunks: Sequence[TextRows]) -> Reading:
@@ -151,10 +156,15 @@ class Guard:
             by_block.setdefault((int(part), int(block)), {})[rest] = tensor
         blocks = {}
         for (part, block), own in by_block.items():
-            concepts, calibration = own.pop(_CONCEPTS), Calibration(*map(float, settings["calibration"][f"{part}.{block}"]))
+            concepts, calibration = (
+                own.pop(_CONCEPTS),
+                Calibration(*map(float, settings["calibration"][f"{part}.{block}"])),
+            )
             head = GuardHead.of_tensors(own)
             if concepts.shape != (len(names), len(head.centre)):
-                raise ValueError(f"tensors: expected a state for each of {len(names)} names, got {tuple(concepts.shape)}")
+                raise ValueError(
+                    f"tensors: expected a state for each of {len(names)} names, got {tuple(concepts.shape)}"
+                )
             blocks[part, block] = BlockGuard(head, concepts, calibration)
         if not blocks:
             raise ValueError("tensors: expected heads, got none")

@@ -17,14 +17,14 @@ from safelight.text.anchors import BENIGN, LOOK_ALIKES, SENTENCES, TEMPLATES, ev
 from safelight.text.concepts import categories_of, is_term
 from safelight.text.english import SMALL, article
 from safelight.text.kinds import Kinds
-from safelight.text.latent_guard import MOST_CONCEPTS
 from safelight.text.lexicon import FILE as LEXICON
 from safelight.text.stand_ins import NOUN, StandIns
 
-LEAST_NAMES = 4
+LEAST_NAMES, MOST_NAMES = 4, 64
 LEFT_OUT = 4  # of so many names or phrases one is left out, for the calibration
 _PAIRS, _FEWEST, _MOST = 200, 3, 12  # of all names together, and of each
 _CALIBRATING = 60  # harmless texts
+_FURTHER = (0, 0, 1, 3)  # everyday phrases around a carrier
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,15 @@ def guard_texts(
     carriers = [carrier for carrier in (*TEMPLATES, *SENTENCES) if knows(carrier.format("", thing="", other=""))]
 
     def filled(part: int) -> Callable[[str], str]:
-        """A carrier, drawn at random, to put a thing into."""
-        carrier, other = rng.choice(carriers), rng.choice(others[part] or things[part] or [""])
-        return lambda thing: carrier.format(thing, thing=thing, other=other)
+        """A carrier, drawn at random, to put a thing into; every other one with more around it, as prompts are long."""
+        carrier, around = rng.choice(carriers), others[part] or things[part] or [""]
+        further = [rng.choice(around) for _ in range(rng.choice(_FURTHER))]
+        place, other = rng.randint(0, len(further)), rng.choice(around)
+
+        def fill(thing: str) -> str:
+            return ", ".join([*further[:place], carrier.format(thing, thing=thing, other=other), *further[place:]])
+
+        return fill
 
     def look_alike(part: int, name: str = "") -> str | None:
         pool = rng.choice([pool[part] for pool in (own, shipped) if pool[part]] or [[]])
@@ -120,14 +126,14 @@ def guard_texts(
         if number % 3 == 0 and others[1]:
             text = others[1][number // 3 % len(others[1])]
         else:
-            text = filled(1)((look_alike(1) if number % 3 == 1 else None) or rng.choice(things[1] or things[0]))
+            text = filled(1)((look_alike(1) if number % 6 == 1 else None) or rng.choice(things[1] or things[0]))
         if text not in learned:
             benign[text] = None
     return GuardTexts(tuple(names), tuple(pairs), _left_out(names, rng), tuple(benign))
 
 
 def _names(concepts: Sequence[str], knows: Callable[[str], bool], rng: random.Random) -> list[Name]:
-    """The artist's phrases, then in turn what belongs to each of them, MOST_CONCEPTS at most."""
+    """The artist's phrases, then in turn what belongs to each of them, MOST_NAMES at most."""
     table, stored, kinds = StandIns.load(), StandIns.stored()["table"], Kinds.load()
     names = {phrase.lower(): Name(phrase, phrase, _thing(table, phrase)) for phrase in concepts}
     queues = []
@@ -137,10 +143,10 @@ def _names(concepts: Sequence[str], knows: Callable[[str], bool], rng: random.Ra
             words = [*words, *(noun for category in categories_of(phrase) for noun in stored[category][NOUN])]
         rng.shuffle(words)
         queues.append([(word, phrase) for word in words])
-    while any(queues) and len(names) < MOST_CONCEPTS:
+    while any(queues) and len(names) < MOST_NAMES:
         for queue in queues:
             word, phrase = queue.pop() if queue else ("", "")
-            if word and word not in names and knows(word) and len(names) < MOST_CONCEPTS:
+            if word and word not in names and knows(word) and len(names) < MOST_NAMES:
                 names[word] = Name(word, phrase, _thing(table, word))
     return [name for name in names.values() if knows(name.thing)]
 
@@ -183,6 +189,9 @@ def _left_out(names: Sequence[Name], rng: random.Random) -> frozenset[int]:
         groups.append((words, places))
     if len(groups) < LEAST_NAMES:  # nearly all share a word
         groups = [(set(), [place]) for place in range(len(names))]
+    # What belongs to a phrase rather than the phrase, so that the rest still says what is meant.
+    brought = [group for group in groups if all(names[i].text != names[i].concept for i in group[1])]
+    groups = brought if len(brought) >= LEAST_NAMES else groups
     rng.shuffle(groups)
     left_out: list[int] = []
     for _, places in sorted(groups, key=lambda group: len(group[1])):  # the largest group is learned

@@ -91,6 +91,7 @@ WHAT = {
     "project": ("SafelightContextEncode", {"prompt": PROMPT, "concepts": CONCEPTS, "method": "project"}),
     "subtract": ("SafelightContextEncode", {"prompt": PROMPT, "concepts": CONCEPTS, "method": "subtract"}),
     "Encoder Risk": ("SafelightEncoderRisk", {"prompt": PROMPT, "concepts": CONCEPTS}),
+    "Latent Guard": ("SafelightLatentGuard", {"concepts": CONCEPTS}),
     "concept vector": ("SafelightConceptVector", {"unsafe_prompts": "a knife", "safe_prompts": "a spoon"}),
 }
 
