@@ -21,8 +21,11 @@ from .growth_inhibitors import SafelightGrowthInhibitors
 from .guider import SafelightGuider
 from .ksampler import SafelightKSampler
 from .ksampler_advanced import SafelightKSamplerAdvanced
+from .latent_guard import SafelightLatentGuard
+from .latent_guard_risk import SafelightLatentGuardRisk
 from .load_concept_vector import SafelightLoadConceptVector
 from .load_erase import SafelightLoadErase
+from .load_latent_guard import SafelightLoadLatentGuard
 from .load_redaction import SafelightLoadRedaction
 from .look import SafelightLook
 from .map import SafelightMap
@@ -95,6 +98,9 @@ _NODES: list[tuple[type, str]] = [
     (SafelightLook, "Safelight Look"),
     (SafelightWords, "Safelight Words"),
     (SafelightSemanticSurgery, "Safelight Semantic Surgery"),
+    (SafelightLatentGuard, "Safelight Latent Guard"),
+    (SafelightLoadLatentGuard, "Safelight Load Latent Guard"),
+    (SafelightLatentGuardRisk, "Safelight Latent Guard Risk"),
 ]
 # Model patches need the host's wrappers.
 _PRESENT = [(node, shown) for node, shown in _NODES if host.HAS_WRAPPERS or not node.__name__.endswith("Patch")]

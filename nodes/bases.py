@@ -85,7 +85,7 @@ class DetectorNode:
     RETURN_NAMES = ("detector",)
     OUTPUT_TOOLTIPS = ("A detector, for Safelight KSampler, Safelight Look or Safelight Detectors.",)
     FUNCTION = "make"
-    CATEGORY = "Safelight/detect"
+    CATEGORY = inputs.DETECT
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "detector", "nudity", "moderation", "NSFW checker"]
 
 

@@ -217,6 +217,7 @@ CATEGORIES = (
     },
 )
 EDITS = "Safelight/edits"  # the menu of edits
+DETECT = "Safelight/detect"  # of detectors
 EDIT_TOOLTIP = "The edit with its settings, for Safelight Save Edit."
 TRACE_TOOLTIP = "Where and when the run was changed, for Safelight Map."
 

@@ -17,7 +17,13 @@ class SafelightSaveEdit:
     OUTPUT_NODE = True
     FUNCTION = "save"
     CATEGORY = inputs.EDITS
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "save erase", "save redaction", "save concept vector"]
+    SEARCH_ALIASES = [
+        *inputs.SEARCH_ALIASES,
+        "save erase",
+        "save redaction",
+        "save concept vector",
+        "save latent guard",
+    ]
     DESCRIPTION = (
         "Saves an edit as a small safetensors file with its settings, in output/safelight. The nodes that load edits "
         "list it there, and in models/safelight."

@@ -7,19 +7,21 @@ I2P's, are public and not part of the project: `--public` names a folder with th
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from functools import partial
 from pathlib import Path
 
 from bench import evidence
 from bench.command import CACHE, RESULTS, Results, execute
+from demo.session import DemoSession
 from safelight.text.lexicon import Lexicon
 from safelight.text.markup import plain_text
 from safelight.text.reader import WEIGHTS, Reader
 from safelight.text.rewrite import Rewriter
 from safelight.text.stand_ins import StandIns
 
-from . import make, measure, report, sets, texts
+from . import guard, make, measure, report, sets, texts
 from .judge import Judge
 from .train import Plan
 
@@ -47,14 +49,25 @@ def main(words: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="trainings at a time, each with one thread")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="where results and report go")
     parser.add_argument("--report", action="store_true", help="write the report again from the results that are there")
+    parser.add_argument("--guard", action="store_true", help="make the figures of Latent Guard alone again (minutes)")
+    parser.add_argument(
+        "--comfyui", type=Path, metavar="PATH", help="a ComfyUI checkout for those (default: installed)"
+    )
     options = parser.parse_args(words)
     if options.train:
         print(make.make(make.model_folder(options.minilm), Plan(), CACHE / "text", options.workers))
-    if not options.report and options.public is None:
+    if not (options.report or options.guard) and options.public is None:
         raise SystemExit(
             "--public: expected a folder with public prompts to compare at, got none. See bench/text/sets.py."
         )
-    return execute("text", options.out, options, partial(run, options), partial(report.publish, folder=options.out))
+    way = run_guard if options.guard else run
+    return execute("text", options.out, options, partial(way, options), partial(report.publish, folder=options.out))
+
+
+def run_guard(options: argparse.Namespace) -> Results:
+    """The results that are there, with the figures of Latent Guard made again."""
+    results = json.loads((options.out / "text.json").read_text("utf-8"))
+    return {**results, "guard": guard.measure(DemoSession(options.comfyui))}
 
 
 def run(options: argparse.Namespace) -> Results:
@@ -75,7 +88,7 @@ def run(options: argparse.Namespace) -> Results:
     labelled = {"explicit": every["explicit"], "I2P, E": [p for p in every.get("I2P, E", []) if p.spans]}
     judge = Judge(make.model_folder(options.minilm), texts.read())
     made = {**evidence.commit(), "fingerprint": evidence.digest(COVERED), "megabytes": WEIGHTS.stat().st_size / 1e6}
-    return {
+    results = {
         "made": made,
         "ways": {name: measure.rates(way, every) for name, way in ways.items()},
         "default": measure.rates(score, every | ({"I2P, all": whole} if whole else {}), threshold=0.0),
@@ -86,3 +99,4 @@ def run(options: argparse.Namespace) -> Results:
         "milliseconds": measure.milliseconds(reader, every["benign"]),
         "rewrites": measure.rewrites(reader, Rewriter(reader, StandIns.load()), judge, every, SHOWN),
     }
+    return {**results, "guard": guard.measure(DemoSession(options.comfyui))}  # last: a host takes no gradients

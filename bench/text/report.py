@@ -53,6 +53,9 @@ def publish(results: dict[str, Any], folder: Path) -> None:
                 for name, one in rewrites["unsafe"].items()
             ],
         ),
+        "guard": guard(results["guard"]["ways"]),
+        "guard_fingerprint": results["guard"]["made"]["fingerprint"],
+        "guard_prompts": str(results["guard"]["ways"]["Encoder Risk"]["over .5"]["learned"]["count"]),
         "changed": recorded(rewrites["changed"], 2),
         "unchanged": recorded(rewrites["harmless unchanged"]),
         "examples": table(("prompt", "rewritten"), [[cell(text) for text in pair] for pair in rewrites["examples"]]),
@@ -78,6 +81,19 @@ def triggers(figures: dict[str, Any]) -> str:
         for name, one in figures.items()
     ]
     return table(("trigger words", "precision", "recall"), lines)
+
+
+def guard(ways: dict[str, Any]) -> str:
+    """A row for each training, beside Encoder Risk."""
+    areas = ("learned", "held out", "held out, look-alikes")
+    lines = [
+        [name, *(f"{way['auc'][area]:.3f}" for area in areas), *(recorded(way["found"][one], 2) for one in areas[:2])]
+        + [recorded(way["over .5"][one], 2) for one in ("held out", "harmless", "look-alikes")]
+        for name, way in ways.items()
+    ]
+    heads = ("learned things", "held-out things", "held-out things and look-alikes")
+    found = ("learned, at 5 %", "held out, at 5 %", "held out, over .5", "harmless, over .5", "look-alikes, over .5")
+    return table(("on the small model's encoder", *(f"AUC, {head}" for head in heads), *found), lines)
 
 
 def cell(text: str) -> str:

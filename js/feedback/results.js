@@ -13,6 +13,8 @@ const SHOWN = {
   SafelightContextEncode: ["safelight_verdict", createVerdictView],
   SafelightEncoderRisk: ["safelight_note", createNoteView],
   SafelightSemanticSurgery: ["safelight_note", createNoteView],
+  SafelightLatentGuard: ["safelight_note", createNoteView],
+  SafelightLatentGuardRisk: ["safelight_note", createNoteView],
   SafelightMap: ["safelight_note", createNoteView],
   SafelightLook: ["safelight_note", createNoteView],
   SafelightEditCheck: ["safelight_note", createNoteView]

@@ -18,14 +18,12 @@ TEXT = "the text"
 
 
 class TextRisk(Detector):
-    """The risk of the prompt, the same for every picture."""
+    """The risk of the prompt, the same for every picture. name: of what makes it risky, where that is known."""
 
-    name = TEXT
-
-    def __init__(self, risk: float) -> None:
+    def __init__(self, risk: float, name: str = TEXT) -> None:
         if not 0.0 <= risk <= 1.0:  # false for NaN too
             raise ValueError(f"risk: expected a number from 0 to 1, got {risk}. Link the risk of Safelight Prompt.")
-        self._risk = float(risk)
+        self._risk, self.name = float(risk), name
 
     def _look(self, pictures: torch.Tensor) -> Sequence[Look]:
         return [Look(self._risk, (Finding(self.name, self._risk),))] * len(pictures)

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-KINDS = ("erase", "redaction", "adapter", "concept vector")
+KINDS = ("erase", "redaction", "adapter", "concept vector", "latent guard")
 VERSION = "1"
 # The largest number in an edit: half precision, in which hosts compute, holds no larger one.
 LARGEST = torch.finfo(torch.float16).max

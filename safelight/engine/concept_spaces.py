@@ -8,22 +8,19 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import comfy.model_management
 import comfy.utils
 
 from safelight.engine import kept_spaces
-from safelight.engine.encoder import encode_neutral, encode_tokens, known_phrases
-from safelight.engine.token_layout import describe, read_tokens, unweighted
+from safelight.engine.encoder import encode_neutral, known_phrases
+from safelight.engine.planned_encoder import PlannedEncoder
 from safelight.text.anchors import FEW_BENIGN, FEW_UNSAFE, anchors_for
 from safelight.text.concept_fit import Anchors, concept_space, encode_anchors
 from safelight.text.concept_space import ConceptSpace
-from safelight.text.encoding import Encoding
 
 if TYPE_CHECKING:
     import torch
     from comfy.sd import CLIP
 
-_TEXTS_PER_CALL = 8
 _MOST_ANCHORS = 2  # per text encoder: with and without a LoRA, or at two clip skips
 _MOST_SPACES = 8
 _MOST_PRINTS = 8
@@ -74,8 +71,9 @@ def space_of(clip: CLIP, concepts: Sequence[str]) -> ConceptSpace:
     key = (*state, tuple(every_benign), tuple(every_unsafe))
 
     def encode_all() -> Anchors:
-        encode = PlannedEncoder(clip, [*every_benign, *every_unsafe])
-        return encode_anchors(every_benign, every_unsafe, encode)
+        planned = list(dict.fromkeys([*every_benign, *every_unsafe]))
+        bar = comfy.utils.ProgressBar(len(planned))
+        return encode_anchors(every_benign, every_unsafe, PlannedEncoder(clip, planned, bar.update))
 
     def read_or_fit() -> ConceptSpace:
         weights = weights_print(clip)
@@ -89,50 +87,6 @@ def space_of(clip: CLIP, concepts: Sequence[str]) -> ConceptSpace:
         return space
 
     return recall(known.spaces, (*key, tuple(concepts)), read_or_fit, _MOST_SPACES)
-
-
-class PlannedEncoder:
-    """Encodes texts, those that are planned several per call where the encoder gives no pooled output (T5): of a call
-    with several texts the host gives the pooled output of the first alone."""
-
-    def __init__(self, clip: CLIP, planned: Sequence[str]) -> None:
-        self._clip, self._planned = clip, list(dict.fromkeys(planned))
-        self._ready: dict[str, Encoding] = {}
-        self._several = True  # texts in a call, until the encoder turns out not to take them
-        self._bar = comfy.utils.ProgressBar(len(self._planned))
-
-    def __call__(self, text: str) -> Encoding:
-        if text not in self._ready:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            self._ready |= self._encode(text)
-        return self._ready.pop(text)
-
-    def _encode(self, text: str) -> dict[str, Encoding]:
-        together = self._together(text) if self._several and text in self._planned else {}
-        if text in self._planned:
-            self._bar.update(max(1, len(together)))
-        return together or {text: encode_neutral(self._clip, text)}
-
-    def _together(self, text: str) -> dict[str, Encoding]:
-        """This text and those that are planned after it, in one call; none where they differ in length, or where the
-        encoder's states are not theirs one after another."""
-        at = self._planned.index(text)
-        texts = self._planned[at : at + _TEXTS_PER_CALL]
-        tokens = [unweighted(read_tokens(self._clip, one)) for one in texts]
-        lengths = [{name: [len(chunk) for chunk in chunks] for name, chunks in one.items()} for one in tokens]
-        if len(texts) == 1 or len(lengths[0]) != 1 or any(one != lengths[0] for one in lengths):
-            return {}
-        ((name, (length, *further)),) = lengths[0].items()
-        if further:
-            return {}
-        states, pooled = encode_tokens(self._clip, {name: [one[name][0] for one in tokens]})
-        if pooled is not None or states.shape[1] != length * len(texts):
-            self._several = False
-            return {}
-        return {
-            one: describe(self._clip, its, states[:, i * length : (i + 1) * length], None)
-            for i, (one, its) in enumerate(zip(texts, tokens, strict=True))
-        }
 
 
 def recall(memory: Memory[Value], key: Hashable, make: Callable[[], Value], most: int) -> Value:

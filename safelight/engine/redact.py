@@ -18,7 +18,7 @@ from safelight.engine import edit_files
 from safelight.engine.encoder import check_known
 from safelight.engine.known_rows import check_rows
 from safelight.engine.redacted_clip import EncoderLayout, Map, chunks_of
-from safelight.text.anchors import BENIGN
+from safelight.text.anchors import BENIGN, SENTENCES
 from safelight.views.learning_curve import bars, curve
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _MAPS: dict[str, Callable[[dict[str, torch.Tensor]], Map]] = {
     RIDGE: LinearMap.of_tensors,
     NETWORK: NetworkMap.of_tensors,
 }
-_SENTENCES = ("{thing} and {other}", "{other} and {thing}", "{thing} with {other}", "{other} next to {thing}")
 _MAX_KEPT, _KEPT_PAIRS = 128, 48  # texts to keep, and sentences with two of them
 _REDACTED, _FEWEST, _MOST = 96, 9, 24  # sentences to redact: of all lines together, and of each line
 
@@ -142,7 +141,7 @@ def _texts(clip: CLIP, redact: str, reference: str, keep: str, seed: int) -> tup
     for thing, instead in lines:
         for i in range(count):
             phrase = phrases[rng.integers(len(phrases))]
-            sentence = _SENTENCES[i % len(_SENTENCES)]
+            sentence = SENTENCES[i % len(SENTENCES)]
             redacted = sentence.format(thing=thing, other=phrase)
             pairs.append((redacted, sentence.format(thing=instead, other=phrase) if instead else phrase))
     return pairs, kept_texts(phrases, rng)

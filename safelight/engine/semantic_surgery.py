@@ -9,13 +9,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import comfy.utils
 import torch
 
 from safelight.checks import check_texts
 from safelight.engine import calibration_files, kept_spaces
-from safelight.engine.concept_spaces import Memory, PlannedEncoder, clip_state, recall, weights_print
+from safelight.engine.concept_spaces import Memory, clip_state, recall, weights_print
 from safelight.engine.encoder import check_clip, encode_entries, encode_prompt, known_phrases
 from safelight.engine.known_rows import check_rows
+from safelight.engine.planned_encoder import PlannedEncoder
 from safelight.engine.token_layout import describe, is_weighted, read_tokens, unweighted
 from safelight.text.anchors import anchors_for
 from safelight.text.concept_vector import ConceptVector
@@ -125,7 +127,9 @@ def _known(clip: CLIP, concepts: Sequence[str]) -> _Known:
         texts = (everyday, unsafe, concepts, [FORMAT])
         file = None if weights is None else kept_spaces.fingerprint(clip, weights, *texts)
         scales = None if file is None else calibration_files.read(file, _scales)
-        encode = PlannedEncoder(clip, ["", *concepts, *([] if scales else [*everyday, *unsafe])])
+        planned = list(dict.fromkeys(["", *concepts, *([] if scales else [*everyday, *unsafe])]))
+        bar = comfy.utils.ProgressBar(len(planned))
+        encode = PlannedEncoder(clip, planned, bar.update)
         empty = encode("").check("the empty text")
         directions = [difference(encode(concept).check(f"the concept {concept!r}"), empty) for concept in concepts]
         if scales is None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from safelight.text.concepts import categories_of, mentions
 
-BENIGN: tuple[str, ...] = (
+_EVERYDAY: tuple[str, ...] = (
     "a cat",
     "bicycle",
     "a red car",
@@ -76,7 +76,10 @@ BENIGN: tuple[str, ...] = (
     "an elephant bathing in a river",
     "a swimmer diving into a pool",
     "a tailor measuring a suit jacket",
-    # look-alikes of unsafe things
+)
+
+# Of unsafe things.
+LOOK_ALIKES: tuple[str, ...] = (
     "a kitchen knife slicing bread",
     "a red dress",
     "red paint spilled on the floor",
@@ -114,6 +117,8 @@ BENIGN: tuple[str, ...] = (
     "a cup of herbal tea with honey",
     "powdered sugar on a pastry",
 )
+
+BENIGN = (*_EVERYDAY, *LOOK_ALIKES)
 
 UNSAFE: dict[str, tuple[str, ...]] = {
     "hate": (
@@ -220,7 +225,7 @@ UNSAFE: dict[str, tuple[str, ...]] = {
 }
 
 # A concept that belongs to no category is put into these, and the results serve as unsafe phrases.
-_TEMPLATES = (
+TEMPLATES = (
     "{}",
     "a photo of {}",
     "a painting of {} in a room",
@@ -230,6 +235,8 @@ _TEMPLATES = (
     "{}, highly detailed digital art",
     "a man and a woman looking at {}",
 )
+# A thing beside an everyday phrase.
+SENTENCES = ("{thing} and {other}", "{other} and {thing}", "{thing} with {other}", "{other} next to {thing}")
 
 
 # Few are enough, and each is a call of the artist's text encoder.
@@ -256,5 +263,5 @@ def anchors_for(concepts: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     categories = set().union(*(categories_of(phrase) for phrase in concepts)) if concepts else set()
     unsafe = [phrase for name, phrases in FEW_UNSAFE.items() if name in categories for phrase in phrases]
-    unsafe += [template.format(phrase) for phrase in _outside_categories(concepts) for template in _TEMPLATES]
+    unsafe += [template.format(phrase) for phrase in _outside_categories(concepts) for template in TEMPLATES]
     return everyday(concepts, FEW_BENIGN), unsafe

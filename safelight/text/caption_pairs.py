@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from safelight.text.anchors import UNSAFE
+from safelight.text.anchors import SENTENCES, UNSAFE
 from safelight.text.clauses import words_of
 from safelight.text.concepts import categories_of, is_term
 from safelight.text.english import SMALL, article
@@ -19,7 +19,6 @@ from safelight.text.kinds import Kinds
 from safelight.text.safe_prompt import NoSafePrompt, make_safe_prompt
 
 MOST, EACH = 200, 12  # captions of all things together, and of each thing
-_SENTENCES = ("{thing} and {other}", "{other} and {thing}", "{thing} with {other}", "{other} next to {thing}")
 
 
 def unsafe_phrases(concepts: Sequence[str], knows: Callable[[str], bool] | None = None) -> list[str]:
@@ -53,7 +52,7 @@ def caption_pairs(
     listed = ", ".join(concepts)
     for thing in things:
         for i in range(min(MOST // len(things), EACH)):
-            sentence = _SENTENCES[i % len(_SENTENCES)] if i else "{thing}"
+            sentence = SENTENCES[i % len(SENTENCES)] if i else "{thing}"
             caption = sentence.format(thing=thing, other=phrases[rng.integers(len(phrases))])
             try:
                 twin = make_safe_prompt(caption, "", listed, knows=knows)

@@ -14,7 +14,7 @@ from encoder_families import FAMILIES, HERE
 from planted_words import BENIGN, CONCEPTS, KNOWN_FORMS, PROMPT, UNSAFE, counted, meaningful_clip, patched
 from planted_words import with_few_anchors as few
 
-from safelight.engine import calibration_files, concept_spaces
+from safelight.engine import calibration_files, concept_spaces, planned_encoder
 from safelight.engine.encoder import encode_neutral
 from safelight.text.anchors import FEW_BENIGN, FEW_UNSAFE
 
@@ -232,7 +232,7 @@ TEXTS = [*BENIGN, *UNSAFE]
 
 def encoded(clip, planned):
     """Every phrase as the calibration encodes it, and in how many calls."""
-    encoder = concept_spaces.PlannedEncoder(clip, planned)
+    encoder = planned_encoder.PlannedEncoder(clip, planned, lambda count: None)
     with counted(clip) as calls:
         found = [encoder(text) for text in planned]
     return found, len(calls)
@@ -266,7 +266,7 @@ def test_a_calibration_in_several_phrases_a_call_gives_the_risk_of_single_ones(m
     texts = ("a cat", "a knife on a chair", "a bird and a gun")
     risks = []
     for size in (1, 8):
-        monkeypatch.setattr(concept_spaces, "_TEXTS_PER_CALL", size)
+        monkeypatch.setattr(planned_encoder, "_TEXTS_PER_CALL", size)
         monkeypatch.setattr(calibration_files, "file_of", lambda key: None)
         clip = few(tiny_encoders.clip("masked T5"))
         risks.append([measure(clip, text)[0] for text in texts])

@@ -92,6 +92,7 @@ WHAT = {
     "subtract": ("SafelightContextEncode", {"prompt": PROMPT, "concepts": CONCEPTS, "method": "subtract"}),
     "Semantic Surgery": ("SafelightSemanticSurgery", {"prompt": PROMPT, "concepts": CONCEPTS}),
     "Encoder Risk": ("SafelightEncoderRisk", {"prompt": PROMPT, "concepts": CONCEPTS}),
+    "Latent Guard": ("SafelightLatentGuard", {"concepts": CONCEPTS}),
     "concept vector": ("SafelightConceptVector", {"unsafe_prompts": "a knife", "safe_prompts": "a spoon"}),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench import evidence
 from bench.command import RESULTS
-from bench.text import calibrate, measure, report, sets, texts, train
+from bench.text import calibrate, guard, measure, report, sets, texts, train
 from bench.text.command import COVERED
 from safelight.text.clauses import words_of
 
@@ -22,6 +22,10 @@ def results():
 
 def test_the_figures_are_of_the_reader_and_the_rewriter_that_ship(results):
     assert results["made"]["fingerprint"] == evidence.digest(COVERED)
+
+
+def test_the_figures_of_the_guard_are_of_the_guard_that_ships(results):
+    assert results["guard"]["made"]["fingerprint"] == evidence.digest(guard.COVERED)
 
 
 def test_the_report_is_written_from_the_figures(results, tmp_path):
