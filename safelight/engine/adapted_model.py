@@ -64,7 +64,9 @@ def adapted(model: ModelPatcher, edit: Edit, name: str, strength: float) -> Mode
     for layer, projection in projections.items():
         held = _held(projection, _dtype(model))
         weights.append(held)
-        put_forward(patched, f"{_NETWORK}{layer}", partial(Adapted, weights=held, tail=tail, chunk=chunk, strength=strength))
+        put_forward(
+            patched, f"{_NETWORK}{layer}", partial(Adapted, weights=held, tail=tail, chunk=chunk, strength=strength)
+        )
     host.add_weights(patched, weights)
     return patched
 
