@@ -169,7 +169,7 @@ def encode_texts(
 ) -> tuple[EncoderLayout, dict[str, Blocks]]:
     """The text encoder's layout, and every text's states by block, in one call of the encoder each."""
     layout: EncoderLayout | None = None
-    encoded = {}
+    encoded: dict[str, Blocks] = {}
     for text in texts:
         on_progress()
         text_layout, encoded[text] = chunks_of(clip, text)

@@ -53,7 +53,7 @@ def caption_pairs(
     for thing in things:
         for i in range(min(MOST // len(things), EACH)):
             sentence = SENTENCES[i % len(SENTENCES)] if i else "{thing}"
-            caption = sentence.format(thing=thing, other=phrases[rng.integers(len(phrases))])
+            caption = sentence.format(thing=thing, other=phrases[int(rng.integers(len(phrases)))])
             try:
                 twin = make_safe_prompt(caption, "", listed, knows=knows)
             except NoSafePrompt:
