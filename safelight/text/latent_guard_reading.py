@@ -155,17 +155,15 @@ class Guard:
             part, block, rest = name.split(".", 2)
             by_block.setdefault((int(part), int(block)), {})[rest] = tensor
         blocks = {}
-        for (part, block), own in by_block.items():
-            concepts, calibration = (
-                own.pop(_CONCEPTS),
-                Calibration(*map(float, settings["calibration"][f"{part}.{block}"])),
-            )
+        for key, own in by_block.items():
+            concepts = own.pop(_CONCEPTS)
+            calibration = Calibration(*map(float, settings["calibration"][f"{key[0]}.{key[1]}"]))
             head = GuardHead.of_tensors(own)
             if concepts.shape != (len(names), len(head.centre)):
                 raise ValueError(
                     f"tensors: expected a state for each of {len(names)} names, got {tuple(concepts.shape)}"
                 )
-            blocks[part, block] = BlockGuard(head, concepts, calibration)
+            blocks[key] = BlockGuard(head, concepts, calibration)
         if not blocks:
             raise ValueError("tensors: expected heads, got none")
         return cls(names, blocks)
