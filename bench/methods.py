@@ -1,10 +1,10 @@
 """The related methods on the demo model: each gets the prompt and the concept words, as its authors have it.
 
 Concept words are kinds ("a weapon"), never a thing's noun. SLD, TraSCE and the negative prompt read them as one text,
-CASG and CRG as one text a kind, SAFREE, AdaVD and Semantic Surgery as phrases, GIE as one text of the phrases. Edits
-are made once by their nodes, as their defaults have it: UCE and RECE erase the kinds, a redaction reads them as
-REFERENCE, Safe-CLIP makes its captions of them and of what the pack's own tables call so. The Safe Adapter is the one
-in demo/weights; another one takes part where `python -m demo.adapter train` has left it.
+CASG and CRG as one text a kind, SAFREE, AdaVD, GIE and Semantic Surgery as phrases. Edits are made once by their
+nodes, as their defaults have it: UCE and RECE erase the kinds, a redaction reads them as REFERENCE, Safe-CLIP makes its
+captions of them and of what the pack's own tables call so. The Safe Adapter is the one in demo/weights; another one
+takes part where `python -m demo.adapter train` has left it.
 """
 
 from __future__ import annotations

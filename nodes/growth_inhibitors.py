@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from safelight.checks import check_links, strength_number
 from safelight.engine.edit_files import MAX_STRENGTH
-from safelight.engine.inhibited_attention import inhibited, targets_text
+from safelight.engine.inhibited_attention import inhibited, target_texts
 from safelight.text.concepts import DEFAULT_CONCEPTS
 
 from . import inputs
@@ -39,7 +39,7 @@ class SafelightGrowthInhibitors:
                     {
                         "default": DEFAULT_CONCEPTS,
                         "multiline": True,
-                        "tooltip": "The targets, separated by commas or one per line. They are read as one text.",
+                        "tooltip": "The targets, separated by commas or one per line. Each is a text of its own.",
                     },
                 ),
             },
@@ -58,4 +58,4 @@ class SafelightGrowthInhibitors:
         check_links(model=model)
         if strength_number(strength, MAX_STRENGTH) == 0.0:
             return (model,)
-        return (inhibited(model, targets_text(clip, concepts), float(strength)),)
+        return (inhibited(model, target_texts(clip, concepts), float(strength)),)

@@ -10,6 +10,8 @@ where the second sum runs over the targets' words: what start, end and padding h
 is renormalised. A scale of -1 takes away once what the picture finds of the targets. The paper writes this as a prompt
 with the targets inserted into it, whose own tokens keep the attention that they had without; the inserted words are
 then in no sum but the second, so that the prompt can be left as it is.
+
+Ours: several targets are a text and a softmax each, and each text's sum weighs one over the root of their number.
 """
 
 from __future__ import annotations
@@ -19,11 +21,17 @@ from einops import rearrange
 from torch.nn.functional import scaled_dot_product_attention
 
 
-def found(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, words: torch.Tensor, heads: int) -> torch.Tensor:
-    """What attention finds of the targets: the second sum, [B, N, C], as q in shape and dtype, in float32 at least.
+def weight(count: int) -> float:
+    """Of each of so many texts: less than once each, which takes too much, and more than their mean, which takes too
+    little of what one of them finds."""
+    return count**-0.5
 
-    q: [B, N, C], the queries of a picture's places; k, v: [L, C], of the tokens of the targets' text, heads side by
-    side; words: boolean [L], those of its tokens that are words.
+
+def found(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, words: torch.Tensor, heads: int) -> torch.Tensor:
+    """What attention finds of a target: the second sum, [B, N, C], as q in shape and dtype, in float32 at least.
+
+    q: [B, N, C], the queries of a picture's places; k, v: [L, C], of the tokens of one text, heads side by side;
+    words: boolean [L], those of its tokens that are words.
     """
     values = v.masked_fill(~words[:, None], 0.0)  # their attention stays in the softmax
     dtype = torch.promote_types(q.dtype, torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -35,11 +36,13 @@ class _ByRow:
 class Before(_ByRow):
     """The patch in front of a cross-attention: what its conditional rows find of the targets.
 
-    text: states [L, W] of the targets' text, which the host moves between devices; words: boolean [L].
+    texts: states [1, L, W] of each target's text, which the host moves between devices; words: boolean [L], of each.
     """
 
-    def __init__(self, attentions: dict[Place, torch.nn.Module], text: torch.nn.Parameter, words: torch.Tensor) -> None:
-        self._attentions, self._text, self._words = attentions, text, words
+    def __init__(
+        self, attentions: dict[Place, torch.nn.Module], texts: torch.nn.ParameterList, words: Sequence[torch.Tensor]
+    ) -> None:
+        self._attentions, self._texts, self._words = attentions, texts, words
 
     def __call__(
         self, n: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict[str, Any]
@@ -52,9 +55,12 @@ class Before(_ByRow):
 
     def _found(self, attention: Any, n: torch.Tensor) -> torch.Tensor:
         """As the attention's output, without its bias."""
-        text = self._text.to(n)
-        k, v = attention.to_k(text[None])[0], attention.to_v(text[None])[0]
-        found = growth_inhibitors.found(attention.to_q(n), k, v, self._words.to(n.device), attention.heads)
+        q = attention.to_q(n)
+        found = torch.zeros_like(q)
+        for text, words in zip(self._texts, self._words, strict=True):
+            (k,), (v,) = attention.to_k(text.to(n)), attention.to_v(text.to(n))
+            found += growth_inhibitors.found(q, k, v, words.to(n.device), attention.heads)
+        found *= growth_inhibitors.weight(len(self._words))
         return attention.to_out(found) - attention.to_out(torch.zeros_like(found[:1, :1]))
 
 
@@ -91,26 +97,25 @@ def _conditional(n: torch.Tensor, options: dict[str, Any]) -> list[int]:
     return [row for row in range(len(n)) if kinds[min(row // each, len(kinds) - 1)] == COND]
 
 
-def targets_text(clip: CLIP, concepts: str) -> Encoding:
-    """The text of the targets: those concepts that the encoder knows, as one text.
+def target_texts(clip: CLIP, concepts: str) -> list[Encoding]:
+    """The texts of the targets, one each of those concepts that the encoder knows. Raises ValueError as known_concepts
+    does."""
+    targets = known_concepts(clip, concepts, "growth inhibitors")
+    return [encode_neutral(clip, target).check(f"the concept {target!r}") for target in targets]
 
-    Raises ValueError as known_concepts does.
-    """
-    return encode_neutral(clip, ", ".join(known_concepts(clip, concepts, "growth inhibitors"))).check("the concepts")
 
-
-def inhibited(model: ModelPatcher, targets: Encoding, strength: float) -> ModelPatcher:
+def inhibited(model: ModelPatcher, targets: Sequence[Encoding], strength: float) -> ModelPatcher:
     """A clone of the model. strength: the scale of GIE with its sign turned.
 
     Raises ValueError, naming the model, where it has no cross-attentions with a text of that width.
     """
-    names = cross_attentions(model, targets.states.shape[-1])
+    names = cross_attentions(model, targets[0].states.shape[-1])
     patched = model.clone()
-    text = torch.nn.Parameter(targets.states[0], requires_grad=False)
+    texts = torch.nn.ParameterList([torch.nn.Parameter(each.states, requires_grad=False) for each in targets])
     attentions = {_place(name): patched.get_model_object(name) for name in names}
-    patched.set_model_attn2_patch(Before(attentions, text, targets.content))
+    patched.set_model_attn2_patch(Before(attentions, texts, [each.content for each in targets]))
     patched.set_model_attn2_output_patch(After(strength))
-    host.add_weights(patched, torch.nn.ParameterList([text]))
+    host.add_weights(patched, texts)
     return patched
 
 

@@ -10,7 +10,7 @@ from safelight_pack import custom_sample
 from tiny_models import conditioning, controlnet, latent, sd3_model, sdxl_model
 
 from safelight.engine import known_rows
-from safelight.engine.inhibited_attention import targets_text
+from safelight.engine.inhibited_attention import target_texts
 
 CONCEPTS = "a kitchen knife, blood"
 
@@ -66,7 +66,7 @@ def test_strength_zero_is_the_very_model(apply, eps):
 def test_attention_is_what_the_formula_says(apply, clip, eps):
     """Of every cross-attention: with the prompt's own as the host has it, less the words' share, on the rows of the
     positive prompt alone."""
-    model, targets = apply(eps, strength=0.7), targets_text(clip, CONCEPTS)
+    model, targets = apply(eps, strength=0.7), target_texts(clip, CONCEPTS)
     (before,), (after,) = (
         model.model_options["transformer_options"]["patches"][name] for name in ("attn2_patch", "attn2_output_patch")
     )
@@ -75,15 +75,15 @@ def test_attention_is_what_the_formula_says(apply, clip, eps):
     assert len(seen) == len(list(m for m, _ in eps.model.diffusion_model.named_modules() if m.endswith(".attn2"))) > 2
     for name, (n, _, out) in seen.items():
         block = eps.model.diffusion_model.get_submodule(name)
-        words, heads = targets.content.nonzero().flatten(), block.heads
-        q, k, v = block.to_q(n), block.to_k(targets.states[0]), block.to_v(targets.states[0])
-        width = q.shape[-1] // heads
-        parts = []
-        for h in range(heads):
-            part = slice(h * width, (h + 1) * width)
-            share = (q[..., part] @ k[:, part].T / width**0.5).softmax(dim=-1)
-            parts.append(share[..., words] @ v[words][:, part])
-        expected = out - 0.7 * torch.cat(parts, dim=-1) @ block.to_out[0].weight.T
+        q, width, expected = block.to_q(n), n.shape[-1] // block.heads, out
+        for target in targets:
+            k, v, words = block.to_k(target.states[0]), block.to_v(target.states[0]), target.content
+            parts = []
+            for h in range(block.heads):
+                part = slice(h * width, (h + 1) * width)
+                share = (q[..., part] @ k[:, part].T / width**0.5).softmax(dim=-1)
+                parts.append(share[..., words] @ v[words][:, part])
+            expected = expected - 0.7 / 2**0.5 * torch.cat(parts, dim=-1) @ block.to_out[0].weight.T
         kind, number, *_, index, _ = name.split(".")
         place = {"input_blocks": "input", "middle_block": "middle", "output_blocks": "output"}[kind]
         options = {"block": (place, 0 if place == "middle" else int(number)), "block_index": int(index)}
@@ -231,11 +231,12 @@ def test_a_prompt_without_a_negative_and_prompts_of_any_length(apply, eps, promp
         assert bool(torch.isfinite(made).all())
 
 
-def test_targets_longer_than_a_chunk_are_read_whole(apply, clip, eps, prompts):
-    long = ", ".join(f"thing number {i}" for i in range(40))
-    with_end = targets_text(clip, f"{long}, a knife")
-    assert with_end.states.shape[1] > 77 and int(with_end.chunk[with_end.content].max()) > 0
-    assert apart(stock(apply(eps, f"{long}, a knife"), prompts), stock(apply(eps, f"{long}, blood"), prompts)) > 1e-4
+def test_a_target_longer_than_a_chunk_is_read_whole(apply, clip, eps, prompts):
+    long = " ".join(f"thing number {i}" for i in range(40))
+    (target,) = target_texts(clip, f"{long} and a knife")
+    assert target.states.shape[1] > 77 and int(target.chunk[target.content].max()) > 0
+    knife, blood = (stock(apply(eps, f"{long} and {end}"), prompts) for end in ("a knife", "blood"))
+    assert apart(knife, blood) > 1e-4
 
 
 def test_a_model_without_cross_attention_to_this_text_is_named(apply):
