@@ -108,6 +108,10 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [inhibitors], `${HELP}/SafelightGrowthInhibitors.jpg`)
   const surgery = await studio.add("SafelightSemanticSurgery", { at: [900, 160], values: { prompt: PROMPT } })
   await picture(page, studio, [surgery], `${HELP}/SafelightSemanticSurgery.jpg`)
+  for (const type of ["SafelightLatentGuard", "SafelightLatentGuardRisk", "SafelightLoadLatentGuard"]) {
+    const guard = await studio.add(type, { at: [900, 160] })
+    await picture(page, studio, [guard], `${HELP}/${type}.jpg`)
+  }
   const train = await studio.add("SafelightTrainErase", { at: [900, 160], values: { concepts: "spiders, wasps, snakes" } })
   await picture(page, studio, [train], `${HELP}/SafelightTrainErase.jpg`)
   const safeClip = await studio.add("SafelightSafeCLIP", { at: [900, 160], values: { concepts: "spiders, wasps, snakes" } })
