@@ -38,7 +38,7 @@ const CSS = `
 .safelight-feedback mark { padding: 0 2px; border-radius: 3px; color: inherit;
   background: color-mix(in srgb, var(--sl-accent) 45%, transparent); }
 .safelight-run-safe mark { background: color-mix(in srgb, #3f9a5f 45%, transparent); }
-.safelight-run-note { color: var(--sl-faint); }
+.safelight-run-note { color: var(--sl-faint); white-space: pre-line; }
 .safelight-run-fault { color: color-mix(in srgb, var(--error-text, #ff4444) 75%, var(--sl-ink)); }
 .safelight-run-stale-line { display: none; font-weight: 600; }
 .safelight-feedback[data-stale] .safelight-run-stale-line { display: block; }
