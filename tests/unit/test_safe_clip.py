@@ -30,6 +30,8 @@ def test_the_contrast_has_the_values_of_its_formula():
     assert float(contrastive(made, made)) == pytest.approx(math.log1p(math.exp(-gap)), rel=1e-3)
     swapped = contrastive(made, made.flip(0))  # each nearer to the other's target
     assert float(swapped) == pytest.approx(math.log1p(math.exp(gap)), rel=1e-3)
+    one_sided = (math.log1p(math.exp(-gap)) + math.log1p(math.exp(gap))) / 2  # both texts at the first target
+    assert float(contrastive(made[[0, 0]], made)) == pytest.approx((one_sided + math.log(2)) / 2, rel=1e-3)
     assert float(contrastive(7.0 * made, made)) == pytest.approx(
         float(contrastive(made, made))
     )  # lengths are no matter
