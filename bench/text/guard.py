@@ -24,7 +24,7 @@ COVERED = (
     *("safelight/text/kinds.json", "safelight/text/lexicon.json", "safelight/text/stand_ins.json"),
     *("demo/weights/model.safetensors", "demo/world.py", "bench/text/guard.py"),
 )
-PROMPTS = 200  # of a group
+PROMPTS = 120  # of a group
 SEEDS = (0, 1, 2)  # of trainings
 FALSE_ALARMS = 0.05
 OPEN_UNSAFE = [thing for thing in world.UNSAFE if not thing.held_out]
