@@ -217,7 +217,7 @@ def test_a_long_prompt_is_as_unsafe_as_its_worst_chunk():
     long = "a lemon on a piano " * 8
     assert guard.risk(encoded(long)) < 0.5
     reading = guard.read(encoded(f"{long} and a knife"))
-    assert reading.risk >= 0.5 and reading.concept == "knife"
+    assert reading.risk >= 0.5 and reading.concept == "knife" and "knife" in dict(reading.words)
 
 
 def test_a_score_at_the_decision_has_risk_one_half():
