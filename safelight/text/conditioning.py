@@ -30,12 +30,16 @@ def together(conditionings: Sequence[Conditioning]) -> Conditioning:
     what is no tensor the first one's counts; one prompt that is guarded is enough for all to be."""
     if len(conditionings) == 1:
         return conditionings[0]
-    states, extras = conditionings[0][0][:2]
+    extras = [conditioning[0][1] for conditioning in conditionings]
     joined = {
-        name: torch.cat([other[0][1][name] for other in conditionings]) if isinstance(each, torch.Tensor) else each
-        for name, each in extras.items()
+        name: torch.cat([each[name] for each in extras]) if isinstance(first, torch.Tensor) else first
+        for name, first in extras[0].items()
+        if name != ROWS
     }
-    if not all(other[0][1].get(HARMLESS, False) for other in conditionings):
+    if any(ROWS in each for each in extras):  # where they are not told, each row stands for itself
+        themselves = torch.arange(conditionings[0][0][0].shape[1])[None]
+        joined[ROWS] = torch.cat([each.get(ROWS, themselves) for each in extras])
+    if not all(each.get(HARMLESS, False) for each in extras):
         joined.pop(HARMLESS, None)
     return [[torch.cat([other[0][0] for other in conditionings]), joined]]
 
