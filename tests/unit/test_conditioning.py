@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from safelight.text.conditioning import as_branch, beside, check_safe, check_width, together
-from safelight.text.inherit import HARMLESS
+from safelight.text.inherit import HARMLESS, ROWS
 
 
 def entry(width=4, pooled=True, **keys):
@@ -79,3 +79,11 @@ def test_conditionings_of_one_entry_go_together_and_one_that_is_guarded_is_enoug
     assert states.shape == (2, 3, 4) and extras["pooled_output"].shape == (2, 2) and not extras.get(HARMLESS)
     assert together([[harmless], [harmless]])[0][1][HARMLESS] is True
     assert together([[guarded]]) == [guarded]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_which_row_stands_for_which_is_kept_where_only_one_prompt_tells(first):
+    told, harmless = entry(**{ROWS: torch.tensor([[0, 2, 2]])}), entry(**{HARMLESS: True})
+    both = [[told], [harmless]] if first else [[harmless], [told]]
+    expected = [[0, 2, 2], [0, 1, 2]]
+    assert together(both)[0][1][ROWS].tolist() == (expected if first else expected[::-1])
