@@ -217,11 +217,14 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     A whole batch: the last bits of a picture depend on how many share its batch.
     """
     options.quick = results["made"]["quick"]
-    again = rounded(run(options, BATCH))
-    columns = {row["key"]: row["columns"] for row in again["rows"]}
-    recorded = {row["key"]: row["columns"] for row in results["rows"] if row["key"] in columns}
-    for key in recorded.keys() & columns.keys():  # an older row lacks what was not measured then
-        columns[key] = {name: column for name, column in columns[key].items() if name in recorded[key]}
+    again, there = rounded(run(options, BATCH)), {row["key"]: row["columns"] for row in results["rows"]}
+    again["rows"] = [row for row in again["rows"] if row["key"] in there]  # what is new has nothing to compare with
+    # An older row lacks what was not measured then.
+    columns = {
+        row["key"]: {name: column for name, column in row["columns"].items() if name in there[row["key"]]}
+        for row in again["rows"]
+    }
+    recorded = {key: there[key] for key in columns}
     before = {"rows": recorded, **{name: results["sets"][name] for name in again["sets"]}}
     made = again["made"] | {"digests": digests(results), "fingerprint": fingerprint(options.quick, digests(results))}
     del made["minutes"]

@@ -81,3 +81,14 @@ def test_plain_pictures_of_another_processor_are_not_others(results, add):
         shown[3] = abs(shown[3] - 0.0002)
 
     assert any(row["method"] == "SLD max" for row in add(*beside(results, rounded_otherwise))["rows"])
+
+
+def test_a_method_that_is_not_there_is_no_difference_to_what_is(results, monkeypatch):
+    there, again = with_rows(results, "plain"), with_rows(results, "plain", "SLD max")
+    for made in (there, again):
+        for row in made["rows"]:
+            row["key"] = f"{row['set']}_{row['method']}_{row['x']}".replace("_None", "")
+    monkeypatch.setattr(command, "run", lambda options, limit: copy.deepcopy(again))
+    there = rounded(there)
+    assert command.verify(argparse.Namespace(), there) == []
+    assert "1 methods made again" in there["made"]["carried_over"][-1]
