@@ -112,7 +112,7 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
     for name in ("seed", "quick"):
         setattr(options, name, results["made"][name])
     methods = digests(results)  # of those that the table has, what can be made here
-    options.methods = [name for name in methods if name != PLAIN and not missing(name)]
+    options.methods = [name for name in methods if name != plain(plan.SOURCE).method and not missing(name)]
     again = rounded(run(options, sample=True))
     made = {name: value for name, value in again["made"].items() if name not in ("minutes", "methods")}
     made |= {"digests": methods, "fingerprint": fingerprint(made, methods)}
