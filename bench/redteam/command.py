@@ -109,11 +109,11 @@ def verify(options: argparse.Namespace, results: Results) -> list[str]:
 
     A whole batch: the last bits of a picture depend on how many share it.
     """
-    for name in ("seed", "quick", "methods"):
+    for name in ("seed", "quick"):
         setattr(options, name, results["made"][name])
-    if options.methods is not None:  # of those that the table has, what can be made here
-        options.methods = [name for name in options.methods if not missing(name)]
-    again, methods = rounded(run(options, sample=True)), digests(results)
+    methods = digests(results)  # of those that the table has, what can be made here
+    options.methods = [name for name in methods if name != plain(plan.SOURCE).method and not missing(name)]
+    again = rounded(run(options, sample=True))
     made = {name: value for name, value in again["made"].items() if name not in ("minutes", "methods")}
     made |= {"digests": methods, "fingerprint": fingerprint(made, methods)}
     elsewhere = ended_elsewhere(results["sets"], again["sets"])
