@@ -17,7 +17,7 @@ from toy_encoders import EncoderCalls, encoder_calls
 
 from safelight.engine import context_encode
 from safelight.text.conditioning import Conditioning
-from safelight.text.inherit import HARMLESS
+from safelight.text.inherit import HARMLESS, ROWS
 
 PROMPTS = {
     "plain": "a photo of a person with a cat on a green table",
@@ -215,6 +215,8 @@ def test_a_prompt_that_cant_be_read_needs_a_typed_safe_prompt_with_every_family(
         made = encoder.node().encode(clip=encoder.clip, prompt=prompt, safe_prompt=PROMPTS["plain"])
         positive, safe, risk, _ = made["result"]
         assert differences(positive, encoder.stock(prompt)[0]) == [] and risk == 1.0
+        for entry in safe:
+            entry[1].pop(ROWS, None)  # which row stands for which of the prompt's; no stock prompt says that
         assert differences(safe, encoder.stock(PROMPTS["plain"])[0]) == []
 
 
