@@ -12,7 +12,7 @@ import tiny_encoders
 import torch
 from planted_words import CONCEPTS, LONG, PROMPT, copied, counted, same, scheduled, stock
 
-from safelight.text.inherit import HARMLESS
+from safelight.text.inherit import HARMLESS, ROWS
 
 UNSAFE = {  # "knife" is all that is unsafe in them
     "plain": PROMPT,
@@ -189,7 +189,7 @@ def test_every_entry_of_a_scheduled_encoder_has_its_rewritten_one(encode, plain)
     assert len(positive) == len(safe) > 1
     for found, wanted in zip((positive, safe), expected, strict=True):
         for (states, extra), (other, other_extra) in zip(found, wanted, strict=True):
-            assert torch.equal(states, other) and extra.keys() == other_extra.keys()
+            assert torch.equal(states, other) and extra.keys() - {ROWS} == other_extra.keys()
     _, safe, *_ = encode(changing, "a cat on a table")
     assert len(safe) == len(positive) and is_marked(safe)
 
