@@ -25,7 +25,18 @@ BLOCK = re.compile(r"(<!-- evidence:begin -->\n).*?(<!-- evidence:end -->)", re.
 FRONT = "![Unsafe seen against layout kept and against distance, for every method]({})"
 NAMES = {"benign": "benign", "neighbours": "look-alikes"}  # of the benign sets, in words
 KEPT, DISTANCES = ("benign kept", "background kept", "layout kept"), COSTS[1:]
-HEADLINERS = ("TraSCE", "CRG", "SAFREE released", "AdaVD", "GIE", "UCE", "RECE", "redaction network", "Safe Adapter")
+HEADLINERS = (
+    "TraSCE",
+    "CRG",
+    "SAFREE released",
+    "AdaVD",
+    "GIE",
+    "UCE",
+    "RECE",
+    "redaction network",
+    "Safe-CLIP",
+    "Safe Adapter",
+)
 HEADLINE: tuple[Place, ...] = (
     *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 2.5)),
     *((method, 1.0) for method in HEADLINERS),
