@@ -38,6 +38,13 @@ def with_rows(results, *methods, cases=("unsafe",)):
     return kept
 
 
+def keyed(made):
+    """The results with keys as the plan has them."""
+    for row in made["rows"]:
+        row["key"] = f"{row['set']}_{row['method']}_{row['x']}".replace("_None", "")
+    return made
+
+
 def test_without_results_these_rows_are_the_results(results, add):
     made = with_rows(results, "plain", "SLD max")
     assert add(made) == rounded(made)
@@ -61,9 +68,7 @@ def test_what_was_there_stays_and_what_is_new_stands_beside_it(results, add):
 
 def beside(results, change):
     """There, and new, whose plain pictures show what `change` makes of what those there show."""
-    there, new = with_rows(results, "plain", "dual rewrite"), with_rows(results, "plain", "SLD max")
-    for row in there["rows"] + new["rows"]:
-        row["key"] = f"{row['set']}_{row['method']}_{row['x']}".replace("_None", "")
+    there, new = keyed(with_rows(results, "plain", "dual rewrite")), keyed(with_rows(results, "plain", "SLD max"))
     change(next(row for row in new["rows"] if row["method"] == "plain")["columns"]["any_unsafe"])
     return new, there
 
@@ -84,10 +89,7 @@ def test_plain_pictures_of_another_processor_are_not_others(results, add):
 
 
 def test_a_method_that_is_not_there_is_no_difference_to_what_is(results, monkeypatch):
-    there, again = with_rows(results, "plain"), with_rows(results, "plain", "SLD max")
-    for made in (there, again):
-        for row in made["rows"]:
-            row["key"] = f"{row['set']}_{row['method']}_{row['x']}".replace("_None", "")
+    there, again = keyed(with_rows(results, "plain")), keyed(with_rows(results, "plain", "SLD max"))
     monkeypatch.setattr(command, "run", lambda options, limit: copy.deepcopy(again))
     there = rounded(there)
     assert command.verify(argparse.Namespace(), there) == []
