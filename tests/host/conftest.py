@@ -135,6 +135,19 @@ def user_folder(tmp_path_factory, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def kept(user_folder, monkeypatch):
+    """The folder of kept calibrations; on the package index build, which has no user folder, one is made up."""
+    import host
+
+    from safelight.engine import calibration_files
+
+    folder = user_folder / "safelight" / "calibration"
+    if host.IS_INDEX_BUILD:
+        monkeypatch.setattr(calibration_files, "file_of", lambda key: folder / f"{key}.safetensors")
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def memory(monkeypatch):
     """What runs leave, empty at first: no test's rows answer another's."""

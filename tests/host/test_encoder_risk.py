@@ -33,15 +33,6 @@ def measure(pack):
     return run
 
 
-@pytest.fixture
-def kept(user_folder, monkeypatch):
-    """The folder of what is kept; on the package index build, which has no user folder, one is made up."""
-    folder = user_folder / "safelight" / "calibration"
-    if host.IS_INDEX_BUILD:
-        monkeypatch.setattr(calibration_files, "file_of", lambda key: folder / f"{key}.safetensors")
-    return folder
-
-
 def files(folder):
     return sorted(folder.iterdir()) if folder.exists() else []
 

@@ -24,7 +24,7 @@ from planted_words import (
 )
 from tiny_models import latent
 
-from safelight.engine import calibration_files, semantic_surgery
+from safelight.engine import semantic_surgery
 from safelight.engine.encoder import encode_neutral
 from safelight.text.inherit import HARMLESS
 
@@ -43,15 +43,6 @@ def operate(pack):
         return (*ran["result"], ran["ui"]["safelight_note"][0])
 
     return run
-
-
-@pytest.fixture
-def folder(user_folder, monkeypatch):
-    """Of what is kept; on the package index build, which has no user folder, one is made up."""
-    folder = user_folder / "safelight" / "calibration"
-    if host.IS_INDEX_BUILD:
-        monkeypatch.setattr(calibration_files, "file_of", lambda key: folder / f"{key}.safetensors")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -182,40 +173,40 @@ def test_a_prompt_costs_few_calls_once_its_encoder_is_calibrated(operate):
     assert calls_of(operate, clip, NAMES, strength=0.0) == 1
 
 
-def test_a_new_encoder_of_the_same_weights_is_not_calibrated_again(operate, folder):
+def test_a_new_encoder_of_the_same_weights_is_not_calibrated_again(operate, kept):
     first = operate(meaningful_clip(), NAMES)
-    (file,) = folder.iterdir()
+    (file,) = kept.iterdir()
     again = meaningful_clip()
     assert calls_of(operate, again, NAMES_NONE) == PROBE + 1 + START
     later = operate(again, NAMES)
     assert same(first[0], later[0]) and first[1:] == later[1:]
-    assert list(folder.iterdir()) == [file]
+    assert list(kept.iterdir()) == [file]
 
 
-def test_its_calibration_is_not_taken_for_that_of_encoder_risk(pack, operate, folder):
+def test_its_calibration_is_not_taken_for_that_of_encoder_risk(pack, operate, kept):
     clip, inputs = meaningful_clip(), {"prompt": NAMES, "concepts": CONCEPTS}
     found = pack.nodes["SafelightEncoderRisk"]().measure(clip, **inputs)["result"]
     first = operate(clip, NAMES)
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(kept.iterdir())) == 2
     again = meaningful_clip()
     assert pack.nodes["SafelightEncoderRisk"]().measure(again, **inputs)["result"] == found
     assert operate(again, NAMES)[1:] == first[1:]
 
 
-def test_concepts_weights_and_loras_have_calibrations_of_their_own(operate, folder):
+def test_concepts_weights_and_loras_have_calibrations_of_their_own(operate, kept):
     clip = meaningful_clip()
     operate(clip)
     operate(clip, concepts="weapon")
     operate(meaningful_clip(seed=4))
-    assert len(list(folder.iterdir())) == 3
+    assert len(list(kept.iterdir())) == 3
     lora = patched(clip, 1)
     assert calls_of(operate, lora, NAMES_NONE) == 1 + START + PHRASES
-    assert calls_of(operate, lora, NAMES_NONE) == 1 and len(list(folder.iterdir())) == 3
+    assert calls_of(operate, lora, NAMES_NONE) == 1 and len(list(kept.iterdir())) == 3
 
 
-def test_a_file_that_cannot_be_read_is_made_again(operate, folder):
+def test_a_file_that_cannot_be_read_is_made_again(operate, kept):
     first = operate(meaningful_clip(), NAMES)
-    (file,) = folder.iterdir()
+    (file,) = kept.iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
     assert operate(meaningful_clip(), NAMES)[1:] == first[1:]
