@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from runner.host_process import enter_host
 from safelight.edits import edit_file, safe_adapter
+from safelight.text.encoding import CHUNK
 
 from . import ddpo, rewards
 from .policy import Attached, Drawn, Policy, Settings
@@ -223,7 +224,7 @@ class Training:
         settings = {
             "model": MADE_FOR,
             "tail": self.options.tail,
-            "chunk": safe_adapter.CHUNK,
+            "chunk": CHUNK,
             "epochs": len(self.curves),
             "seconds": round(sum(one["seconds"] for one in self.curves), 1),
             **{k: v for k, v in self.identity.items() if k != "tail"},

@@ -34,13 +34,8 @@ class SafelightAdaVD:
             "required": {
                 "model": inputs.MODEL,
                 "clip": ("CLIP", {"tooltip": "The model's own text encoder."}),
-                "concepts": (
-                    "STRING",
-                    {
-                        "default": DEFAULT_CONCEPTS,
-                        "multiline": True,
-                        "tooltip": "What is unsafe, separated by commas or one per line. Of each the last word counts.",
-                    },
+                "concepts": inputs.concepts_input(
+                    "What is unsafe, separated by commas or one per line. Of each the last word counts."
                 ),
             },
             "optional": {

@@ -44,14 +44,7 @@ class SafelightErase:
             "required": {
                 "model": ("MODEL", {"tooltip": "The model to erase from, with its LoRAs, if any, already applied."}),
                 "clip": ("CLIP", {"tooltip": "The model's own text encoder."}),
-                "erase": (
-                    "STRING",
-                    {
-                        "default": DEFAULT_CONCEPTS,
-                        "multiline": True,
-                        "tooltip": "What to erase, separated by commas or one per line.",
-                    },
-                ),
+                "erase": inputs.concepts_input("What to erase, separated by commas or one per line."),
             },
             "optional": {
                 "instead": (

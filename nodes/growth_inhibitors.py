@@ -34,13 +34,8 @@ class SafelightGrowthInhibitors:
             "required": {
                 "model": inputs.MODEL,
                 "clip": ("CLIP", {"tooltip": "The model's own text encoder."}),
-                "concepts": (
-                    "STRING",
-                    {
-                        "default": DEFAULT_CONCEPTS,
-                        "multiline": True,
-                        "tooltip": "The targets, separated by commas or one per line. Each is a text of its own.",
-                    },
+                "concepts": inputs.concepts_input(
+                    "The targets, separated by commas or one per line. Each is a text of its own."
                 ),
             },
             "optional": {

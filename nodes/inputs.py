@@ -251,6 +251,17 @@ def concepts_input(
     return "STRING", {"default": DEFAULT_CONCEPTS, "multiline": True, "tooltip": tooltip}
 
 
+def training_seed(tooltip: str) -> tuple[str, dict[str, Any]]:
+    """The declaration of a seed that stays as it is from run to run, so that nothing is trained again."""
+    return "INT", {
+        "default": 0,
+        "min": 0,
+        "max": 0xFFFFFFFFFFFFFFFF,
+        "control_after_generate": False,
+        "tooltip": tooltip,
+    }
+
+
 def safe_prompt_input(tooltip: str) -> tuple[str, dict[str, Any]]:
     """The declaration of a safe prompt that the artist may write."""
     return "STRING", {"default": "", "multiline": True, "dynamicPrompts": True, "tooltip": tooltip}

@@ -41,15 +41,8 @@ class SafelightLatentGuard:
                         "knife, red paint. They are added to those that come with Safelight.",
                     },
                 ),
-                "seed": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 0xFFFFFFFFFFFFFFFF,
-                        "control_after_generate": False,
-                        "tooltip": "Which texts it learns from, and its start. The same seed gives the same guard.",
-                    },
+                "seed": inputs.training_seed(
+                    "Which texts it learns from, and its start. The same seed gives the same guard."
                 ),
             },
         }

@@ -94,16 +94,8 @@ class SafelightRedact:
                         "nothing.",
                     },
                 ),
-                "seed": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 0xFFFFFFFFFFFFFFFF,
-                        "control_after_generate": False,
-                        "tooltip": "Which sentences the things appear in, and for network its start and its order of "
-                        "texts.",
-                    },
+                "seed": inputs.training_seed(
+                    "Which sentences the things appear in, and for network its start and its order of texts."
                 ),
             },
         }

@@ -76,12 +76,8 @@ class SafelightSafeCLIP:
                         "tooltip": "Training steps at most. It stops sooner where held-out captions gain nothing.",
                     },
                 ),
-                "seed": (
-                    "INT",
-                    {
-                        **redact["seed"][1],
-                        "tooltip": "Which captions the things appear in, and the start and the order of the training.",
-                    },
+                "seed": inputs.training_seed(
+                    "Which captions the things appear in, and the start and the order of the training."
                 ),
             },
         }

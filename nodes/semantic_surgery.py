@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safelight.checks import strength_number
+from safelight.engine.edit_files import MAX_STRENGTH
 from safelight.engine.semantic_surgery import operate
 from safelight.text.concepts import DEFAULT_CONCEPTS
 
@@ -12,8 +13,6 @@ from . import inputs
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
-
-MAX_STRENGTH = 2.0
 
 
 class SafelightSemanticSurgery:

@@ -57,13 +57,8 @@ class SafelightTrainErase:
                         "training step: 1 needs the least memory, 4 trains more evenly.",
                     },
                 ),
-                "concepts": (
-                    "STRING",
-                    {
-                        "default": DEFAULT_CONCEPTS,
-                        "multiline": True,
-                        "tooltip": "What to erase, separated by commas or one per line. They take turns.",
-                    },
+                "concepts": inputs.concepts_input(
+                    "What to erase, separated by commas or one per line. They take turns."
                 ),
                 "method": (
                     list(METHODS),
@@ -134,16 +129,8 @@ class SafelightTrainErase:
                         "models.",
                     },
                 ),
-                "seed": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 0xFFFFFFFFFFFFFFFF,
-                        "control_after_generate": False,
-                        "tooltip": "Of the LoRA's start, the pictures and the noise. The same seed trains the same "
-                        "LoRA.",
-                    },
+                "seed": inputs.training_seed(
+                    "Of the LoRA's start, the pictures and the noise. The same seed trains the same LoRA."
                 ),
                 "filename_prefix": (
                     "STRING",

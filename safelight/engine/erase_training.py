@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
@@ -31,6 +32,7 @@ from safelight.engine.erase_objectives import (
 )
 from safelight.engine.ksampler import stock_sampler
 from safelight.engine.low_rank import NETWORK, Adapters, Weights, attention_layers
+from safelight.engine.row_forwards import put_forward
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -86,9 +88,8 @@ def _size(model: ModelPatcher) -> int:
 
 def _checkpoint_blocks(patched: ModelPatcher, layers: list[str]) -> None:
     for block in gradients.blocks_of(patched.model.diffusion_model):
-        place = f"{NETWORK}{block}.forward"
         trains = any(layer.startswith(f"{block}.") for layer in layers)
-        patched.add_object_patch(place, gradients.Checkpointed(patched.get_model_object(place), trains))
+        put_forward(patched, f"{NETWORK}{block}", partial(gradients.Checkpointed, trains))
 
 
 class _Training(comfy.samplers.Sampler):

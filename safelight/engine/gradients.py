@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from safelight.engine import host
+from safelight.engine.row_forwards import RowForward
 
 _LISTS = (torch.nn.ModuleList, torch.nn.Sequential)
 _NORMS = {function for name in ("layer_norm", "group_norm", "rms_norm") if (function := getattr(F, name, None))}
@@ -85,18 +86,16 @@ def blocks_of(network: torch.nn.Module, name: str = "") -> Iterator[str]:
             yield place
 
 
-class Checkpointed:
+class Checkpointed(RowForward):
     """A block's forward that is computed again in the backward pass, so that nothing inside is kept (gradient
     checkpointing, arXiv 1604.06174).
 
     trains: whether there is something inside that is trained; else it matters only where its inputs have gradients.
-    by_row: every row of a call is for itself, as before.
     """
 
-    by_row = True
-
-    def __init__(self, forward: Callable[..., Any], trains: bool) -> None:
-        self._forward, self._trains = forward, trains
+    def __init__(self, trains: bool, forward: Callable[..., Any]) -> None:
+        super().__init__(forward)
+        self._trains = trains
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # What the host passes along changes from block to block, and the backward pass has to see what this one saw.

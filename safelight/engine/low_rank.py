@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import comfy.lora
 import torch
 import torch.nn.functional as F
+
+from safelight.engine.row_forwards import RowForward, put_forward
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -59,16 +62,15 @@ def lora_names(model: ModelPatcher) -> dict[str, str]:
     return {key: name for name, key in known.items() if isinstance(key, str) and name.startswith("lora_unet_")}
 
 
-class LowRank:
-    """A linear layer's forward with an addition: up @ down @ x. by_row: every row of a call is for itself.
+class LowRank(RowForward):
+    """A linear layer's forward with an addition: up @ down @ x.
 
     watched: the outputs of the last call, where they are asked for.
     """
 
-    by_row = True
-
-    def __init__(self, name: str, forward: Callable[..., torch.Tensor], adapters: Adapters) -> None:
-        self.name, self._forward, self._adapters = name, forward, adapters
+    def __init__(self, name: str, adapters: Adapters, forward: Callable[..., torch.Tensor]) -> None:
+        super().__init__(forward)
+        self.name, self._adapters = name, adapters
 
     def __call__(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         y, active = self._forward(x, *args, **kwargs), self._adapters.active
@@ -103,8 +105,7 @@ class Adapters:
     def attach(self, patched: ModelPatcher) -> None:
         """Puts them on a clone of the model."""
         for layer in self.student:
-            place = f"{NETWORK}{layer}.forward"
-            patched.add_object_patch(place, LowRank(layer, patched.get_model_object(place), self))
+            put_forward(patched, f"{NETWORK}{layer}", partial(LowRank, layer, self))
 
     def parameters(self) -> list[torch.Tensor]:
         return [part for both in self.student.values() for part in both]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import comfy.controlnet
 import comfy.samplers
 import host
@@ -11,6 +13,10 @@ from safelight_pack import custom_sample
 from test_hosts_features import entries
 from test_other_packs_cases import SHORT, nearly, nudged
 from tiny_models import controlnet, latent
+
+from safelight.engine import erase_training
+from safelight.engine.gradients import blocks_of
+from safelight.engine.low_rank import CROSS, NETWORK, Adapters, attention_layers
 
 
 class WeakOnNegative(comfy.controlnet.ControlNet):
@@ -91,3 +97,16 @@ def test_another_packs_evaluation_draws_the_same_for_both_prompts(pack, eps, pro
     assert not nearly(plain, stock(eps, positive, negative, latent(), **SHORT), 0.01), "it has to act"
     settings = {"safety": 0.5, "schedule": pack.schedule(), **SHORT}
     assert nearly(pack.ksampler(model, positive, nudged(positive), negative, latent(), **settings), plain)
+
+
+def test_what_trains_does_not_say_of_a_packs_forward_that_its_rows_are_for_themselves(eps):
+    layer, other = attention_layers(eps, CROSS)[:2]
+    model = eps.clone()
+    block = next(each for each in blocks_of(model.model.diffusion_model) if layer.startswith(f"{each}."))
+    for name in (layer, block):
+        place = f"{NETWORK}{name}.forward"
+        model.add_object_patch(place, functools.partial(model.get_model_object(place)))
+    Adapters(eps, [layer, other], 1, torch.Generator()).attach(model)
+    erase_training._checkpoint_blocks(model, [layer])
+    told = {name: model.object_patches[f"{NETWORK}{name}.forward"].by_row for name in (layer, other, block)}
+    assert told == {layer: False, other: True, block: False}
