@@ -2,7 +2,7 @@
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { DEFAULT_PRESET, PRESETS } from "./schedule/curve.js"
-import { fromEarlier } from "./schedule/earlier.js"
+import { fromEarlier } from "./earlier.js"
 import { createResults } from "./feedback/results.js"
 import { createScheduleWidgets } from "./schedule/schedule.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"

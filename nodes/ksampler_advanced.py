@@ -36,6 +36,7 @@ class SafelightKSamplerAdvanced(SamplerNode):
         return {
             "required": {
                 "model": inputs.MODEL,
+                "safety": inputs.SAFETY,
                 "add_noise": (
                     ["enable", "disable"],
                     {"advanced": True, "tooltip": "Disable to go on with a latent that still has its noise."},
@@ -73,7 +74,6 @@ class SafelightKSamplerAdvanced(SamplerNode):
                     ["disable", "enable"],
                     {"advanced": True, "tooltip": "Enable where another stage goes on from here."},
                 ),
-                "safety": inputs.SAFETY,
             },
             "optional": cls.OPTIONAL,
         }

@@ -10,6 +10,8 @@ from typing import Any
 NOTES = ("Note", "MarkdownNote")
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 SEED_CONTROLS = ("fixed", "increment", "decrement", "randomize")
+# Where it was, and where the widget behind the seed was.
+_SLIDERS = {"SafelightKSampler": (7, 1), "SafelightKSamplerAdvanced": (10, 2), "SafelightStrip": (7, 1)}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -29,9 +31,17 @@ def _is_widget(type_: Any, options: Mapping[str, Any]) -> bool:
     return isinstance(type_, list) or type_ in WIDGET_TYPES or "widgetType" in options
 
 
+def _slider_first(kind: str, values: list[Any]) -> list[Any]:
+    """As js/earlier.js: in earlier files the samplers' slider stood behind the stock widgets."""
+    slider, control = _SLIDERS.get(kind, (0, 0))
+    if control < len(values) and values[control] in SEED_CONTROLS:
+        return [*values[slider : slider + 1], *values[:slider], *values[slider + 1 :]]
+    return values
+
+
 def _widget_values(node: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a node's widgets by name. Values may end early: inputs were added since the file was saved."""
-    values = list(node.get("widgets_values") or ())
+    values = _slider_first(node["type"], list(node.get("widgets_values") or ()))
     named: dict[str, Any] = {}
     for name, type_, options in _inputs(info):
         if not values:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { fromEarlier } from "../../js/schedule/earlier.js"
+import { fromEarlier } from "../../js/earlier.js"
 
 const schedule = (curve) => ({ id: 1, type: "SafelightWeightSchedule", inputs: [{ name: "curve", type: "CURVE", ...curve }] })
 const opened = (workflow) => {
@@ -68,4 +68,25 @@ test("what is of today's form, or of other nodes, stays as it is", () => {
     { type: "Note" }
   ] }
   assert.deepEqual(opened(structuredClone(today)), today)
+})
+
+const STOCK = [7, "fixed", 20, 3, "euler", "karras"]
+const SLIDER_FIRST = {
+  SafelightKSampler: [[...STOCK, 1, 0.75, 0.5], [0.75, ...STOCK, 1, 0.5]],
+  SafelightKSamplerAdvanced: [["enable", ...STOCK, 0, 10000, "disable", 0.75, 0.5], [0.75, "enable", ...STOCK, 0, 10000, "disable", 0.5]],
+  SafelightStrip: [[...STOCK, 1, "0, 1", 0.5], ["0, 1", ...STOCK, 1, 0.5]]
+}
+
+for (const [type, [earlier, now]] of Object.entries(SLIDER_FIRST)) {
+  test(`${type}: the slider's value goes where the slider is, once`, () => {
+    const inSubgraph = { nodes: [{ id: 2, type, widgets_values: [...earlier] }] }
+    const workflow = opened({ nodes: [{ id: 1, type, widgets_values: [...earlier] }], definitions: { subgraphs: [inSubgraph] } })
+    for (const { nodes } of [workflow, inSubgraph]) assert.deepEqual(nodes[0].widgets_values, now)
+    assert.deepEqual(opened(workflow).nodes[0].widgets_values, now)
+  })
+}
+
+test("other nodes, and nodes without values, stay as they are", () => {
+  const nodes = [{ id: 1, type: "KSampler", widgets_values: [...STOCK] }, { id: 2, type: "SafelightKSampler" }]
+  assert.deepEqual(opened({ nodes: structuredClone(nodes) }).nodes, nodes)
 })

@@ -1,8 +1,16 @@
-// Workflows that earlier pages saved: there the schedule's `curve` was an object of the host's type CURVE, to which a core
-// Curve Editor was linked. Now it is text, and the link goes to an input of its own. The node's own value is read by
-// readCurve. This knows the shape of saved workflows, and no page.
+// Workflows that earlier pages saved. There the schedule's `curve` was an object of the host's type CURVE, to which a core
+// Curve Editor was linked; now it is text, and the link goes to an input of its own. The node's own value is read by
+// readCurve. And there the samplers' slider stood behind the stock inputs, where it is now the first. This knows the shape
+// of saved workflows, and no page.
 
 const TYPE = "SafelightWeightSchedule"
+// Where the slider stood among the values, and where the seed's own widget, which is a word, did; now it is one further on.
+const SLIDERS = {
+  SafelightKSampler: { slider: 7, control: 1 },
+  SafelightKSamplerAdvanced: { slider: 10, control: 2 },
+  SafelightStrip: { slider: 7, control: 1 }
+}
+const CONTROLS = ["fixed", "increment", "decrement", "randomize"]
 const INSIDE_INPUT = -10 // what a link comes from that a subgraph hands in
 
 /** @param {object} workflow as saved, about to be opened: changed where a part of it is of the earlier form */
@@ -11,6 +19,7 @@ export function fromEarlier(workflow) {
   const placed = graphs.flatMap(({ nodes }) => nodes ?? [])
   for (const graph of graphs) {
     for (const node of graph.nodes ?? []) {
+      moveSlider(node)
       const curve = node.type === TYPE && node.inputs?.find(({ name, type }) => name === "curve" && type === "CURVE")
       if (!curve) continue
       const isText = curve.widget && (curve.link == null || showAsText(graph, curve.link, placed))
@@ -22,6 +31,11 @@ export function fromEarlier(workflow) {
       }
     }
   }
+}
+
+function moveSlider({ type, widgets_values: values }) {
+  const stood = SLIDERS[type]
+  if (stood && CONTROLS.includes(values?.[stood.control])) values.unshift(...values.splice(stood.slider, 1))
 }
 
 /** Makes text of a curve that is shown on the subgraph's nodes, end to end; false where the link hands in another. */
