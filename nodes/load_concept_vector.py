@@ -20,7 +20,7 @@ class SafelightLoadConceptVector(LoadsEdit):
         return {
             "required": {
                 "file": (
-                    edit_files.files(KIND),
+                    edit_files.choices(KIND),
                     {
                         "tooltip": "A vector saved with Safelight Save Edit, in output/safelight or models/safelight.",
                     },

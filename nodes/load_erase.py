@@ -33,7 +33,7 @@ class SafelightLoadErase(LoadsEdit):
         return {
             "required": {
                 "model": ("MODEL", {"tooltip": "The model to erase from, with its LoRAs, if any, already applied."}),
-                "file": (edit_files.files(KIND), {"tooltip": "From output/safelight or models/safelight."}),
+                "file": (edit_files.choices(KIND), {"tooltip": "From output/safelight or models/safelight."}),
                 "strength": SafelightErase.STRENGTH,
             },
         }

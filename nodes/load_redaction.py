@@ -36,7 +36,7 @@ class SafelightLoadRedaction(LoadsEdit):
             "required": {
                 "clip": SafelightRedact.CLIP_INPUT,
                 "file": (
-                    edit_files.files(KIND),
+                    edit_files.choices(KIND),
                     {
                         "tooltip": "A redaction in models/safelight or output/safelight, from Safelight Save Edit.",
                     },

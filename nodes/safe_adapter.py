@@ -34,7 +34,7 @@ class SafelightSafeAdapter(LoadsEdit):
             "required": {
                 "model": inputs.MODEL,
                 "file": (
-                    edit_files.files(KIND),
+                    edit_files.choices(KIND),
                     {
                         "tooltip": "A Safe Adapter in models/safelight or output/safelight, trained for this model.",
                     },

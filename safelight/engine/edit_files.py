@@ -13,11 +13,17 @@ from safelight.engine.host import folder_paths
 FOLDER = "safelight"  # in models, and in output, where edits are saved
 SHIPPED = Path(__file__).resolve().parents[2] / "demo" / "weights"  # the demo model's adapter is beside its weights
 EDIT_TYPE = "SAFELIGHT_EDIT"
+NONE_YET = "(none saved yet)"  # stands in a list of choices, which pages can't show empty
 MAX_STRENGTH = 2.0  # of every edit that has a strength
 
 
+def choices(kind: str) -> list[str]:
+    """For a node's list: the names of the files of this kind, or NONE_YET."""
+    return files(kind) or [NONE_YET]
+
+
 def files(kind: str) -> list[str]:
-    """The names of all edits of this kind in the folders, for a node's list of choices."""
+    """The names of all edits of this kind in the folders."""
     _register()
     names = []
     for name in folder_paths.get_filename_list(FOLDER):
@@ -35,6 +41,11 @@ def load(name: str, kind: str) -> Edit:
 def _path(name: str) -> Path:
     if not isinstance(name, str):
         raise ValueError(f"file: expected the name of a file, got {shortened(name)}. Choose a file, or link its name.")
+    if name == NONE_YET:
+        raise FileNotFoundError(
+            f"file: expected a file in models/{FOLDER} or output/{FOLDER}, and there is none of this kind yet. Save "
+            "one with Safelight Save Edit, or put one there; then reload the list of nodes (R)."
+        )
     _register()
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None:

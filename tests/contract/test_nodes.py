@@ -44,7 +44,7 @@ def test_widget_values_are_read_alike_by_every_converter(pack):
     for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
         inputs = list(declarations(node).items())
         stock = list(host.base_nodes.KSamplerAdvanced.INPUT_TYPES()["required"])
-        if node_id == "SafelightKSamplerAdvanced":  # has the stock node's inputs in their order, sockets between widgets
+        if node_id == "SafelightKSamplerAdvanced":  # has the stock node's inputs as they are, sockets among them
             assert [name for name, _ in inputs if name in stock] == stock
             inputs = [each for each in inputs if each[0] not in (*stock, "safe")]
         order = [is_widget(declaration) for _, declaration in inputs]

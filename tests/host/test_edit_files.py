@@ -70,6 +70,13 @@ def test_a_name_that_another_folder_has_is_not_given_again(pack, files, edit, tm
     assert save(pack, edit) != first
 
 
+def test_a_list_without_a_file_says_so_and_what_to_do(pack, files):
+    node = pack.nodes["SafelightLoadLatentGuard"]
+    choices, _ = node.INPUT_TYPES()["required"]["file"]
+    assert choices == [files.NONE_YET]
+    assert "Safelight Save Edit" in node.VALIDATE_INPUTS(files.NONE_YET)
+
+
 def test_wrong_files_are_told_before_the_run(pack, files, edit, tmp_path):
     name = save(pack, edit)
     right, wrong = pack.nodes["SafelightLoadErase"], pack.nodes["SafelightSafeAdapter"]

@@ -58,8 +58,8 @@ def test_values_go_to_widgets_by_position_and_links_by_name():
 
 
 def test_a_file_of_the_earlier_form_gives_the_same_prompt():
-    """There the curve was an object among the widget values, the sampler's slider stood behind the stock widgets, and it
-    had fewer values: those that lack have defaults."""
+    """There the curve was an object among the widget values, and the sampler's slider stood behind the stock widgets.
+    The sampler had fewer values: those have defaults."""
     info = workflow.load(ROOT / "tests" / "browser" / "object_info.json")
     earlier, now = (
         workflow.load(ROOT / folder / demo.WORKFLOW.name) for folder in ("tests/browser/earlier", "workflows")
