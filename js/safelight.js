@@ -6,6 +6,7 @@ import { fromEarlier } from "./earlier.js"
 import { createResults } from "./feedback/results.js"
 import { createScheduleWidgets } from "./schedule/schedule.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
+import { chain } from "./widgets/chain.js"
 import { followSafety } from "./widgets/slider.js"
 import { bareSockets } from "./widgets/sockets.js"
 import { VERSION } from "./version.js"
@@ -38,7 +39,27 @@ async function askWhatRan(id) {
   }
 }
 
-const results = createResults(placed, workflow)
+/** The runs that the server still knows and whose workflow came with them, the last one at the end. */
+async function askHistory() {
+  try {
+    const entries = Object.values(await (await api.fetchApi("/history")).json())
+    return entries.flatMap(({ prompt, outputs }) => {
+      const saved = prompt[3]?.extra_pnginfo?.workflow
+      return saved ? [{ outputs, workflow: saved }] : []
+    })
+  } catch {
+    return []
+  }
+}
+
+/** On the classic canvas an element keeps the wheel to itself; in Nodes 2.0 the page sees to it. */
+function zoom(event) {
+  if (window.LiteGraph.vueNodesMode) return
+  event.preventDefault()
+  app.canvas.processMouseWheel(event)
+}
+
+const results = createResults(placed, workflow, zoom)
 let asked = { id: null, ran: null } // one question for all nodes of a run
 
 function onExecuted({ detail }) {
@@ -90,6 +111,21 @@ function edited() {
   app.canvas.emitAfterChange()
 }
 
+const REST = 300 // ms
+let resting
+
+/** In Nodes 2.0 the page's history takes no note of a slider that is dragged: it is told when the hand rests. */
+function noteDrags(node) {
+  for (const widget of node.widgets ?? []) {
+    if (typeof widget.value !== "number") continue
+    chain(widget, "callback", () => {
+      if (!window.LiteGraph.vueNodesMode) return
+      clearTimeout(resting)
+      resting = setTimeout(edited, REST)
+    })
+  }
+}
+
 const firstPreset = () => (setting(PRESET) in PRESETS ? setting(PRESET) : DEFAULT_PRESET)
 
 /** A node just made: a workflow's own value, where it is loaded from one, comes after this. */
@@ -105,6 +141,9 @@ app.registerExtension({
   addCustomNodeDefs: offerSlider,
   async setup() {
     api.addEventListener("executed", onExecuted)
+    api.addEventListener("execution_cached", ({ detail }) => {
+      if (setting(FEEDBACK)) results.remembered(detail.nodes.map(String), askHistory)
+    })
     api.addEventListener("graphChanged", ({ detail }) => results.changed(detail))
     await learnLanguage()
   },
@@ -113,6 +152,7 @@ app.registerExtension({
     if (!node.comfyClass?.startsWith("Safelight")) return
     bareSockets(node)
     followSafety(node)
+    noteDrags(node)
   },
   beforeConfigureGraph: fromEarlier,
   afterConfigureGraph: () => showResults(),
@@ -120,7 +160,7 @@ app.registerExtension({
   getCustomWidgets() {
     return {
       // Asked for by `widgetType`; the input itself is text, so that a page without this shows it as such.
-      SAFELIGHT_CURVE: createScheduleWidgets({ askSteps, edited, firstPreset })
+      SAFELIGHT_CURVE: createScheduleWidgets({ askSteps, edited, firstPreset, zoom })
     }
   }
 })

@@ -51,7 +51,7 @@ export function createPlot() {
   const labels = {
     top: label("end", "1"), zero: label("end", "0"), weight: label("middle", say("editor.weight")),
     start: label("start", "0 %"), axis: label("middle", ""), end: label("end", "100 %"),
-    before: label("start", say("editor.before"))
+    before: label("start", say("editor.before")), used: label("start", "")
   }
   const element = shape(
     "svg",
@@ -115,6 +115,19 @@ export function createPlot() {
       "aria-valuetext": say("editor.contextAt", { place: percent(view.context) })
     })
     set(parts.used, view.used === view.context ? "" : `M${toX(view.used)} ${top}V${bottom}`)
+    drawUsed(top)
+  }
+
+  /** What the second line is: where this run begins to be steered, which the slider, or too few steps, decide. */
+  function drawUsed(top) {
+    const shown = view.used !== view.context && view.used < 1
+    put(labels.used, { visibility: shown ? "visible" : "hidden" })
+    if (!shown) return
+    const later = view.used > view.context
+    const text = later && view.safety !== null ? say("editor.begins", { safety: view.safety.toFixed(2) }) : say("editor.beginsSooner")
+    if (labels.used.textContent !== text) labels.used.textContent = text
+    const atRight = view.used > 0.6 // there is more room on its other side
+    put(labels.used, { x: toX(view.used) + (atRight ? -4 : 4), y: top + 22, "text-anchor": atRight ? "end" : "start" })
   }
 
   function drawCurve() {

@@ -110,6 +110,7 @@ function drawReport(report) {
   if (look) parts.push(...drawLook(look))
   if (report.calls.length && !(look && state !== "steered")) parts.push(...plot(report))
   if (state === "steered") parts.push(row(say("feedback.change"), make("span", "", changeText(report))))
+  if (state === "steered" && !look && report.safety < 1) parts.push(note(say("feedback.unlooked")))
   const opening = say(risk < gate ? "feedback.closed" : "feedback.open", { gate: gate.toFixed(2) })
   parts.push(row(say("feedback.risk"), bar(risk, gate), make("span", "", risk.toFixed(2)), make("span", "safelight-run-end", opening)))
   if (ratio !== null) {

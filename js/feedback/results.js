@@ -2,6 +2,7 @@
 import { createNoteView, createReportView, createVerdictView } from "./feedback.js"
 import { mount } from "../widgets/mount.js"
 import { settingsBehind } from "./provenance.js"
+import { zoomThrough } from "../widgets/wheel.js"
 
 /** By node type: the key in its `ui`, and the view. */
 const SHOWN = {
@@ -29,8 +30,9 @@ const promptOf = (node) => String(node.widgets?.find((widget) => widget.name ===
  * @param {() => Iterable<{node: object, path: string[], locator: string}>} placed every node of the workflow: the ids
  *   that lead to it, and its name in the page's outputs
  * @param {() => object} workflow the workflow as it would be saved now
+ * @param {(event: WheelEvent) => void} zoom what the wheel does over the canvas
  */
-export function createResults(placed, workflow) {
+export function createResults(placed, workflow, zoom) {
   const showing = new WeakMap() // node to {view, mounted, text, path, run}
   const runs = new Map() // path and text to {behind, prompt}: the settings it came from, the prompt that it is about
 
@@ -55,6 +57,7 @@ export function createResults(placed, workflow) {
     let result = showing.get(node)
     if (!result) {
       const view = SHOWN[node.comfyClass][1]()
+      zoomThrough(view.element, zoom)
       result = { view, mounted: mount(node, view.element) }
       showing.set(node, result)
     }
@@ -79,6 +82,25 @@ export function createResults(placed, workflow) {
         const behind = settingsBehind(found.workflow, path)
         if (behind) show(place, text, workflow(), { behind, prompt: typeof prompt === "string" ? prompt : "" })
       })
+    },
+    /**
+     * A run found the answers of these nodes remembered, and sent no message of them. What a node showed when it ran with
+     * the same settings is shown again, from the server's history, where nothing is shown yet.
+     * @param {string[]} executionIds
+     * @param {() => Promise<{outputs: object, workflow: object}[]>} history the runs that the server knows, in order
+     */
+    async remembered(executionIds, history) {
+      const lacking = () => places().filter(({ node, path }) => !showing.has(node) && executionIds.includes(path.join(":")))
+      if (!lacking().length) return
+      const runs = await history()
+      const now = workflow()
+      for (const { node, path } of lacking()) {
+        const id = path.join(":")
+        const behind = settingsBehind(now, path)
+        const textOf = ({ outputs }) => outputs?.[id]?.[SHOWN[node.comfyClass][0]]?.[0]
+        const run = runs.findLast((each) => textOf(each) !== undefined && settingsBehind(each.workflow, path) === behind)
+        if (run && !saysNothing(node, textOf(run))) show({ node, path }, textOf(run), now, { behind, prompt: promptOf(node) })
+      }
     },
     /** The page's outputs, by locator, are these now. */
     restore(outputs) {

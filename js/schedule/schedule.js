@@ -1,10 +1,12 @@
 // The curve editor as a widget of a schedule node: what it shows is read from the node and the nodes that it serves,
 // what it edits is written to the node's widgets. It knows nodes and widgets, not the application.
 import { chain } from "../widgets/chain.js"
-import { AXES } from "./curve.js"
+import { AXES, CUSTOM, PRESETS } from "./curve.js"
+import { writeCurve } from "./curve_value.js"
 import { createCurveEditor } from "../editor/editor.js"
 import { servedBy, sourceOf } from "./linked.js"
 import { holdPlace } from "../widgets/place.js"
+import { zoomThrough } from "../widgets/wheel.js"
 
 const TYPE = "SAFELIGHT_CURVE"
 const SIZE = { width: 280, height: 168 } // px: the plot stays legible
@@ -26,6 +28,7 @@ function stayShown(widget) {
  * @param {(run: object) => Promise<?object>} page.askSteps the server's answer for a run's settings, null for none
  * @param {() => void} page.edited an edit is over: one step of undo
  * @param {() => string} page.firstPreset what a new node starts with
+ * @param {(event: WheelEvent) => void} page.zoom what the wheel does over the canvas
  * @returns {(node: object, name: string, spec: object[]) => object} makes the widget, as getCustomWidgets asks for
  */
 export function createScheduleWidgets(page) {
@@ -83,6 +86,7 @@ export function createScheduleWidgets(page) {
         refresh()
       }
     })
+    zoomThrough(editor.element, page.zoom)
     const widget = node.addDOMWidget(name, TYPE, editor.element, {
       getValue: editor.getValue,
       setValue: editor.setValue,
@@ -90,9 +94,26 @@ export function createScheduleWidgets(page) {
     })
     stayShown(widget)
 
+    let seen = null // the preset and the context of the last look
+    /** The two agree: a preset chosen puts its context into the box, and a context typed there makes a curve of one's own. */
+    const settle = () => {
+      const [preset, context] = ["preset", "context"].map((input) => sourceOf(node, input))
+      const own = Object.hasOwn(PRESETS, preset.value ?? "") ? PRESETS[preset.value] : null
+      if (seen && own && !context.linked) {
+        if (preset.value !== seen.preset) {
+          put("context", own.context)
+        } else if (context.value !== seen.context && context.value !== own.context && !preset.linked) {
+          put(name, writeCurve(own))
+          put("preset", CUSTOM)
+        }
+      }
+      seen = Object.fromEntries(["preset", "context"].map((input) => [input, sourceOf(node, input).value]))
+    }
+
     let last
     const refresh = () => {
       if (!node.graph) return // not in the workflow yet, or no more
+      settle()
       const surroundings = look()
       const key = JSON.stringify(surroundings)
       if (key === last) return
@@ -120,7 +141,10 @@ export function createScheduleWidgets(page) {
       const own = node.widgets?.find((each) => each.name === input)
       if (own) chain(own, "callback", refresh)
     }
-    chain(node, "onConfigure", refresh)
+    chain(node, "onConfigure", () => {
+      seen = null // a saved schedule stays as it was saved
+      refresh()
+    })
     chain(node, "onConnectionsChange", refresh)
     chain(node, "onAdded", () => {
       watch(refresh)

@@ -117,7 +117,7 @@ test("a sampler shows what its run did, and the workflow knows nothing of it", a
   await studio.executed(id, { safelight_report: [report({ notes: ["context was lowered to 0.1."] })] })
   const element = await studio.element(id, "safelight_feedback")
   const text = await feedback(page, id)
-  for (const said of ["Steered", "high · 0.75", "0.93", "over the gate (0.50)", "1.38 x a plain run", "12 % of the prediction", "context was lowered to 0.1.", "20 %"]) {
+  for (const said of ["Steered", "high · 0.75", "0.93", "triggered (gate 0.50)", "1.38 x a plain run", "12 % of the prediction", "context was lowered to 0.1.", "20 %"]) {
     assert.ok(text.includes(said), `${said} in ${text}`)
   }
   const heights = await part(page, id, ".safelight-run-stroke", "style.height")
@@ -146,7 +146,7 @@ test("a strip shows what its run did at the highest level", async ({ page, studi
   const frames = [{ safety: 0, weights: [0] }, { safety: 0.75, weights: [0.75] }]
   await studio.executed(id, { safelight_report: [report({ levels: [0, 0.75], frames })] })
   const text = await feedback(page, id)
-  for (const said of ["Steered", "high · 0.75", "over the gate (0.50)", "x 2 plain runs"]) assert.ok(text.includes(said), `${said} in ${text}`)
+  for (const said of ["Steered", "high · 0.75", "triggered (gate 0.50)", "x 2 plain runs"]) assert.ok(text.includes(said), `${said} in ${text}`)
   for (const [name, value, stale] of [["seed", 77, false], ["levels", "0, 1", true]]) {
     await studio.set(id, name, value)
     await studio.commit()
@@ -162,7 +162,7 @@ test("a closed gate and a slider at 0 are said to be so", async ({ page, studio 
     safelight_report: [report({ safety: 1, risk: 0.12, gate_open: false, context: null, weights, rows: 40, notes: [why] })]
   })
   const text = await feedback(page, id)
-  assert.ok(text.includes("Left alone: the stock sampler ran") && text.includes("under the gate (0.50)") && text.includes("1.00 x"))
+  assert.ok(text.includes("Left alone: the stock sampler ran") && text.includes("below the gate (0.50): left alone") && text.includes("1.00 x"))
   assert.ok(!text.includes(why), "said once")
   assert.deepEqual(await part(page, id, ".safelight-run-plot", "className"), [])
   await studio.executed(id, { safelight_report: [report({ safety: 0, context: null, weights, rows: 26, remembered_rows: 14 })] })
@@ -189,7 +189,7 @@ test("a sampler with a detector says of each picture what was found and what was
   const half = look(0.5, true, [0, 0.9, "<b>knife</b>", true], [0.5, 0.2, "nothing"])
   await studio.executed(id, { safelight_report: [looked([half])] })
   text = await feedback(page, id)
-  for (const said of ["Steered", "medium · 0.50", "safety 0.50 was enough · <b>knife</b> on the way at 0", "under the gate"]) assert.ok(text.includes(said), `${said} in ${text}`)
+  for (const said of ["Steered", "medium · 0.50", "safety 0.50 was enough · <b>knife</b> on the way at 0", "below the gate"]) assert.ok(text.includes(said), `${said} in ${text}`)
   assert.ok(!text.includes("stock"), text)
 
   const left = look(1, false, [0, 0.9, "gun"], [1, 0.8, "gun"])
