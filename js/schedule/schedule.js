@@ -2,7 +2,6 @@
 // what it edits is written to the node's widgets. It knows nodes and widgets, not the application.
 import { chain } from "../widgets/chain.js"
 import { AXES, CUSTOM, PRESETS } from "./curve.js"
-import { writeCurve } from "./curve_value.js"
 import { createCurveEditor } from "../editor/editor.js"
 import { servedBy, sourceOf } from "./linked.js"
 import { holdPlace } from "../widgets/place.js"
@@ -103,7 +102,7 @@ export function createScheduleWidgets(page) {
         if (preset.value !== seen.preset) {
           put("context", own.context)
         } else if (context.value !== seen.context && context.value !== own.context && !preset.linked) {
-          put(name, writeCurve(own))
+          put(name, JSON.stringify({ points: own.points, interpolation: own.interpolation }))
           put("preset", CUSTOM)
         }
       }

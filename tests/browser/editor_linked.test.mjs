@@ -251,3 +251,47 @@ test("promoted to a subgraph's node, preset and curve are edited there, saved, a
   assert.deepEqual((await sent()).curve, curve)
   assert.equal((await sent()).preset, "custom")
 })
+
+test("a preset puts its context into the box, and a context typed there makes a curve of one's own", async ({ page, studio }) => {
+  const { id, plot } = await schedule(page, studio)
+  await studio.set(id, "preset", "gentle")
+  assert.equal(await studio.get(id, "context"), 0.3)
+  await studio.set(id, "preset", "bell")
+  await studio.set(id, "context", 0.45)
+  assert.equal(await studio.get(id, "preset"), "custom")
+  assert.deepEqual(await studio.curve(id), { points: [[0.2, 0.2], [0.6, 1], [1, 0.2]], interpolation: "monotone_cubic" })
+  await untilRead(plot, /45 %/)
+})
+
+test("a saved schedule is opened as it was saved, whatever its box says", async ({ page, studio }) => {
+  const { id } = await schedule(page, studio)
+  const workflow = await studio.save()
+  workflow.nodes[0].widgets_values = ["gentle", 0.2, "steps"]
+  await studio.load(workflow)
+  await page.waitForTimeout(900) // the editor has looked at it twice
+  assert.deepEqual((await studio.save()).nodes[0].widgets_values.slice(0, 3), ["gentle", 0.2, "steps"])
+  assert.ok(id)
+})
+
+test("where the slider makes a run begin later, the second line says so", async ({ page, studio }) => {
+  const { id, plot } = await schedule(page, studio)
+  const sampler = await studio.add("SafelightKSampler", { at: [1000, 100] })
+  await studio.connect(id, 0, sampler, "schedule")
+  const shown = () => plot.element.evaluate((editor) =>
+    [...editor.querySelectorAll(".safelight-plot text")].filter((text) => text.getAttribute("visibility") !== "hidden").map((text) => text.textContent))
+  await untilDots(plot, [20, 0])
+  assert.ok(!(await shown()).some((text) => text.startsWith("begins here")))
+  await studio.set(sampler, "safety", 0.5)
+  await studio.until(() => [...document.querySelectorAll(".safelight-plot text")].some((text) => text.textContent === "begins here at safety 0.50"))
+  assert.ok((await shown()).includes("begins here at safety 0.50"))
+})
+
+test("the wheel over the editor zooms the canvas", async ({ page, studio }) => {
+  const { plot } = await schedule(page, studio)
+  const scale = () => page.evaluate(() => window.studio.app.canvas.ds.scale)
+  const before = await scale()
+  const { x, y } = await plot.at(0.5, 0.5)
+  await page.mouse.move(x, y)
+  await page.mouse.wheel(0, -120)
+  await studio.until((before) => window.studio.app.canvas.ds.scale > before, before)
+})

@@ -75,6 +75,7 @@ test("the word follows a drag over the slider", async ({ page, studio }) => {
       return [box.left + at[0], box.top + at[1], window.studio.node(id).size[0] - 30]
     }, id)
   const [left, y, width] = place
+  const { undo } = await studio.history()
   await page.mouse.move(left + width * 0.9, y)
   await page.mouse.down()
   for (const part of [0.8, 0.6, 0.3]) await page.mouse.move(left + width * part, y, { steps: 4 })
@@ -84,9 +85,37 @@ test("the word follows a drag over the slider", async ({ page, studio }) => {
   assert.ok(value > 0 && value < 0.375, `the slider moved: ${value}`)
   assert.equal(await label(page, id), "safety · low")
   if (MODE === "nodes2") assert.ok(await page.getByText("safety · low").count(), "and shows it")
-  await studio.commit() // the page's slider in Nodes 2.0 leaves that to the next click
+  await soon(async () => assert.equal((await studio.history()).undo, undo + 1, "one step of undo"))
   await studio.undo()
   await soon(async () => assert.deepEqual([await studio.get(id, "safety"), await label(page, id)], [1, "safety · full"]))
+})
+
+test("a result is stale as soon as the slider has been dragged", { skip: MODE !== "nodes2" && "the classic canvas tells of it" }, async ({ page, studio }) => {
+  const id = await studio.add("SafelightKSampler")
+  await studio.executed(id, { safelight_report: [report({ safety: 1 })] })
+  assert.equal(await isStale(page, id), false)
+  const thumb = page.locator('[role="slider"]').first()
+  await thumb.focus()
+  await page.keyboard.press("ArrowLeft")
+  await soon(async () => assert.ok((await studio.get(id, "safety")) < 1))
+  await soon(async () => assert.equal(await isStale(page, id), true))
+})
+
+test("what the server remembers from an earlier run with these settings is shown again", async ({ page, studio }) => {
+  const id = await studio.add("SafelightContextEncode", { values: { prompt: "a cat and a knife" } })
+  const entry = async (text) => ({
+    prompt: [0, "x", {}, { extra_pnginfo: { workflow: await studio.save() } }],
+    outputs: { [id]: { safelight_verdict: [verdict({ notes: [text] })] } }
+  })
+  const same = await entry("with these settings")
+  await studio.set(id, "prompt", "another prompt")
+  const history = { first: same, second: await entry("with others") }
+  await studio.set(id, "prompt", "a cat and a knife")
+  await page.route(/\/history$/, (route) => route.fulfill({ json: history }))
+  await studio.message("execution_cached", { nodes: [String(id)], prompt_id: "run" })
+  await soon(async () => assert.ok((await feedback(page, id))?.includes("with these settings")))
+  assert.equal(await isStale(page, id), false)
+  await page.unroute(/\/history$/)
 })
 
 test("a linked safety has no word, and a name of the artist's own stays", async ({ page, studio }) => {
