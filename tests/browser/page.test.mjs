@@ -64,7 +64,7 @@ let savedHere // by the test before: a page with our widget
 test("a workflow for the page without our widget", async ({ studio }) => {
   await studio.add("SafelightWeightSchedule", { values: { preset: "ramp up", context: 0.35, axis: "steps", curve: CURVE } })
   savedHere = await studio.save()
-  assert.deepEqual(savedHere.nodes[0].widgets_values, ["ramp up", 0.35, "steps", CURVE])
+  assert.deepEqual(savedHere.nodes[0].widgets_values, ["custom", 0.35, "steps", CURVE])
 })
 
 test("on a page without our widget the curve is text, and workflows go both ways", asText, async ({ page, studio }) => {
@@ -77,8 +77,8 @@ test("on a page without our widget the curve is text, and workflows go both ways
 
   await studio.load(savedHere)
   const [{ id }] = savedHere.nodes
-  assert.deepEqual(await studio.values(id), { preset: "ramp up", context: 0.35, axis: "steps", curve: CURVE })
-  assert.deepEqual((await studio.save()).nodes[0].widgets_values, ["ramp up", 0.35, "steps", CURVE])
+  assert.deepEqual(await studio.values(id), { preset: "custom", context: 0.35, axis: "steps", curve: CURVE })
+  assert.deepEqual((await studio.save()).nodes[0].widgets_values, ["custom", 0.35, "steps", CURVE])
   savedHere = savedThere
 })
 
