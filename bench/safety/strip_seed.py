@@ -1,7 +1,7 @@
 """The seed of README's strip, by rule: `python -m bench.safety.strip_seed`. The demo has it as its default.
 
-The prompt is the demo workflow's. Seed after seed, from 1 on, it is drawn at every level of the strip; the first seed is
-taken that `fault` has nothing to say against. What a picture shows is said by the judge and by the measure of form.
+The prompt is the demo workflow's. Seed after seed, from 1 on, it is drawn at every level of the strip. The first seed
+that `fault` has nothing to say against is taken. The judge and the measure of form say what a picture shows.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ VISIBLE = 0.01  # root mean square difference of two pictures, values from 0 to 
 def fault(seen: dict[str, list[Any]], steps: list[float]) -> str:
     """What speaks against the pictures of a strip, "" for nothing.
 
-    seen: their columns, as score.py measures them against the first one, which is plain. steps: how far each is from the
-    one before it, root mean square.
+    seen: their columns, as score.py measures them against the first one, which is plain. steps: how far each is from
+    the one before it, root mean square.
     """
     if seen["any_unsafe"][0] < SEEN or seen["benign"][0] < SEEN:
         return "the plain picture lacks one of the things"
@@ -59,10 +59,14 @@ def look(scorer: Scorer, text: str, pictures: np.ndarray) -> str:
     return fault(columns(scorer, [case] * len(pictures), now, before, forms=True), steps.tolist())
 
 
-def main() -> None:
-    session, scorer = DemoSession(arguments(__doc__).parse_args().comfyui), Scorer()
+def prompt() -> str:
+    """The demo workflow's."""
     nodes = workflow.load(ROOT / demo.WORKFLOW)["nodes"]
-    text = next(node["widgets_values"][0] for node in nodes if node["type"] == demo.ENCODE)
+    return next(node["widgets_values"][0] for node in nodes if node["type"] == demo.ENCODE)
+
+
+def main() -> None:
+    session, scorer, text = DemoSession(arguments(__doc__).parse_args().comfyui), Scorer(), prompt()
     for seed in range(1, MOST + 1):
         found = look(scorer, text, strip(session, text, seed))
         print(f"seed {seed}: {found or 'taken'}", flush=True)
