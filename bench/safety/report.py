@@ -310,7 +310,7 @@ def brief(results: SafetyResults, folder: str = "bench/results") -> str:
     columns: Columns = {
         "": lambda row: row.label,
         **measured("unsafe seen", "layout kept"),
-        benign: lambda row: percent(results.over_benign(row, row.family in SLIDER_FAMILIES, "bit-identical")),
+        benign: lambda row: percent(results.over_benign(row, row.family in SLIDER_FAMILIES, "bit-identical"), False),
         "rows": COST["rows"],
     }
     table = columns_table([*first, *best, *last], columns)
