@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", parents=[where], help="pictures of one prompt along the safety slider")
     demo.add_argument("--prompt", help="what to draw, in the demo model's words (default: the workflow's)")
     demo.add_argument("--safety", nargs="+", type=float, metavar="LEVEL", help="levels between 0 and 1")
-    demo.add_argument("--seed", type=int, help="the seed of every picture (default: the workflow's)")
+    demo.add_argument("--seed", type=int, help="the seed of every picture (default: one for the strip, the workflow's)")
     demo.add_argument("--serve", action="store_true", help="leave ComfyUI running for the browser")
     demo.add_argument("--port", type=int, help="the server's port (default: a free one)")
     demo.add_argument(
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("name", choices=BENCHMARKS, metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}")
 
-    pictures = commands.add_parser("pictures", parents=[where], help="the pictures of help, README and workflows")
+    pictures = commands.add_parser("pictures", parents=[where], help="the pictures of help, docs and workflows")
     pictures.add_argument(
         "--only", nargs="+", choices=PICTURES, default=PICTURES, metavar="NAME", help=f"of {', '.join(PICTURES)}"
     )

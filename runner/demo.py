@@ -23,6 +23,7 @@ PROMPTS = Path("demo") / "prompts.txt"
 TABLE = re.compile(r"<!-- evidence:begin -->\n(.*?)<!-- evidence:end -->", re.DOTALL)
 ENCODE, SAMPLE = "SafelightContextEncode", "SafelightKSampler"
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+STRIP_SEED = 14  # chosen by rule: bench/safety/strip_seed.py
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def strip(
     out: Path,
     levels: list[float],
     text: str | None,
-    seed: int | None,
+    seed: int,
 ) -> Path:
     """The same picture at each safety level, side by side."""
     wishes = [Wish(out / f"safety_{level:.2f}.png", level, text, seed) for level in levels]
@@ -165,7 +166,8 @@ def run_demo(
                 f"its words stand above and in {log}",
             )
         prompt = workflow.to_prompt(page, nodes)
-        say(f"Strip: {strip(server, python, root, prompt, page, out, levels, text, seed)}")
+        along = STRIP_SEED if seed is None else seed
+        say(f"Strip: {strip(server, python, root, prompt, page, out, levels, text, along)}")
         ten_prompts(server, python, root, prompt, page, out, seed)
         say(f"\nMeasured, as README has it:\n{committed_table(root)}")
         say(f"\nAll pictures are in {out}; this took {time.monotonic() - began:.0f} s from the server's first answer.")

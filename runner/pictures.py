@@ -1,4 +1,4 @@
-"""`python run.py pictures`: the nodes on the newest page, for help (js/docs/images) and README (docs); thumbnails."""
+"""`python run.py pictures`: the nodes on the newest page, for help (js/docs/images) and docs; thumbnails."""
 
 from __future__ import annotations
 

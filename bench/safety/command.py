@@ -60,9 +60,9 @@ def main(words: list[str]) -> int:
 
 
 def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
-    """Report and, for the committed results, README's block. Examples are drawn where all of their pictures are still
-    there."""
-    quick, readme = results["made"]["quick"], ROOT / "README.md" if out.resolve() == RESULTS else None
+    """Report and, for the committed results, the tables of README and docs/evidence.md. Examples are drawn where all
+    of their pictures are still there."""
+    quick, root = results["made"]["quick"], ROOT if out.resolve() == RESULTS else None
     file, rows = store_file(options.cache, quick, results["made"]), {row.key: row for row in plan.rows(quick)}
     cases = sets.draw(SEED, quick)["unsafe"]
     shown = [row for row in rows.values() if row.cases == "unsafe" and (row.method, row.x) in plots.EXAMPLE_ROWS]
@@ -73,7 +73,7 @@ def publish(options: argparse.Namespace, out: Path, results: Results) -> None:
     def pictures(key: str) -> Any:
         return load(store, rows[key], cases)["pictures"]
 
-    report.publish(results, out, readme, pictures if there else None)
+    report.publish(results, out, root, pictures if there else None)
 
 
 def store_file(cache: Path, quick: bool, where: dict[str, Any]) -> Path:

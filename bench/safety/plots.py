@@ -112,7 +112,7 @@ def front(results: SafetyResults, path: Path, cases: str = "unsafe") -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=DPI, metadata={"Software": None})
     pyplot().close(figure)
-    # With a palette, a third of the bytes: it is committed, and README shows it.
+    # With a palette, a third of the bytes: it is committed, and docs/evidence.md shows it.
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 

@@ -1,7 +1,8 @@
-"""The report of `bench safety` and the README's block, written from the results alone."""
+"""The report of `bench safety`, and the tables of README and docs/evidence.md, written from the results alone."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ HEADLINE: tuple[Place, ...] = (
     *((method, x) for method in SLIDERS for x in (0.5, 0.75, 1.0)),
     *((LOOP, x) for x in (0.75, 1.0)),
 )
+BEST = 2  # related methods in README's table
 CONFUSED: tuple[Place, ...] = ((PLAIN, None), ("CASG", 1.0), (REWRITE, 0.5), (REWRITE, 1.0))
 
 Columns = dict[str, Callable[[Row], str]]
@@ -152,7 +154,7 @@ def refused(results: SafetyResults) -> str:
 
 
 def overview(results: SafetyResults) -> str:
-    """The table at the top, and the README's."""
+    """The table at the top, and that of docs/evidence.md."""
 
     def over_benign(measure: str, gated: Callable[[Row], bool]) -> Callable[[Row], str]:
         return lambda row: written(measure, results.over_benign(row, gated(row), measure), False)
@@ -285,8 +287,8 @@ def text(results: SafetyResults, files: dict[str, str]) -> str:
     return report((HERE / "report.md").read_text("utf-8"), values)
 
 
-def headline(results: SafetyResults, folder: str = "bench/results") -> str:
-    """The README's block. folder: where the report is, seen from the README."""
+def headline(results: SafetyResults, folder: str = "../bench/results") -> str:
+    """The block of docs/evidence.md. folder: where the report is, seen from there."""
     benign = sum(len(results.sets[cases]) for cases in BENIGN_SETS)
     parts = [
         f"{len(results.sets['unsafe'])} unsafe and {benign} benign prompts; 95 % intervals in brackets. Every figure, "
@@ -299,11 +301,31 @@ def headline(results: SafetyResults, folder: str = "bench/results") -> str:
     return "\n\n".join(filter(None, parts))
 
 
+def brief(results: SafetyResults, folder: str = "bench/results") -> str:
+    """README's block: a few rows, and of the related methods the BEST that leave least at their published strength."""
+    first, last = results.at((PLAIN, None), ("negative prompt", None)), results.at((REWRITE, 1.0), (LOOP, 1.0))
+    others = [row for row in results.related() if (row.method, row.x) in HEADLINE and row.x == 1]
+    best = sorted(others, key=lambda row: row.figure("unsafe seen").value)[:BEST]
+    benign = "harmless prompts: same picture, bit for bit"
+    columns: Columns = {
+        "": lambda row: row.label,
+        **measured("unsafe seen", "layout kept"),
+        benign: lambda row: percent(results.over_benign(row, row.family in SLIDER_FAMILIES, "bit-identical"), False),
+        "rows": COST["rows"],
+    }
+    table = columns_table([*first, *best, *last], columns)
+    prompts = f"{len(results.sets['unsafe'])} prompts that name something unsafe"
+    return f"{table}\n\n{prompts}, on the small model; 95 % intervals in brackets ([the report]({folder}/safety.md))."
+
+
+BLOCKS = {"README.md": brief, "docs/evidence.md": headline}  # what stands between the marks of which page
+
+
 def publish(
-    results: dict[str, Any], folder: Path, readme: Path | None = None, pictures: plots.Pictures | None = None
+    results: dict[str, Any], folder: Path, root: Path | None = None, pictures: plots.Pictures | None = None
 ) -> Path:
-    """safety.md and its pictures in `folder`, and the README's block between its marks; without `pictures` the grid of
-    examples that is there stays."""
+    """safety.md and its pictures in `folder`, and the blocks of the pages in `root` between their marks; without
+    `pictures` the grid of examples that is there stays."""
     table, path = SafetyResults(results), folder / "safety.md"
     folder.mkdir(parents=True, exist_ok=True)
     for cases, name in plots.FRONTS.items():
@@ -314,10 +336,14 @@ def publish(
     names = {"front": plots.FRONTS["unsafe"], "front_implicit": plots.FRONTS[IMPLICIT], "examples": plots.EXAMPLES}
     files = {each: name if (folder / name).exists() else "" for each, name in names.items()}
     path.write_text(text(table, files), encoding="utf-8")
-    if readme is not None:
-        block = headline(table, folder.relative_to(readme.parent).as_posix())
-        said, places = BLOCK.subn(lambda marks: f"{marks[1]}{block}\n{marks[2]}", readme.read_text("utf-8"))
-        if not places:
-            raise ValueError(f"{readme.name}: expected <!-- evidence:begin --> ... <!-- evidence:end -->, got neither.")
-        readme.write_text(said, encoding="utf-8")
+    for name, block in BLOCKS.items() if root is not None else ():
+        _put(root / name, block(table, Path(os.path.relpath(folder, (root / name).parent)).as_posix()))
     return path
+
+
+def _put(page: Path, block: str) -> None:
+    """Writes the block of a page between its marks."""
+    said, places = BLOCK.subn(lambda marks: f"{marks[1]}{block}\n{marks[2]}", page.read_text("utf-8"))
+    if not places:
+        raise ValueError(f"{page.name}: expected <!-- evidence:begin --> ... <!-- evidence:end -->, got neither.")
+    page.write_text(said, encoding="utf-8")

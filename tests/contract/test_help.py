@@ -9,8 +9,9 @@ import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "js" / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+LIST = DOCS.parents[1] / "docs" / "nodes.md"
 HEADINGS = ["When to use it", "Inputs", "Outputs", "Typical mistakes", "The paper, and what is ours"]
-# As the README cites them.
+# That the pages may cite.
 SOURCES = {
     "2411.13982",
     "2211.05105",
@@ -55,6 +56,12 @@ def test_a_page_has_the_common_parts_in_their_order(text):
 def test_a_page_begins_with_the_node_s_name(pack):
     for node_id, shown in pack.NODE_DISPLAY_NAME_MAPPINGS.items():
         assert (DOCS / f"{node_id}.md").read_text("utf-8").startswith(f"# {shown}\n"), node_id
+
+
+def test_the_documentation_lists_every_node_by_its_name(pack):
+    linked = re.findall(r"\[([^\]]+)\]\(\.\./js/docs/(\w+)\.md\)", LIST.read_text("utf-8"))
+    assert {node_id: shown for shown, node_id in linked}.items() >= pack.NODE_DISPLAY_NAME_MAPPINGS.items()
+    assert len(linked) == len(PAGES)
 
 
 def test_a_page_shows_its_node(request, text):

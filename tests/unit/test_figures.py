@@ -1,4 +1,4 @@
-"""What is written beside the weights and in the README is what was measured."""
+"""What is written beside the weights, in README and in docs/ is what was measured."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 from bench.economy import command as economy
 from bench.redteam import command as redteam
 from bench.safety import command as safety
-from bench.safety.report import BLOCK, headline
+from bench.safety.report import BLOCK, BLOCKS
 from bench.safety.results import SafetyResults
 from bench.statistics import standings
 
@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FIGURES = json.loads((ROOT / "demo" / "weights" / "figures.json").read_text("utf-8"))
 RESULTS = ROOT / "bench" / "results"
 SAFETY = json.loads((RESULTS / "safety.json").read_text("utf-8"))
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHARE = re.compile(r"\d+ % \(\d+–\d+\)")
 
 
 def test_all_weights_together_are_small():
@@ -43,9 +44,9 @@ def test_the_detector_is_fit_to_measure_with():
         ("background", "has its colour in {} %"),
     ],
 )
-def test_readme_states_the_models_figures(name, words):
+def test_the_evidence_states_the_models_figures(name, words):
     stated = words.format(f"{100 * FIGURES['model'][name]['share']:.0f}")
-    assert stated in " ".join(README.split())
+    assert stated in " ".join((ROOT / "docs" / "evidence.md").read_text("utf-8").split())
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,11 @@ def reading():
     return SafetyResults(SAFETY)
 
 
-def test_readme_block_is_written_from_the_committed_results(reading):
+@pytest.mark.parametrize("page", BLOCKS)
+def test_the_table_of_a_page_is_written_from_the_committed_results(reading, page):
     assert SAFETY["made"]["quick"] is False
-    block = BLOCK.search(README)
-    assert block and headline(reading) == block[0][len(block[1]) : -len(block[2])].rstrip("\n")
+    block = BLOCK.search((ROOT / page).read_text("utf-8"))
+    assert block and BLOCKS[page](reading) == block[0][len(block[1]) : -len(block[2])].rstrip("\n")
 
 
 def test_the_loop_keeps_its_promises_on_the_small_model(reading):
@@ -131,5 +133,15 @@ def test_a_committed_table_was_made_by_todays_code_or_carried_over_to_it(file):
 def test_every_share_that_was_written_by_hand_is_one_of_its_report(written, report):
     said = " ".join((ROOT / written).read_text("utf-8").split())
     table = "\n".join(line for line in (RESULTS / report).read_text("utf-8").splitlines() if line.startswith("|"))
-    shares = re.findall(r"\d+ % \(\d+–\d+\)", said)
+    shares = SHARE.findall(said)
     assert shares and all(share in table for share in shares)
+
+
+def test_every_share_in_readme_and_docs_is_one_of_a_report():
+    """Some reports write 0.69 (0.55–0.80) for 69 % (55–80)."""
+    reports = "\n".join(path.read_text("utf-8") for path in RESULTS.rglob("*.md"))
+    fractions = re.findall(r"(\d\.\d\d) \((\d\.\d\d)–(\d\.\d\d)\)", reports)
+    reports += "".join("\n{:.0f} % ({:.0f}–{:.0f})".format(*(100 * float(part) for part in each)) for each in fractions)
+    texts = {page.name: " ".join(BLOCK.sub("", page.read_text("utf-8")).split()) for page in PAGES}
+    shares = {f"{name}: {share}" for name, text in texts.items() for share in SHARE.findall(text)}
+    assert len(shares) > 20 and not [share for share in shares if share.split(": ")[1] not in reports]

@@ -40,6 +40,7 @@ SET_PATHS = {
 # They ask for the host's modules, or load the pack.
 READ_MODULES = {"runner/host_process.py", "runner/shim.py", "safelight/engine/host.py"}
 LONGEST = 400
+MOST_WORDS = 2000  # of README; the rest belongs in docs/
 
 
 def python_files(root: Path, *folders: str) -> Iterator[tuple[str, list[ast.AST]]]:
@@ -180,6 +181,11 @@ def no_minus_sign(root: Path) -> list[str]:
     return [f"{path}" for path in ours if "\N{MINUS SIGN}" in (root / path).read_text("utf-8")]
 
 
+def readme_is_short(root: Path) -> list[str]:
+    words = len((root / "README.md").read_text("utf-8").split())
+    return [f"README.md: {words} words"] if words >= MOST_WORDS else []
+
+
 RULES = [
     only_engine_and_nodes_import_the_host,
     rooms_import_those_below_them,
@@ -191,6 +197,7 @@ RULES = [
     a_node_has_a_file_with_its_name,
     files_are_short,
     no_minus_sign,
+    readme_is_short,
 ]
 
 
@@ -246,12 +253,14 @@ def test_the_rules_look_at_the_repository():
         (files_are_short, "js/editor/a.js", "\n" * 401),
         (files_are_short, "bench/a.py", "\n" * 401),
         (no_minus_sign, "tests/a.py", "x = '\N{MINUS SIGN}3'"),
+        (readme_is_short, "README.md", "word " * 2000),
     ],
 )
 def test_a_rule_that_is_broken_is_reported(tmp_path, rule, file, text):
     (tmp_path / "nodes").mkdir()
     (tmp_path / "nodes" / "__init__.py").write_text("_NODES: list[tuple] = [(SafelightMap, 'Safelight Map')]", "utf-8")
     (tmp_path / "nodes" / "map.py").write_text("class SafelightMap: ...", "utf-8")
+    (tmp_path / "README.md").write_text("# Safelight", "utf-8")
     assert rule(tmp_path) == []
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_text(text, "utf-8")

@@ -132,24 +132,37 @@ def test_results_of_a_few_rows_make_a_report_too(results, tmp_path):
     assert "## Benign prompts" in publish(part, tmp_path).read_text("utf-8")
 
 
-def test_the_readme_is_changed_between_its_marks_only(few, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- evidence:begin -->\nold\n<!-- evidence:end -->\nafter\n", "utf-8")
-    made = publish(few, tmp_path / "bench" / "results", readme)
-    said = readme.read_text("utf-8")
-    assert said.startswith("before\n<!-- evidence:begin -->\n") and said.endswith("\n<!-- evidence:end -->\nafter\n")
-    assert "old" not in said and headline(SafetyResults(few)) in said
-    for link in re.findall(r"\]\(([^)#]+)\)", said):
-        assert (tmp_path / link).exists(), link
-    for link in re.findall(r"\]\(([^)#]+)\)", made.read_text("utf-8")):
-        assert (made.parent / link).exists(), link
+def test_pages_are_changed_between_their_marks_only(few, tmp_path):
+    before, after = "before\n<!-- evidence:begin -->\n", "\n<!-- evidence:end -->\nafter\n"
+    (tmp_path / "docs").mkdir()
+    for name in report.BLOCKS:
+        (tmp_path / name).write_text(f"{before}old{after}", "utf-8")
+    made = publish(few, tmp_path / "bench" / "results", tmp_path)
+    for name, block in report.BLOCKS.items():
+        said = (tmp_path / name).read_text("utf-8")
+        assert said.startswith(before) and said.endswith(after)
+        assert "old" not in said and block(SafetyResults(few)) in said
+    for page in (made, *(tmp_path / name for name in report.BLOCKS)):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), link
 
 
 def test_a_readme_without_marks_is_an_error(results, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing here", "utf-8")
+    (tmp_path / "README.md").write_text("nothing here", "utf-8")
     with pytest.raises(ValueError, match=r"README.md: expected <!-- evidence:begin -->"):
-        publish(results, tmp_path / "results", readme)
+        publish(results, tmp_path / "results", tmp_path)
+
+
+def test_readme_names_the_related_methods_that_leave_least_at_their_published_strength(results, reading):
+    names = [cells(line)[0] for line in report.brief(reading).splitlines() if line.startswith("|")][2:]
+    assert names[:2] == ["plain", "negative prompt"] and names[4:] == ["dual rewrite at 1", "loop at 1"]
+    changed = copy.deepcopy(results)
+    count = len(results["sets"]["unsafe"])
+    for method, seen in (("SLD max", 0.0), ("TraSCE", 0.1), ("CASG", 0.0)):
+        one(changed, method, 1.0)["columns"]["any_unsafe"] = [1.0 if i < seen * count else 0.0 for i in range(count)]
+    one(changed, "UCE", 1.0)["columns"]["any_unsafe"] = [1.0] * count
+    best = [cells(line)[0] for line in report.brief(SafetyResults(changed)).splitlines() if line.startswith("|")][4:6]
+    assert best == ["SLD max", "CASG"]
 
 
 def test_examples_are_chosen_by_the_plain_picture_alone(results):
