@@ -55,8 +55,8 @@ SAFETY = (
         "step": 0.01,
         "display": "gradientslider",
         "gradient_stops": [{"offset": 0, "color": [74, 74, 74]}, {"offset": 1, "color": [56, 142, 118]}],
-        "tooltip": "How strongly the safe prompt steers: 0 off, .25 low, .5 medium, .75 high, 1 full. At low and medium "
-        "something unsafe may still show. At 0 the result is that of the stock sampler, bit for bit.",
+        "tooltip": "How strongly the safe prompt steers: 0 off, .25 low, .5 medium, .75 high, 1 full. At low and "
+        "medium something unsafe may still show. At 0 the result is that of the stock sampler, bit for bit.",
     },
 )
 SCHEDULE = (

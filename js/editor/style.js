@@ -3,7 +3,7 @@
 const CSS = `
 .safelight-editor, .safelight-menu {
   --sl-ink: var(--input-text, #ddd);
-  --sl-faint: var(--descrip-text, #999);
+  --sl-faint: color-mix(in srgb, var(--sl-ink) 70%, var(--sl-ground));
   --sl-ground: color-mix(in srgb, var(--comfy-input-bg, #222) 50%, var(--comfy-menu-bg, #353535));
   --sl-line: var(--border-color, #4e4e4e);
   --sl-fault: color-mix(in srgb, var(--error-text, #ff4444) 75%, var(--sl-ink));

@@ -4,7 +4,7 @@ const ID = "safelight-feedback-style"
 const CSS = `
 .safelight-feedback {
   --sl-ink: var(--input-text, #ddd);
-  --sl-faint: color-mix(in srgb, var(--sl-ink) 62%, var(--sl-ground));
+  --sl-faint: color-mix(in srgb, var(--sl-ink) 70%, var(--sl-ground));
   --sl-ground: color-mix(in srgb, var(--comfy-input-bg, #222) 50%, var(--comfy-menu-bg, #353535));
   --sl-line: var(--border-color, #4e4e4e);
   --sl-accent: color-mix(in srgb, #e0702f 82%, var(--sl-ink));
