@@ -9,6 +9,7 @@ from safelight.engine.edit_files import MAX_STRENGTH
 from safelight.engine.guider import make_guider
 from safelight.engine.inhibited_attention import target_texts
 from safelight.engine.two_streams import SHARED, TwoStreamsGuider
+from safelight.text.concepts import DEFAULT_CONCEPTS
 from safelight.text.conditioning import Conditioning
 
 from . import inputs
@@ -72,8 +73,8 @@ class SafelightGrowthInhibitorsGuider:
         clip: CLIP,
         positive: Conditioning,
         negative: Conditioning,
-        concepts: str,
         cfg: float,
+        concepts: str = DEFAULT_CONCEPTS,
         strength: float = 1.0,
         shared: float = SHARED,
     ) -> tuple[CFGGuider]:

@@ -46,9 +46,9 @@ class TwoStreamsGuider(comfy.samplers.CFGGuider):
     """
 
     def __init__(self, model: ModelPatcher, targets: Sequence[Encoding], strength: float, shared: float) -> None:
-        taking, *patches = inhibitors(model, targets, strength)
+        taking, self._before, self._after = inhibitors(model, targets, strength)
         super().__init__(taking)
-        self._patches, self._shared = patches, shared
+        self._shared = shared
 
     def sample(
         self,
@@ -90,11 +90,10 @@ class TwoStreamsGuider(comfy.samplers.CFGGuider):
                     callback({**step, **{key: step[key].chunk(2)[1] for key in ("x", "denoised")}})
 
             sampling = model.inner_model.inner_model.model_sampling
-            streams = _Streams(model, *self._patches, float(sampling.percent_to_sigma(self._shared)))
-            x = torch.cat([x, x])
-            return function(
-                streams, x, sigmas, extra_args=extra_args, callback=second, disable=disable, **options
-            ).chunk(2)[1]
+            until = float(sampling.percent_to_sigma(self._shared))
+            streams, x = _Streams(model, self._before, self._after, until), torch.cat([x, x])
+            out = function(streams, x, sigmas, extra_args=extra_args, callback=second, disable=disable, **options)
+            return out.chunk(2)[1]
 
         return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
 
