@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safelight.checks import check_links, check_numbers, strength_number, unit_number
+from safelight.checks import check_links, check_numbers, strength_number
 from safelight.engine.edit_files import MAX_STRENGTH
 from safelight.engine.guider import make_guider
 from safelight.engine.inhibited_attention import target_texts
-from safelight.engine.two_streams import SHARED, TwoStreamsGuider
+from safelight.engine.two_streams import TwoStreamsGuider
 from safelight.text.concepts import DEFAULT_CONCEPTS
 from safelight.text.conditioning import Conditioning
 
@@ -51,19 +51,6 @@ class SafelightGrowthInhibitorsGuider:
                     "How often what is found of the targets is taken away: 1 once, 2 twice. At 0 the result is that of "
                     "the stock sampler, bit for bit.",
                 ),
-                "shared": (
-                    "FLOAT",
-                    {
-                        "default": SHARED,
-                        "min": 0.0,
-                        "max": 1.0,
-                        "step": 0.05,
-                        "advanced": True,
-                        "tooltip": "The part of the run in which the plain picture says where the prompt's words are. "
-                        "More keeps more of its layout and takes less away. At 0 no plain picture runs beside, as with "
-                        "Safelight Growth Inhibitors.",
-                    },
-                ),
             },
         }
 
@@ -76,14 +63,13 @@ class SafelightGrowthInhibitorsGuider:
         cfg: float,
         concepts: str = DEFAULT_CONCEPTS,
         strength: float = 1.0,
-        shared: float = SHARED,
     ) -> tuple[CFGGuider]:
         check_links(model=model, positive=positive, negative=negative)
         check_numbers(cfg=cfg)
-        strength, shared = strength_number(strength, MAX_STRENGTH), unit_number("shared", shared)
+        strength = strength_number(strength, MAX_STRENGTH)
         if strength == 0.0:
             return (make_guider(model, positive, negative, cfg, None),)
-        guider = TwoStreamsGuider(model, target_texts(clip, concepts), strength, shared)
+        guider = TwoStreamsGuider(model, target_texts(clip, concepts), strength)
         guider.set_conds(positive, negative)
         guider.set_cfg(cfg)
         return (guider,)

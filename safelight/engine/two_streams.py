@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from safelight.text.encoding import Encoding
 
-SHARED = 0.8  # of the run, as the released code has it
+# The part of the run in which maps are shared, by progress of the noise level: the released code's. From .6 to 1 it
+# makes little difference on the small model (js/docs/SafelightGrowthInhibitorsGuider.md), so there is no setting for it.
+SHARED = 0.8
 _UNLIKE = (
     "model: expected the plain picture and the other to be evaluated alike for Safelight Growth Inhibitors Guider, got "
     "two calls of the model with different rows in its cross-attentions: a patch leaves some out, as a step cache "
@@ -41,14 +43,12 @@ _UNLIKE = (
 class TwoStreamsGuider(comfy.samplers.CFGGuider):
     """The host's guider, of whose two streams the second one's picture comes out.
 
-    model: with the patch of growth inhibitors, so that another guider made of it loses the targets too. shared: the
-    part of the run in which maps are shared, by progress of the noise level.
+    Its model has the patch of growth inhibitors, so that another guider made of it takes the targets away too.
     """
 
-    def __init__(self, model: ModelPatcher, targets: Sequence[Encoding], strength: float, shared: float) -> None:
+    def __init__(self, model: ModelPatcher, targets: Sequence[Encoding], strength: float) -> None:
         taking, self._before, self._after = inhibitors(model, targets, strength)
         super().__init__(taking)
-        self._shared = shared
 
     def sample(
         self,
@@ -59,7 +59,7 @@ class TwoStreamsGuider(comfy.samplers.CFGGuider):
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
-        if sigmas.shape[-1] > 1 and self._shared > 0.0:
+        if sigmas.shape[-1] > 1:
             sampler = self._two_streams(sampler)
         return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
 
@@ -90,7 +90,7 @@ class TwoStreamsGuider(comfy.samplers.CFGGuider):
                     callback({**step, **{key: step[key].chunk(2)[1] for key in ("x", "denoised")}})
 
             sampling = model.inner_model.inner_model.model_sampling
-            until = float(sampling.percent_to_sigma(self._shared))
+            until = float(sampling.percent_to_sigma(SHARED))
             streams, x = _Streams(model, self._before, self._after, until), torch.cat([x, x])
             out = function(streams, x, sigmas, extra_args=extra_args, callback=second, disable=disable, **options)
             return out.chunk(2)[1]

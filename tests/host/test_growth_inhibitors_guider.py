@@ -12,7 +12,7 @@ from methods import run_guider
 from safelight_pack import custom_sample
 from tiny_models import conditioning, controlnet, latent, sd3_model, unet_model
 
-from safelight.engine import shared_noise
+from safelight.engine import shared_noise, two_streams
 from safelight.engine.inhibited_attention import After, Before
 
 CONCEPTS = "a kitchen knife, blood"
@@ -33,6 +33,12 @@ def guider(pack, clip, prompts):
         return host.call(node, model=model, clip=clip, **given)[0]
 
     return made
+
+
+@pytest.fixture
+def share(monkeypatch):
+    """share(.5): maps are shared in so much of the run."""
+    return lambda part: monkeypatch.setattr(two_streams, "SHARED", part)
 
 
 @pytest.fixture
@@ -82,19 +88,21 @@ def test_strength_zero_is_the_hosts_guider(guider, eps, prompts):
 
 
 @pytest.mark.parametrize("sampler_name", ["euler", "dpm_2_ancestral", "dpmpp_2m_sde", "uni_pc"])
-def test_the_plain_stream_is_the_stock_run(guider, eps, prompts, sampler_name):
+def test_the_plain_stream_is_the_stock_run(guider, share, eps, prompts, sampler_name):
     """Bit for bit, whatever the other one loses."""
+    share(1.0)
     given, settings = latent(batch=2, seed=5), {"sampler_name": sampler_name, "denoise": 0.8}
     plain, _ = watched(eps, lambda: stock(eps, prompts, given, **settings))
-    both, _ = watched(eps, lambda: run_guider(guider(eps, shared=1.0), eps, given, **settings))
+    both, _ = watched(eps, lambda: run_guider(guider(eps), eps, given, **settings))
     assert len(both) == 2 * len(plain)
     assert all(torch.equal(one, other) for one, other in zip(both[::2], plain, strict=True))
     assert torch.equal(both[1], plain[0]) and apart(both[-1], plain[-1]) > 1e-3
 
 
-def test_the_second_stream_takes_the_prompts_values_by_the_first_ones_map(guider, eps):
+def test_the_second_stream_takes_the_prompts_values_by_the_first_ones_map(guider, share, eps):
     """In every cross-attention of a shared call, and in no other. The negative prompt's rows keep their own maps."""
-    seen, crossed = watched(eps, lambda: run_guider(guider(eps, shared=0.5), eps, latent(), steps=10))
+    share(0.5)
+    seen, crossed = watched(eps, lambda: run_guider(guider(eps), eps, latent(), steps=10))
     assert len(seen) == 15 and len(crossed) > 2
     for outs in crossed.values():
         assert len(outs) == 15
@@ -117,18 +125,22 @@ def test_the_targets_are_taken_away_in_every_call_of_the_second_stream(guider, e
     assert calls == [1] * (20 * count)
 
 
-def test_rows_are_twice_the_stock_runs_while_maps_are_shared(guider, eps):
+def test_rows_are_twice_the_stock_runs_while_maps_are_shared(guider, share, eps):
+    share(0.5)
     for cfg, rows in ((5.0, 2), (1.0, 1)):
         with host.count_rows(eps) as seen:
-            run_guider(guider(eps, cfg=cfg, shared=0.5), eps, latent(), steps=10)
+            run_guider(guider(eps, cfg=cfg), eps, latent(), steps=10)
         assert seen.rows == [rows] * 15
 
 
-def test_shared_for_no_part_of_the_run_it_is_the_patch(pack, guider, clip, eps, prompts):
+def test_without_sharing_it_is_the_patch(pack, guider, share, clip, eps, prompts):
+    settings = {"sampler_name": "dpmpp_2m_sde"}
     node, inputs = pack.nodes["SafelightGrowthInhibitors"], {"clip": clip, "concepts": CONCEPTS, "strength": 0.7}
-    alone = stock(host.call(node, model=eps, **inputs)[0], prompts, sampler_name="dpmpp_2m_sde")
-    made = [guider(eps, strength=0.7, shared=shared) for shared in (0.0, 0.5, 1.0)]
-    none, half, whole = (run_guider(each, eps, latent(), sampler_name="dpmpp_2m_sde") for each in made)
+    alone, made = stock(host.call(node, model=eps, **inputs)[0], prompts, **settings), []
+    for part in (0.0, 0.5, 1.0):
+        share(part)
+        made.append(run_guider(guider(eps, strength=0.7), eps, latent(), **settings))
+    none, half, whole = made
     assert torch.equal(none, alone)
     assert min(apart(half, alone), apart(whole, half), apart(whole, stock(eps, prompts))) > 1e-3
 
@@ -137,6 +149,24 @@ def test_shared_for_no_part_of_the_run_it_is_the_patch(pack, guider, clip, eps, 
 def test_both_streams_get_the_stock_runs_noise(guider, eps, prompts, sampler_name, nothing_found):
     given, settings = latent(batch=2, seed=5), {"sampler_name": sampler_name, "denoise": 0.9}
     assert torch.equal(run_guider(guider(eps), eps, given, **settings), stock(eps, prompts, given, **settings))
+
+
+def test_a_patch_that_draws_draws_the_same_for_both_streams(guider, eps, prompts, nothing_found):
+    """And what the sampler draws after it is what a stock run draws."""
+    model, settings = eps.clone(), {"sampler_name": "euler_ancestral"}
+    model.set_model_attn1_output_patch(lambda n, options: n + torch.randn_like(n))
+    assert torch.equal(run_guider(guider(model), model, latent(), **settings), stock(model, prompts, **settings))
+
+
+def test_where_the_sharing_has_ended_it_does_not_begin_again(guider, share, eps):
+    """Samplers look ahead to less noise than the next step begins with; the plain picture's latent is gone then."""
+    for part in (0.45, 0.5, 0.55):
+        share(part)
+        with host.count_rows(eps) as seen:
+            run_guider(guider(eps), eps, latent(), steps=8, sampler_name="dpmpp_2s_ancestral")
+        pairs = [one == other for one, other in zip(seen.sigmas, seen.sigmas[1:], strict=False)]
+        last = max(i for i, pair in enumerate(pairs) if pair)
+        assert pairs[: last + 1] == [i % 2 == 0 for i in range(last + 1)] and 4 < last < len(pairs) - 2
 
 
 def test_samplers_that_may_mix_the_streams_are_refused(guider, eps):
@@ -224,25 +254,27 @@ def test_a_patch_that_leaves_calls_out_is_an_error(guider, eps):
         run_guider(guider(model), model, latent())
 
 
-def test_rows_that_memory_divides_otherwise_are_found_again(guider, eps, monkeypatch):
+def test_rows_that_memory_divides_otherwise_are_found_again(guider, share, eps, monkeypatch):
     """The plain picture's prompts in one call, the other's one after the other."""
-    whole, required = run_guider(guider(eps, shared=1.0), eps, latent()), type(eps.model).memory_required
+    share(1.0)
+    whole, required = run_guider(guider(eps), eps, latent()), type(eps.model).memory_required
     with host.count_rows(eps) as seen:
 
         def second_is_divided(self, *args, **kwargs):
             return 1e18 if sum(seen.rows) % 4 > 1 else required(self, *args, **kwargs)
 
         monkeypatch.setattr(type(eps.model), "memory_required", second_is_divided)
-        parts = run_guider(guider(eps, shared=1.0), eps, latent())
+        parts = run_guider(guider(eps), eps, latent())
     assert seen.rows == [2, 1, 1] * 6 and apart(parts, whole) < 1e-3
 
 
-def test_another_guider_made_of_it_loses_the_targets_too(guider, eps, prompts):
+def test_another_guider_made_of_it_loses_the_targets_too(guider, share, eps, prompts):
     """As packs that upscale or detail make one."""
     other = comfy.samplers.CFGGuider(guider(eps).model_patcher)
     other.set_conds(prompts[0], prompts[2])
     other.set_cfg(5.0)
-    assert torch.equal(run_guider(other, eps, latent()), run_guider(guider(eps, shared=0.0), eps, latent()))
+    share(0.0)
+    assert torch.equal(run_guider(other, eps, latent()), run_guider(guider(eps), eps, latent()))
 
 
 def test_a_run_of_one_noise_level_and_a_second_stage(guider, eps):
@@ -257,7 +289,7 @@ def test_a_run_of_one_noise_level_and_a_second_stage(guider, eps):
 def test_models_inputs_and_targets_are_checked(guider, eps):
     with pytest.raises(ValueError, match="^model: expected a UNet .*got a SD3 model"):
         guider(sd3_model())
-    for name, value in (("strength", 2.5), ("strength", True), ("shared", 1.5), ("shared", float("nan"))):
+    for name, value in (("strength", 2.5), ("strength", True), ("cfg", float("nan"))):
         with pytest.raises(ValueError, match=f"^{name}"):
             guider(eps, **{name: value})
     with pytest.raises(ValueError, match="^concepts"):
