@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from safelight.text.encoding import Encoding
 
 # The part of the run in which maps are shared, by progress of the noise level: the released code's. From .6 to 1 it
-# makes little difference on the small model (js/docs/SafelightGrowthInhibitorsGuider.md), so there is no setting for it.
+# makes little difference on the small model (js/docs/SafelightGrowthInhibitorsGuider.md), so nothing sets it.
 SHARED = 0.8
 _UNLIKE = (
     "model: expected the plain picture and the other to be evaluated alike for Safelight Growth Inhibitors Guider, got "
