@@ -14,6 +14,7 @@ from tiny_models import conditioning, controlnet, latent, sd3_model, unet_model
 
 from safelight.engine import shared_noise, two_streams
 from safelight.engine.inhibited_attention import After, Before
+from safelight.guidance.progress import noise_level_progress
 
 CONCEPTS = "a kitchen knife, blood"
 KNOWN = shared_noise.STEADY | shared_noise.DRAWING | shared_noise.BROWNIAN
@@ -158,24 +159,22 @@ def test_a_patch_that_draws_draws_the_same_for_both_streams(guider, eps, prompts
     assert torch.equal(run_guider(guider(model), model, latent(), **settings), stock(model, prompts, **settings))
 
 
-def test_where_the_sharing_has_ended_it_does_not_begin_again(guider, share, eps, monkeypatch):
-    """Samplers may look ahead to less noise than the next step begins with; the plain picture's latent is gone then."""
-    evaluate, made, calls = two_streams._Streams.__call__, guider(eps), []
+def test_where_the_sharing_has_ended_it_does_not_begin_again(guider, share, eps):
+    """A sampler may look ahead to less noise than its next step begins with; by then the plain latent is gone."""
+    sampler = comfy.samplers.ksampler("dpmpp_2s_ancestral", {"eta": 1.1})
 
-    def counted(self, *args, **kwargs):
-        before = seen.calls
-        denoised = evaluate(self, *args, **kwargs)
-        calls.append(seen.calls - before)
-        return denoised
-
-    monkeypatch.setattr(two_streams._Streams, "__call__", counted)
-    sampler = comfy.samplers.ksampler("dpmpp_2s_ancestral", {"eta": 1.5})
-    for part in (0.4, 0.5, 0.6):
-        share(part)
-        calls.clear()
+    def levels():
+        given = latent()["samples"]
         with host.count_rows(eps) as seen:
-            made.sample(latent(seed=3)["samples"], latent()["samples"], sampler, host.sigmas_of(eps, steps=8), seed=3)
-        assert set(calls) == {1, 2} and calls == sorted(calls, reverse=True)
+            guider(eps).sample(torch.ones_like(given), given, sampler, host.sigmas_of(eps, steps=8), seed=3)
+        return seen.sigmas
+
+    share(1.0)
+    whole = levels()[::2]
+    ahead = max(i for i in range(len(whole) - 1) if whole[i] < whole[i + 1])
+    between = (whole[ahead] + whole[ahead + 1]) / 2
+    share(noise_level_progress(between, eps.get_model_object("model_sampling").percent_to_sigma))
+    assert levels() == [level for level in whole[:ahead] for _ in "ab"] + whole[ahead:]
 
 
 def test_samplers_that_may_mix_the_streams_are_refused(guider, eps):
