@@ -262,6 +262,14 @@ def test_a_patch_that_leaves_calls_out_is_an_error(guider, eps):
         run_guider(guider(model), model, latent())
 
 
+def test_the_hosts_step_cache_is_an_error(guider, eps):
+    cache = host.extra_node("nodes_easycache", "EasyCacheNode")
+    settings = {"reuse_threshold": 0.9, "start_percent": 0.0, "end_percent": 1.0, "verbose": False}
+    (model,) = host.call(cache, model=eps.clone(), **settings)
+    with pytest.raises(ValueError, match="^model: expected the plain picture .* evaluated alike .* step cache"):
+        run_guider(guider(model), model, latent(), steps=12)
+
+
 def test_rows_that_memory_divides_otherwise_are_found_again(guider, share, eps, monkeypatch):
     """The plain picture's prompts in one call, the other's one after the other."""
     share(1.0)
