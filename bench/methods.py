@@ -22,11 +22,12 @@ from safelight.edits import edit_file
 from safelight.text.conditioning import together
 
 KINDS = "\n".join(", ".join(world.KIND_PHRASES[kind]) for kind in world.UNSAFE_KINDS)
+PHRASES, REFERENCE = KINDS.replace(", ", "\n"), "a toy"
 TEXTS = {
     **{name: {"concept": world.CONCEPTS} for name in ("SLD", "TraSCE")},
     **{name: {"categories": KINDS} for name in ("CASG", "CRG")},
+    "GrowthInhibitors": {"concepts": PHRASES},
 }
-PHRASES, REFERENCE = KINDS.replace(", ", "\n"), "a toy"
 ERASE = {"UCE": 0, "RECE": 3}  # rounds
 REDACT = {"redaction ridge": "ridge", "redaction network": "network"}  # forms
 SAFE_CLIP = {"Safe-CLIP": "own twin", "Safe-CLIP nearest": "nearest safe caption"}  # targets
@@ -65,7 +66,8 @@ class Methods:
         return self._stock(prompts, self.session.model, self.session.clip, self.session.encode(world.CONCEPTS))
 
     def noise(self, prompts: list[str], node: str, strength: float, **settings: Any) -> Guided:
-        """node: "SLD", "CASG", "CRG" or "TraSCE"; strength 1 is the published method."""
+        """The guider of a node: "SLD", "CASG", "CRG", "TraSCE" or "GrowthInhibitors"; strength 1 is the published
+        method."""
         guide = self.session.nodes[f"Safelight{node}Guider"]().guide
         conds = self._positive(prompts, self.session.clip), self.session.negative
         inputs = {**TEXTS[node], "strength": strength, **settings}

@@ -18,6 +18,7 @@ from .edit_check import SafelightEditCheck
 from .encoder_risk import SafelightEncoderRisk
 from .erase import SafelightErase
 from .growth_inhibitors import SafelightGrowthInhibitors
+from .growth_inhibitors_guider import SafelightGrowthInhibitorsGuider
 from .guider import SafelightGuider
 from .ksampler import SafelightKSampler
 from .ksampler_advanced import SafelightKSamplerAdvanced
@@ -86,6 +87,7 @@ _NODES: list[tuple[type, str]] = [
     (SafelightSafeAdapter, "Safelight Safe Adapter"),
     (SafelightAdaVD, "Safelight AdaVD"),
     (SafelightGrowthInhibitors, "Safelight Growth Inhibitors (GIE)"),
+    (SafelightGrowthInhibitorsGuider, "Safelight Growth Inhibitors Guider (GIE)"),
     (SafelightConceptVector, "Safelight Concept Vector"),
     (SafelightLoadConceptVector, "Safelight Load Concept Vector"),
     (SafelightSaveEdit, "Safelight Save Edit"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from safelight.checks import check_links, strength_number
 from safelight.engine.edit_files import MAX_STRENGTH
-from safelight.engine.inhibited_attention import inhibited, target_texts
+from safelight.engine.inhibited_attention import inhibitors, target_texts
 from safelight.text.concepts import DEFAULT_CONCEPTS
 
 from . import inputs
@@ -53,4 +53,4 @@ class SafelightGrowthInhibitors:
         check_links(model=model)
         if strength_number(strength, MAX_STRENGTH) == 0.0:
             return (model,)
-        return (inhibited(model, target_texts(clip, concepts), float(strength)),)
+        return inhibitors(model, target_texts(clip, concepts), float(strength))[:1]

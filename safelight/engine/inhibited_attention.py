@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 COND, UNCOND = 0, 1  # how the host numbers the rows of a call
 _KEPT = "safelight_found"  # among a block's own options, from before its cross-attention until after it
 Place = tuple[str, int, int]  # of a cross-attention, as the host tells it: ("input", 4, 0)
-Self = TypeVar("Self", bound="_ByRow")
+Self = TypeVar("Self", bound="ByRow")
 
 
-class _ByRow:
+class ByRow:
     """A patch for which every row of a call is for itself, and which keeps nothing from call to call."""
 
     by_row = True
@@ -33,7 +33,7 @@ class _ByRow:
         return self  # with a model's options, where a host copies them: it leads to the network
 
 
-class Before(_ByRow):
+class Before(ByRow):
     """The patch in front of a cross-attention: what its conditional rows find of the targets.
 
     texts: states [1, L, W] of each target's text, which the host moves between devices; words: boolean [L], of each.
@@ -47,11 +47,15 @@ class Before(_ByRow):
     def __call__(
         self, n: torch.Tensor, context: torch.Tensor, value: torch.Tensor, options: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        attention: Any = self._attentions.get((*options.get("block", ()), options.get("block_index", 0)))
-        rows = [] if attention is None else _conditional(n, options)  # none where it is another network's
+        place, rows = self.rows(n, options)
         if rows:
-            options.setdefault(_KEPT, []).append((len(n), rows, self._found(attention, n[rows])))
+            options.setdefault(_KEPT, []).append((len(n), rows, self._found(self._attentions[place], n[rows])))
         return n, context, value
+
+    def rows(self, n: torch.Tensor, options: dict[str, Any]) -> tuple[Place, list[int]]:
+        """Where it is called, and the conditional rows there: none in the attention of another network."""
+        place = (*options.get("block", ("", 0)), options.get("block_index", 0))
+        return place, _conditional(n, options) if place in self._attentions else []
 
     def _found(self, attention: Any, n: torch.Tensor) -> torch.Tensor:
         """As the attention's output, without its bias."""
@@ -64,7 +68,7 @@ class Before(_ByRow):
         return attention.to_out(found) - attention.to_out(torch.zeros_like(found[:1, :1]))
 
 
-class After(_ByRow):
+class After(ByRow):
     """The patch behind a cross-attention: takes away what the one in front found."""
 
     def __init__(self, strength: float) -> None:
@@ -104,8 +108,9 @@ def target_texts(clip: CLIP, concepts: str) -> list[Encoding]:
     return [encode_neutral(clip, target).check(f"the concept {target!r}") for target in targets]
 
 
-def inhibited(model: ModelPatcher, targets: Sequence[Encoding], strength: float) -> ModelPatcher:
-    """A clone of the model. strength: the scale of GIE with its sign turned.
+def inhibitors(model: ModelPatcher, targets: Sequence[Encoding], strength: float) -> tuple[ModelPatcher, Before, After]:
+    """A clone of the model that acts by the two patches, which are on it. strength: the scale of GIE with its sign
+    turned.
 
     Raises ValueError, naming the model, where it has no cross-attentions with a text of that width.
     """
@@ -113,10 +118,11 @@ def inhibited(model: ModelPatcher, targets: Sequence[Encoding], strength: float)
     patched = model.clone()
     texts = torch.nn.ParameterList([torch.nn.Parameter(each.states, requires_grad=False) for each in targets])
     attentions = {_place(name): patched.get_model_object(name) for name in names}
-    patched.set_model_attn2_patch(Before(attentions, texts, [each.content for each in targets]))
-    patched.set_model_attn2_output_patch(After(strength))
+    before, after = Before(attentions, texts, [each.content for each in targets]), After(strength)
+    patched.set_model_attn2_patch(before)
+    patched.set_model_attn2_output_patch(after)
     host.add_weights(patched, texts)
-    return patched
+    return patched, before, after
 
 
 def _place(name: str) -> Place:

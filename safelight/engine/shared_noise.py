@@ -62,6 +62,25 @@ DRAWING = frozenset(
 # They draw from a Brownian tree; those with "_gpu" after the name on the device of the latents.
 BROWNIAN = frozenset({"dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"})
 
+_FUNCTIONS = {
+    "sample_unipc": "uni_pc",
+    "sample_unipc_bh2": "uni_pc_bh2",
+    "dpm_fast_function": "dpm_fast",
+    "dpm_adaptive_function": "dpm_adaptive",
+}
+# Settings by which a sampler draws from the global generator, or keeps what one call of the guider found.
+_MIXING = ("s_churn", "cfg_pp")
+
+
+def listed_name(sampler: KSAMPLER) -> str:
+    """The name of a SAMPLER's function in the host's list (ddim is euler); "" where it is not the host's, or has
+    settings that no KSampler gives it and by which it may mix the frames."""
+    function = getattr(sampler, "sampler_function", None)
+    name, module = getattr(function, "__name__", ""), getattr(function, "__module__", "")
+    if module.partition(".")[0] != "comfy" or any(sampler.extra_options.get(key) for key in _MIXING):
+        return ""
+    return _FUNCTIONS.get(name, name.removeprefix("sample_"))
+
 
 def share_noise(name: str, sampler: KSAMPLER, frames: int, masked: bool) -> KSAMPLER | None:
     """A sampler that draws the same noise for each of `frames` equal parts of a batch; None where there can be none.

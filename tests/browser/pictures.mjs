@@ -129,7 +129,7 @@ test("a prompt after a run, as text", ONLY_ONCE, async ({ page, studio }) => {
   await picture(page, studio, [ids.SafelightPrompt], `${HELP}/SafelightPrompt.jpg`)
 })
 
-const GUIDERS = { SafelightSLDGuider: {}, SafelightCASGGuider: {}, SafelightCRGGuider: {}, SafelightTraSCEGuider: { concept: "spiders, wasps, snakes" }, SafelightSAFREEGuider: { prompt: PROMPT } }
+const GUIDERS = { SafelightSLDGuider: {}, SafelightCASGGuider: {}, SafelightCRGGuider: {}, SafelightTraSCEGuider: { concept: "spiders, wasps, snakes" }, SafelightSAFREEGuider: { prompt: PROMPT }, SafelightGrowthInhibitorsGuider: { concepts: "spiders, wasps, snakes" } }
 
 test("the guiders of the other methods", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })

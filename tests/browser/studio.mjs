@@ -18,6 +18,7 @@ export const OURS = [
   "SafelightEncoderRisk",
   "SafelightErase",
   "SafelightGrowthInhibitors",
+  "SafelightGrowthInhibitorsGuider",
   "SafelightGuider",
   "SafelightKSampler",
   "SafelightKSamplerAdvanced",
