@@ -88,7 +88,7 @@ def server() -> Server | None:
                 _read = None
                 raise ValueError(
                     f"{VARIABLE}: {path} can't be obeyed, so no sampler, guider, patch or Look of Safelight runs on "
-                    f"this server. {error} Ask the server's owner to mend the file."
+                    f"this server. {str(error).rstrip('.')}. Ask the server's owner to mend the file."
                 ) from error
         return _read[1]
 

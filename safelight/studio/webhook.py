@@ -86,7 +86,7 @@ class Webhook:
     def _warn(self, why: str) -> None:
         self._lost += 1
         if time.monotonic() - self._warned >= SELDOM:
-            log.warning("Safelight: the webhook did not get %d lines (%s).", self._lost, why)
+            log.warning("Safelight: lines that did not reach the webhook: %d (%s).", self._lost, why)
             self._warned, self._lost = time.monotonic(), 0
 
 
