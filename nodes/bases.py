@@ -116,7 +116,7 @@ class DetectorNode:
         input, for one that is no such widget, or of another kind."""
         declared = cls.INPUT_TYPES()
         widgets = {**declared["required"], **declared.get("optional", {})}
-        values = {name: options["default"] for name, (_, options) in widgets.items()}
+        values = {name: one[1]["default"] for name, one in widgets.items() if inputs.is_widget(one)}
         for name, value in given.items():
             if name not in values:
                 raise ValueError(f"{name}: unknown input of {cls.__name__}. Use {', '.join(values)}.")

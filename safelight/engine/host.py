@@ -50,7 +50,7 @@ except ImportError:  # before 2025 a patch of low rank was a tuple
 
 try:
     from comfy_execution.utils import get_executing_context
-except ImportError:  # before 2025 the host told nobody which node runs
+except ImportError:  # before mid-2025 the host told nobody which node runs
     get_executing_context = None
 
 if not hasattr(comfy.sample, "comfy"):

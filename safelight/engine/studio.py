@@ -94,7 +94,7 @@ def server() -> Server | None:
 
 
 def _load(path: Path) -> Server:
-    policy = read_policy(path.read_text("utf-8"))
+    policy = read_policy(path.read_text("utf-8-sig"))
     made = [_make(f"detectors: detector {number}", choice) for number, choice in enumerate(policy.detectors, 1)]
     log = path.parent / policy.log if policy.log else None
     if log is not None:
@@ -107,7 +107,7 @@ def _make(name: str, choice: DetectorChoice) -> Detector:
         raise ValueError(f"{name}: unknown node {choice.node!r}. Use one of {', '.join(sorted(detector_makers))}.")
     try:
         return detector_makers[choice.node](**choice.inputs)
-    except (TypeError, ValueError, ImportError) as error:
+    except Exception as error:  # of a package or a model of others, too
         raise ValueError(f"{name}: {error}") from error
 
 
@@ -162,14 +162,18 @@ def check_related() -> None:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Errors that tell of a detector say whose it is, where the artist may have linked none."""
+    """Errors of what goes with no detector, or can't be hidden, say that the artist may have chosen neither."""
     try:
         yield
     except ValueError as error:
         here = server()
-        if here is None or here.detector is None or "detector" not in str(error):
+        inputs = ("detector:", "economy:", "hide:", "latent_image:", "merge:")
+        if here is None or not str(error).startswith(inputs):
             raise
-        raise ValueError(f"{error} This server looks at every picture with detectors of its own.") from error
+        looks = "with detectors of its own" if here.detector is not None else "with the linked detector"
+        raise ValueError(
+            f"{error} This server looks at pictures {looks}; one that does not pass: {here.policy.on_failure}."
+        ) from error
 
 
 def check_merge(merge: str, settings: GuidanceSettings) -> None:
