@@ -168,7 +168,8 @@ def explained() -> Iterator[None]:
     except ValueError as error:
         here = server()
         inputs = ("detector:", "economy:", "hide:", "latent_image:", "merge:")
-        if here is None or not str(error).startswith(inputs):
+        chosen = here is not None and (here.detector is not None or here.policy.on_failure != KEEP)
+        if here is None or not chosen or not str(error).startswith(inputs):
             raise
         looks = "with detectors of its own" if here.detector is not None else "with the linked detector"
         raise ValueError(
