@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from safelight.checks import check_links, check_numbers, strength_number
+from safelight.checks import check_links, check_numbers, shortened, strength_number
+from safelight.detect.detector import Detector
+from safelight.engine import studio
 from safelight.engine.guider import make_guider
 from safelight.engine.ksampler import SamplingJob, sample_guided
 from safelight.engine.least import Eye, sample_looking
@@ -23,7 +25,15 @@ if TYPE_CHECKING:
     from comfy.sd import CLIP
 
 
-class SamplerNode:
+class ServedNode:
+    """A node that does what the server's owner asks (safelight/engine/studio.py), anew where that has changed."""
+
+    @classmethod
+    def IS_CHANGED(cls, **_: object) -> str:
+        return studio.version()
+
+
+class SamplerNode(ServedNode):
     RETURN_TYPES = ("LATENT", "STRING", "SAFELIGHT_TRACE", "BOOLEAN")
     RETURN_NAMES = ("LATENT", "report", "trace", "passed")
     OUTPUT_TOOLTIPS = (
@@ -56,8 +66,8 @@ class SamplerNode:
         "words": inputs.WORDS,
     }
 
-    @staticmethod
     def sampled(
+        self,
         job: SamplingJob,
         settings: GuidanceSettings,
         eye: Eye | None,
@@ -65,13 +75,19 @@ class SamplerNode:
         merge: str = inputs.EVERY_STEP,
         merge_at: float = inputs.DEFAULT_MERGE_AT,
     ) -> dict[str, Any]:
-        """eye: of the linked detector, None without one."""
+        """eye: of the linked detector or the server's, None without one."""
+        studio.check_merge(merge, settings)
         if eye is None:
-            return sample_guided(job, settings, steps, merge, merge_at)
-        return sample_looking(job, settings, eye, steps, merge)
+            outcome = sample_guided(job, settings, steps, merge, merge_at)
+        else:
+            with studio.explained():
+                outcome = sample_looking(job, settings, eye, steps, merge)
+        latent, report, *_ = outcome["result"]
+        studio.finish(report, latent["samples"], type(self).__name__, job.noise.seed)
+        return outcome
 
 
-class GuiderNode:
+class GuiderNode(ServedNode):
     RETURN_TYPES = ("GUIDER", "SAFELIGHT_TRACE")
     RETURN_NAMES = ("GUIDER", "trace")
     OUTPUT_TOOLTIPS = ("A guider for Sampler Custom Advanced.", inputs.TRACE_TOOLTIP)
@@ -87,9 +103,30 @@ class DetectorNode:
     FUNCTION = "make"
     CATEGORY = inputs.DETECT
     SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "detector", "nudity", "moderation", "NSFW checker"]
+    INPUT_TYPES: Callable[[], dict[str, Any]]
+    make: Callable[..., tuple[Detector]]
+
+    def __init_subclass__(cls) -> None:
+        if all(inputs.is_widget(declared) for declared in cls.INPUT_TYPES()["required"].values()):
+            studio.detector_makers[cls.__name__] = cls.of_widgets
+
+    @classmethod
+    def of_widgets(cls, **given: Any) -> Detector:
+        """The detector with these values of its widgets, the others at their defaults. Raises ValueError, naming the
+        input, for one that is no such widget, or of another kind."""
+        declared = cls.INPUT_TYPES()
+        widgets = {**declared["required"], **declared.get("optional", {})}
+        values = {name: one[1]["default"] for name, one in widgets.items() if inputs.is_widget(one)}
+        for name, value in given.items():
+            if name not in values:
+                raise ValueError(f"{name}: unknown input of {cls.__name__}. Use {', '.join(values)}.")
+            kind = (int, float) if isinstance(values[name], float) else type(values[name])
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise ValueError(f"{name}: expected a value such as {values[name]!r}, got {shortened(value)}.")
+        return cls().make(**{**values, **given})[0]
 
 
-class PatchNode:
+class PatchNode(ServedNode):
     RETURN_TYPES = ("MODEL", "SAFELIGHT_TRACE")
     RETURN_NAMES = ("MODEL", "trace")
     OUTPUT_TOOLTIPS = ("The model, guided wherever a sampler uses it with a CFG guider.", inputs.TRACE_TOOLTIP)
@@ -118,6 +155,7 @@ class MethodNode:
 
     def acting(self, clip: CLIP, strength: float, settings: dict[str, Any]) -> MethodSetup | None:
         """The method; None at strength 0, where no other input is read."""
+        studio.check_related()
         strength = strength_number(strength, self.MAX_STRENGTH)
         return self.setup(clip, strength=strength, **settings) if strength > 0.0 else None
 

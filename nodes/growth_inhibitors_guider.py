@@ -66,6 +66,7 @@ class SafelightGrowthInhibitorsGuider:
     ) -> tuple[CFGGuider]:
         check_links(model=model, positive=positive, negative=negative)
         check_numbers(cfg=cfg)
+        check_related()
         strength = strength_number(strength, MAX_STRENGTH)
         if strength == 0.0:
             return (make_guider(model, positive, negative, cfg, None),)

@@ -9,9 +9,9 @@ import torch
 from safelight.checks import check_links, check_numbers
 from safelight.engine.guider import make_guider
 from safelight.engine.method_setup import dual_setup
+from safelight.engine.studio import check_unseen, logger, read_settings
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
-from safelight.guidance.settings import read_settings
 from safelight.text.conditioning import Conditioning
 from safelight.views.trace import Trace
 
@@ -62,5 +62,7 @@ class SafelightGuider(GuiderNode):
     ) -> tuple[CFGGuider, Trace]:
         check_links(model=model, positive=positive, negative=negative)
         check_numbers(cfg=cfg)
-        setup = dual_setup(read_settings(safety, schedule, risk, gate, mask, selective, economy), safe)
+        check_unseen()
+        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)
+        setup = dual_setup(settings, safe, on_end=logger(settings, type(self).__name__))
         return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()

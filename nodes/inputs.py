@@ -244,6 +244,11 @@ DENOISE = (
 )
 
 
+def is_widget(declared: tuple[Any, ...]) -> bool:
+    """Whether an input has a value of its own, without a link."""
+    return isinstance(declared[0], list) or declared[0] in ("INT", "FLOAT", "STRING", "BOOLEAN")
+
+
 def concepts_input(
     tooltip: str = "What counts as unsafe, separated by commas; or link Safelight Concepts.",
 ) -> tuple[str, dict[str, Any]]:

@@ -12,10 +12,10 @@ from safelight.detect.detector import Detector
 from safelight.engine.ksampler import SamplingJob, SeedNoise, cut_short, stock_sampler
 from safelight.engine.least import read_eye
 from safelight.engine.row_memory import RowMemory
+from safelight.engine.studio import read_settings
 from safelight.engine.words import Words
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
-from safelight.guidance.settings import read_settings
 from safelight.text.conditioning import Conditioning
 
 from . import inputs

@@ -12,9 +12,10 @@ from safelight.engine.detectors import look_at
 from safelight.views.findings import HIDINGS, KEEP
 
 from . import inputs
+from .bases import ServedNode
 
 
-class SafelightLook:
+class SafelightLook(ServedNode):
     RETURN_TYPES = ("IMAGE", "IMAGE", "BOOLEAN", "FLOAT", "STRING")
     RETURN_NAMES = ("image", "found", "passed", "score", "report")
     OUTPUT_TOOLTIPS = (
@@ -55,4 +56,4 @@ class SafelightLook:
 
     def look(self, images: torch.Tensor, detector: Detector, hide: str = KEEP) -> dict[str, Any]:
         check_links(images=images, detector=detector)
-        return look_at(images, detector, hide)
+        return look_at(images, detector, hide, type(self).__name__)

@@ -9,9 +9,9 @@ import torch
 from safelight.checks import check_links
 from safelight.engine.method_setup import dual_setup
 from safelight.engine.model_patch import patch_model
+from safelight.engine.studio import check_unseen, logger, read_settings
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
-from safelight.guidance.settings import read_settings
 from safelight.text.conditioning import Conditioning
 from safelight.views.trace import Trace
 
@@ -51,5 +51,7 @@ class SafelightModelPatch(PatchNode):
         economy: str = inputs.OFF,
     ) -> tuple[ModelPatcher, Trace]:
         check_links(model=model)
-        setup = dual_setup(read_settings(safety, schedule, risk, gate, mask, selective, economy), safe)
+        check_unseen()
+        settings = read_settings(safety, schedule, risk, gate, mask, selective, economy)
+        setup = dual_setup(settings, safe, on_end=logger(settings, type(self).__name__))
         return patch_model(model, setup), setup.trace if setup else Trace()

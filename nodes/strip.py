@@ -12,13 +12,14 @@ from safelight.detect.detector import Detector
 from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler, whole_run
 from safelight.engine.least import read_eye
 from safelight.engine.strip import sample_strip
+from safelight.engine.studio import finish, read_settings, strip_levels
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
-from safelight.guidance.settings import read_settings
 from safelight.text.conditioning import Conditioning
 from safelight.views.contact_sheet import DEFAULT_LEVELS, FEWEST, MOST, read_levels
 
 from . import inputs
+from .bases import ServedNode
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -42,7 +43,7 @@ DETECTOR = (
 )
 
 
-class SafelightStrip:
+class SafelightStrip(ServedNode):
     RETURN_TYPES = ("IMAGE", "IMAGE", "LATENT", "STRING", "BOOLEAN")
     RETURN_NAMES = ("strip", "frames", "LATENT", "report", "passed")
     OUTPUT_TOOLTIPS = (
@@ -107,11 +108,15 @@ class SafelightStrip:
     ) -> dict[str, Any]:
         check_links(model=model, positive=positive, negative=negative, latent_image=latent_image)
         check_numbers(seed=seed, steps=steps, cfg=cfg, denoise=denoise)
-        safeties, eye = read_levels(levels), read_eye(detector, vae)
-        settings = read_settings(max(safeties), schedule, risk, gate, mask, selective, economy)
+        asked, eye = read_levels(levels), read_eye(detector, vae)
+        safeties = strip_levels(asked)
+        settings = read_settings(max(asked), schedule, risk, gate, mask, selective, economy)
         stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
         full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
         sampler = comfy.samplers.sampler_object(stock.sampler)
         noise = SeedNoise(seed)
         job = SamplingJob(model, positive, safe, negative, latent_image, noise, cfg, sampler, stock.sigmas, full_sigmas)
-        return sample_strip(job, settings, safeties, stock.sampler, vae, eye)
+        outcome = sample_strip(job, settings, safeties, stock.sampler, vae, eye)
+        _, _, latent, report, _ = outcome["result"]
+        finish(report, latent["samples"], type(self).__name__, seed, len(safeties))
+        return outcome

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from safelight.detect import zero_shot
 from safelight.detect.detector import Detector
 from safelight.detect.look import FOUND, Look, on_scale
-from safelight.engine import host
+from safelight.engine import host, studio
+from safelight.studio.policy import STOP
 from safelight.text.concepts import split_concepts
-from safelight.views.findings import check_hiding, drawn, hidden
+from safelight.views.findings import KEEP, check_hiding, drawn, hidden
 
 if TYPE_CHECKING:
     from comfy.clip_vision import ClipVisionModel
@@ -117,9 +118,11 @@ class ClipVisionDetector(Detector):
             )
 
 
-def look_at(images: torch.Tensor, detector: Detector, hide: str) -> dict[str, Any]:
-    """The ui and the result (image, found, passed, score, report) of the node that looks at pictures."""
+def look_at(images: torch.Tensor, detector: Detector, hide: str, node: str) -> dict[str, Any]:
+    """The ui and the result (image, found, passed, score, report) of the node that looks at pictures. node: its id."""
     check_hiding(hide)
+    if (server := studio.server()) is not None:
+        detector, hide = server.with_own(detector) or detector, server.policy.hide(hide)
     bar = comfy.utils.ProgressBar(len(images))
 
     def on_progress(count: int) -> None:
@@ -127,14 +130,18 @@ def look_at(images: torch.Tensor, detector: Detector, hide: str) -> dict[str, An
         bar.update(count)
 
     looks = detector.look(images, on_progress)
+    passed, words = not any(look.found for look in looks), [look.words for look in looks]
+    studio.log_looked(looks, hide, node)
+    studio.stop_found(passed, hide, "; ".join(words))
+    hide = KEEP if hide == STOP else hide
     pictures = [images[i, ..., :3] for i in range(len(images))]
     kept = [hidden(picture, look, hide) for picture, look in zip(pictures, looks, strict=True)]
     untouched = all(after is before for after, before in zip(kept, pictures, strict=True))
     # Drawn over what is left of it, as previews are kept and can be fetched.
     shown = torch.stack([drawn(picture, look) for picture, look in zip(kept, looks, strict=True)])
-    passed, words = not any(look.found for look in looks), [look.words for look in looks]
     preview = host.PreviewImage().save_images(shown)["ui"]["images"]
     note = "Nothing was found." if passed else f"Found: {'; '.join(words)}."
+    note += " This server's detectors looked as well." if server is not None and server.detector is not None else ""
     return {
         "ui": {"images": preview, "safelight_note": [note]},
         "result": (

@@ -85,6 +85,8 @@ class MethodGuider(comfy.samplers.CFGGuider):
             self.run = None
         if self.record is None:
             record.log()
+            if self.setup.on_end is not None:
+                self.setup.on_end(record, output, kwargs.get("seed"))
         return output
 
     def predict_noise(

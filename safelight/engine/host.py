@@ -48,6 +48,11 @@ try:
 except ImportError:  # before 2025 a patch of low rank was a tuple
     weight_adapter = None
 
+try:
+    from comfy_execution.utils import get_executing_context
+except ImportError:  # before mid-2025 the host told nobody which node runs
+    get_executing_context = None
+
 if not hasattr(comfy.sample, "comfy"):
     # The package index build forgot to import the name by which it widens empty latents of other than 4 channels.
     comfy.sample.comfy = comfy
@@ -143,6 +148,13 @@ def prompt_server() -> Any:
         if instance is not None:
             return instance
     return None
+
+
+def executing() -> tuple[str | None, str | None]:
+    """The ids of the prompt and of the node that runs just now; None where the host, or a script, does not tell."""
+    if get_executing_context is None or (now := get_executing_context()) is None:
+        return None, None
+    return now.prompt_id, now.node_id
 
 
 def renew_step_cache(model: BaseModel, model_options: dict[str, Any]) -> None:

@@ -21,11 +21,12 @@ from safelight.detect.detector import Detector
 from safelight.detect.least_level import Ascent, ascent, levels_up_to
 from safelight.detect.look import Look
 from safelight.detect.run_predictions import RunPredictions
-from safelight.engine import host
+from safelight.engine import host, studio
 from safelight.engine.call_patches import has_call_patch
 from safelight.engine.cond_batch import ModelCall
 from safelight.engine.ksampler import SamplingJob
 from safelight.engine.look_run import FoundEarly, LookSetup
+from safelight.engine.method_setup import marked
 from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_plan import plan_run
 from safelight.engine.run_record import LEFT_AS_WRITTEN, RunRecord
@@ -33,7 +34,8 @@ from safelight.engine.separate import EVERY_STEP
 from safelight.engine.words import Words
 from safelight.guidance.economy import OFF
 from safelight.guidance.settings import GuidanceSettings
-from safelight.text.conditioning import as_harmless, beside, safe_branch
+from safelight.studio.policy import STOP
+from safelight.text.conditioning import beside, safe_branch
 from safelight.text.inherit import HARMLESS
 from safelight.views.findings import KEEP, check_hiding, hidden
 from safelight.views.trace import Trace
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from comfy.sd import VAE
 
 DEFAULT_FLOOR = 0.5
+UNCHANGED = (KEEP, STOP)  # ways with a picture that no level lets pass in which nothing is painted over it
 NO_WORDS = (
     "nothing in the prompt could be replaced, so there was nothing to steer with: link Safelight Words, and what was "
     "found gives the words."
@@ -52,8 +55,8 @@ NO_WORDS = (
 class Eye:
     """What looks in a sampler, and what is done with what it finds.
 
-    at_least: the level that a risky text begins with. hide: what becomes of a picture that no level lets pass. words:
-    make safe prompts of what is found, None for the linked one alone.
+    at_least: the level that a risky text begins with. hide: what becomes of a picture that no level lets pass; a
+    server's may be "stop". words: make safe prompts of what is found, None for the linked one alone.
     """
 
     detector: Detector
@@ -100,19 +103,26 @@ def read_eye(
     hide: str = KEEP,
     words: Words | None = None,
 ) -> Eye | None:
-    """The inputs of a sampler by which it looks; None without a detector. Raises ValueError, naming the wrong one."""
-    if detector is None:
-        return None
-    if not isinstance(detector, Detector):
+    """The inputs of a sampler by which it looks, beside those of the server's owner; None without a detector. Raises
+    ValueError, naming the wrong one."""
+    if detector is not None and not isinstance(detector, Detector):
         raise ValueError(
             f"detector: expected a detector, such as Safelight NudeNet, got {type(detector).__name__}. Link one."
         )
+    server = studio.server()
+    both = detector if server is None else server.with_own(detector)
+    if both is None:
+        return None
     if vae is None:
-        raise ValueError("vae: expected a VAE beside the detector, which looks at pictures, got none. Link one.")
+        whose = "this server's detectors" if detector is None else "the detector"
+        raise ValueError(f"vae: expected a VAE beside {whose}, which looks at pictures, got none. Link one.")
     check_hiding(hide)
     if words is not None and not isinstance(words, Words):
         raise ValueError(f"words: expected Safelight Words, got {type(words).__name__}. Link it or leave it empty.")
-    return Eye(detector, vae, unit_number("at_least", at_least), hide, words)
+    at_least = unit_number("at_least", at_least)
+    if server is not None:
+        at_least, hide = server.policy.at_least(at_least), server.policy.hide(hide)
+    return Eye(both, vae, at_least, hide, words)
 
 
 def sample_looking(job: SamplingJob, settings: GuidanceSettings, eye: Eye, steps: int, merge: str) -> dict[str, Any]:
@@ -183,7 +193,7 @@ def sample_least(
             "latent_image: expected the latent of a picture or a video, got one that a detector can't look at. Unlink "
             "the detector."
         )
-    if eye.hide != KEEP and job.samples.ndim == 5 and job.samples.shape[2] > 1:
+    if eye.hide not in UNCHANGED and job.samples.ndim == 5 and job.samples.shape[2] > 1:
         raise ValueError(
             f'hide: expected "{KEEP}" for a video, got "{eye.hide}". Keep it here, and hide in Safelight Look, '
             "behind VAE Decode."
@@ -206,8 +216,7 @@ class _Climb:
         self.memory = job.memory or RowMemory(False)
         self.job = replace(job, memory=self.memory)
         self.levels = levels_up_to(settings.safety) if settings.safety else ()
-        # Behind a closed gate the text is harmless, and its safe counterpart may be the prompt as written.
-        self.safe = job.safe if settings.gate_open or not job.safe else as_harmless(job.safe)
+        self.safe = marked(job.safe, settings)
         branch = safe_branch(self.safe, job.positive) if self.levels else []
         self.harmless = bool(self.levels) and all(entry[1][HARMLESS] for entry in branch)
         self.steers = eye.words is not None or not self.harmless
@@ -318,7 +327,7 @@ def _put(latents: torch.Tensor, new: torch.Tensor, places: list[int]) -> torch.T
 def _hidden(latents: torch.Tensor, ways: list[Ascent], images: dict[int, torch.Tensor], eye: Eye) -> torch.Tensor:
     """The latents, those of pictures that no level let pass hidden as the artist chose."""
     failed = [i for i, way in enumerate(ways) if not way.passed]
-    if eye.hide == KEEP or not failed:
+    if eye.hide in UNCHANGED or not failed:
         return latents
     latents = latents.clone()
     for i in failed:  # one by one, as models of videos take several pictures for one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,7 +21,7 @@ from safelight.guidance.noise_guidance import NoiseGuidance, unsafe_names
 from safelight.guidance.progress import noise_level_progress
 from safelight.guidance.safree import CONCEPTS, Safree
 from safelight.guidance.settings import GuidanceSettings
-from safelight.text.conditioning import Conditioning, as_branch, check_width, safe_branch
+from safelight.text.conditioning import Conditioning, as_branch, as_harmless, check_width, safe_branch
 from safelight.text.inherit import unknown_keys
 from safelight.views.trace import Trace
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.samplers import KSAMPLER
     from comfy.sd import CLIP
+
+OnEnd = Callable[[RunRecord, Any, "int | None"], None]  # told the record, the latents and the seed of a run
 
 
 @dataclass
@@ -38,7 +40,7 @@ class MethodSetup:
     name: the node's, for messages. make: a new method, called once per run. trace: of the last run.
     conditionings: given the positive one, those beside positive and negative, checked, with what they inherit.
     notes: for the artist, on the conditionings that it gave last. memory: what answers calls that are known, if any.
-    run_type: the driver of its runs.
+    run_type: the driver of its runs. on_end: told of each run that no node reports.
     """
 
     name: str
@@ -48,6 +50,7 @@ class MethodSetup:
     notes: list[str] = field(default_factory=list)
     memory: AnyMemory | None = None
     run_type: type[MethodRun] = MethodRun
+    on_end: OnEnd | None = None
 
     def begin(
         self,
@@ -75,12 +78,21 @@ class MethodSetup:
         return self.run_type(method, plan, record, self.trace)
 
 
-def dual_setup(settings: GuidanceSettings, safe: Conditioning, memory: AnyMemory | None = None) -> MethodSetup | None:
+def dual_setup(
+    settings: GuidanceSettings, safe: Conditioning, memory: AnyMemory | None = None, on_end: OnEnd | None = None
+) -> MethodSetup | None:
     """The dual blend; None where the settings leave the run to the stock sampler. safe: as the artist linked it."""
     if not settings.acts:
         return None
-    conditionings, notes = safe_conditionings(safe)
-    return MethodSetup("Safelight", lambda: DualBlend(settings), conditionings, notes=notes, memory=memory)
+    conditionings, notes = safe_conditionings(marked(safe, settings))
+    return MethodSetup(
+        "Safelight", lambda: DualBlend(settings), conditionings, notes=notes, memory=memory, on_end=on_end
+    )
+
+
+def marked(safe: Conditioning, settings: GuidanceSettings) -> Conditioning:
+    """The safe conditioning, which may be the prompt as written where the text is harmless."""
+    return as_harmless(safe) if settings.text_harmless and safe else safe
 
 
 def safe_conditionings(safe: Conditioning) -> tuple[Callable[[Conditioning], dict[str, Conditioning]], list[str]]:

@@ -88,6 +88,8 @@ def _outer_sample(setup: MethodSetup) -> Callable[..., torch.Tensor]:
             guider.conds = conds
         run.check_guided()
         record.log()
+        if setup.on_end is not None:
+            setup.on_end(record, output, kwargs["seed"] if "seed" in kwargs else args[7] if len(args) > 7 else None)
         return output
 
     return wrapper

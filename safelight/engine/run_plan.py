@@ -60,13 +60,18 @@ class RunPlan:
             self.notes += notes
         else:
             self.start_percent = settings.schedule.begins(settings.safety)
+        least = None if settings.server is None else settings.server.least
+        self._least = self._with(least) if least is not None and settings.safety > 0.0 else None
         if not self.ends_in_picture:
             self.notes.append("this run ends with noise left: a stage, not a picture. What finishes it has to guide.")
 
     def at_safety(self, safety: float) -> RunPlan:
         """The plan of the same run at another place on the slider."""
+        return self._with(replace(self.settings, safety=safety))
+
+    def _with(self, settings: GuidanceSettings) -> RunPlan:
         return RunPlan(
-            replace(self.settings, safety=safety),
+            settings,
             self.percent_to_sigma,
             self.sigmas,
             self.full_sigmas,
@@ -75,6 +80,11 @@ class RunPlan:
             self._progress,
             self.least_sigma,
         )
+
+    @property
+    def begins(self) -> float:
+        """The progress from which on the run is guided."""
+        return self.start_percent if self._least is None else min(self.start_percent, self._least.start_percent)
 
     def _is_picture(self, sigma: float) -> bool:
         """Whether no eye sees the noise that is left at noise level sigma."""
@@ -92,6 +102,8 @@ class RunPlan:
     def weight(self, sigma: float) -> float:
         """Weight of the method at noise level sigma, in [0, 1]."""
         weight = self.settings.schedule.weight(self.progress(sigma), self.settings.safety, self.start_percent)
+        if self._least is not None:
+            weight = max(weight, self._least.weight(sigma))
         if 0.0 <= weight < LEAST_WEIGHT:
             return 0.0
         if not 0.0 <= weight <= 1.0:  # false for NaN too
@@ -107,7 +119,7 @@ class RunPlan:
         low, high = sorted((self.progress(self.sigmas[0]), self.progress(self.sigmas[-1])))
         heights = [schedule.curve(p) for p in (low, high, *(x for x, _ in schedule.points if low < x < high))]
         if high < self.start_percent or max(heights) < LEAST_WEIGHT:
-            return 0.0
+            return 0.0 if self._least is None else None
         everywhere = self.settings.mask is None and self.settings.selective is None
         full = self.settings.safety == 1.0 and everywhere and min(heights) == 1.0
         return 1.0 if full and low >= self.start_percent else None

@@ -131,7 +131,7 @@ class RunRecord:
         return any(call["w"] for call in self._calls)
 
     def note_plan(self, plan: RunPlan) -> None:
-        self.start_percent = plan.start_percent
+        self.start_percent = plan.begins
         self.notes += [*plan.settings.notes, *plan.notes]
 
     def note_call(self, sigma: float, progress: float | None, weight: float) -> None:
@@ -164,6 +164,8 @@ class RunRecord:
 
     def to_json(self, settings: GuidanceSettings, **more: Any) -> str:
         """The report. more: further entries."""
+        if settings.server is not None:
+            more["server"] = settings.server.to_dict()
         return json.dumps(
             {
                 "format": FORMAT,

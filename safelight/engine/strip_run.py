@@ -16,7 +16,7 @@ from safelight.engine import host
 from safelight.engine.branches import CondEntries, any_active, positive_pair, tag_branch
 from safelight.engine.cond_batch import ModelCall, may_bring_words
 from safelight.engine.method_run import MethodRun
-from safelight.engine.method_setup import MethodSetup, safe_conditionings
+from safelight.engine.method_setup import MethodSetup, marked, safe_conditionings
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.run_record import Movement, RunRecord
 from safelight.engine.shared_rows import SharedRows
@@ -40,7 +40,7 @@ class StripSetup(MethodSetup):
     """The dual blend at several levels. settings: at the highest of them. run: the last one."""
 
     def __init__(self, settings: GuidanceSettings, safe: Conditioning, levels: Sequence[float]) -> None:
-        conditionings, notes = safe_conditionings(safe)
+        conditionings, notes = safe_conditionings(marked(safe, settings))
         # Where levels part, what one evaluated answers for others; the last bits show that, so it goes with economy.
         memory = None if settings.economy == NO_ECONOMY else SharedRows()
         super().__init__(

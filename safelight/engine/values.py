@@ -16,7 +16,7 @@ from safelight.engine.branches import TAG, CondEntries, CondPair, positive_pair
 from safelight.engine.cond_batch import ModelCall, predict_stock
 from safelight.engine.edit_targets import crosses_texts
 from safelight.engine.method_run import MethodRun
-from safelight.engine.method_setup import MethodSetup
+from safelight.engine.method_setup import MethodSetup, marked
 from safelight.engine.shared_rows import AnyMemory
 from safelight.guidance.blend import SAFE, blend
 from safelight.guidance.economy import OFF
@@ -48,7 +48,7 @@ def values_setup(
     notes: list[str] = []
 
     def conditionings(positive: Conditioning) -> dict[str, Conditioning]:
-        branch, further = paired(safe, positive)
+        branch, further = paired(marked(safe, settings), positive)
         notes[:] = [*unknown_keys(safe, positive), *further]
         return {SAFE: branch}
 

@@ -18,11 +18,30 @@ LEAST_SAFETY = 1e-5  # the weight is sqrt(safety) at most: just above LEAST_WEIG
 
 
 @dataclass(frozen=True)
+class ServerRule:
+    """What a server's owner made of a workflow's inputs (safelight/studio/policy.py).
+
+    asked_safety, asked_gate: as the workflow has them. least: no call's weight is below that of these, None where the
+    settings themselves see to that.
+    """
+
+    least_safety: float
+    asked_safety: float
+    asked_gate: float
+    least: GuidanceSettings | None = None
+
+    def to_dict(self) -> dict[str, float]:
+        """For the report."""
+        return {key: getattr(self, key) for key in ("least_safety", "asked_safety", "asked_gate")}
+
+
+@dataclass(frozen=True)
 class GuidanceSettings:
     """safety, risk, gate: numbers in [0, 1]. schedule: the weight along the run.
 
     mask: [N, H, W] in [0, 1], or None where the whole picture is guided. notes: what the artist should know.
     selective: how the guided cells are chosen, None for all of them. economy: one of safelight.guidance.economy.MODES.
+    server: what the server's owner asked for, None where there is nothing.
     """
 
     safety: float
@@ -33,10 +52,17 @@ class GuidanceSettings:
     notes: tuple[str, ...] = ()
     selective: Selection | None = None
     economy: str = OFF
+    server: ServerRule | None = None
 
     @property
     def gate_open(self) -> bool:
         return gates.is_open(self.risk, self.gate)
+
+    @property
+    def text_harmless(self) -> bool:
+        """Whether the prompt is harmless by the workflow's gate, so that its safe counterpart may be the prompt itself;
+        the gate of a server's owner may be open even so."""
+        return not gates.is_open(self.risk, self.gate if self.server is None else self.server.asked_gate)
 
     @property
     def acts(self) -> bool:

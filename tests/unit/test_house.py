@@ -21,13 +21,14 @@ ROOMS: dict[str, set[str]] = {
     "guidance": {"checks", "text"},
     "detect": {"checks"},
     "views": {"checks", "edits", "detect"},
-    "engine": {"checks", "text", "edits", "guidance", "detect", "views"},
+    "studio": {"checks", "guidance", "detect", "views"},
+    "engine": {"checks", "text", "edits", "guidance", "detect", "views", "studio"},
 }
 # What each folder of the tools may not import, since it stands above it.
 ABOVE = {"demo": {"bench"}, "runner": {"bench", "demo"}}
 LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "einops", "safetensors", "tokenizers", "PIL"}
 OPTIONAL = {"nudenet"}  # what an artist may install; asked for where it is used
-HOST = {"comfy", "folder_paths", "latent_preview", "nodes", "aiohttp"}
+HOST = {"comfy", "comfy_execution", "folder_paths", "latent_preview", "nodes", "aiohttp"}
 # Modules of nodes/ that nodes share, without a node in them.
 SHARED = {"__init__.py", "bases.py", "inputs.py", "load_edit.py"}
 # They decide where a process finds the host and the pack, or load what tests share.
