@@ -8,11 +8,13 @@ from safelight.checks import check_links, check_numbers, strength_number
 from safelight.engine.edit_files import MAX_STRENGTH
 from safelight.engine.guider import make_guider
 from safelight.engine.inhibited_attention import target_texts
+from safelight.engine.studio import check_related
 from safelight.engine.two_streams import TwoStreamsGuider
 from safelight.text.concepts import DEFAULT_CONCEPTS
 from safelight.text.conditioning import Conditioning
 
 from . import inputs
+from .bases import ServedNode
 from .growth_inhibitors import SafelightGrowthInhibitors
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from comfy.sd import CLIP
 
 
-class SafelightGrowthInhibitorsGuider:
+class SafelightGrowthInhibitorsGuider(ServedNode):
     RETURN_TYPES = ("GUIDER",)
     OUTPUT_TOOLTIPS = ("A guider for Sampler Custom Advanced.",)
     FUNCTION = "guide"

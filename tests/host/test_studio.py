@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import host
 import methods
 import pytest
+import tiny_encoders
 import torch
 from host import SETTINGS, call, count_rows, extra, sigmas_of
 from test_look_then_steer import CLEAR, SEEN, RoundVAE, Script
@@ -117,6 +118,9 @@ def related(pack, eps, prompts):
         made[f"Safelight{method.name}Guider"] = lambda method=method, **s: method.guider(eps, positive, negative, **s)
         if host.has_wrappers():
             made[f"Safelight{method.name}Patch"] = lambda method=method, **s: method.patch(eps, **s)
+    given = {"model": eps, "clip": tiny_encoders.fitting_clip(), "positive": positive, "negative": negative, "cfg": 5.0}
+    inhibitors = pack.nodes["SafelightGrowthInhibitorsGuider"]
+    made["SafelightGrowthInhibitorsGuider"] = lambda **s: call(inhibitors, **given, concepts="blood", **s)
     return made
 
 
