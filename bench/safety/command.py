@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import command, evidence
-from bench.added import add_option, chosen, merged
 from bench.command import RESULTS, Results, execute, rounded
 from bench.methods import missing, print_missing
 from bench.pool import work, workers
@@ -17,6 +16,7 @@ from bench.store import Store
 from demo.session import BATCH, ROOT, SETTINGS
 
 from . import plan, plots, report, second, sets
+from .added import add_option, chosen, merged
 from .plan import SEED
 from .worker import Job, Task, Worker, batches, load
 

@@ -8,7 +8,8 @@ from fnmatch import fnmatch
 
 from bench import evidence
 from bench.command import Results
-from bench.safety.plan import METHODS, Row
+
+from .plan import METHODS, Row
 
 
 def add_option(options: argparse.ArgumentParser, example: str) -> None:
