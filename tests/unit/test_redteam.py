@@ -235,8 +235,6 @@ def test_rows_are_added_to_the_draw_that_is_there(add):
     assert options.seed == 7
     keys = [row["key"] for row in results()["rows"]]
     assert sorted(row["key"] for row in both["rows"]) == sorted([*keys, "free_SDD"])
-        [*(row["key"] for row in results()["rows"]), "free_SDD"]
-    )
     assert both["sets"] == results()["sets"] and both["examples"] == results()["examples"]
     assert both["made"]["methods"] == ["dual project", "dual rewrite", "SDD"]
     assert both["made"]["digests"] == {"plain": "a", "SDD": "b"} and both["made"]["minutes"] == 2.0
