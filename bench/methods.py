@@ -16,7 +16,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from demo import world
 from demo.session import CFG, ROOT, DemoSession, sample_with
@@ -58,13 +58,19 @@ def print_missing() -> None:
         print(f"{name}: left out; `python -m demo.{command}` trains it", file=sys.stderr)
 
 
-def _lora(file: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tensors and settings of a file of demo/train_erase.py."""
+class Lora(NamedTuple):
+    """A file of demo/train_erase.py."""
+
+    tensors: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def _read_lora(file: Path | None) -> Lora:
     from safetensors import safe_open
 
     with safe_open(str(file), framework="pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  no dictionary
-        return tensors, json.loads(opened.metadata()["settings"])
+        return Lora(tensors, json.loads(opened.metadata()["settings"]))
 
 
 class Methods:
@@ -168,7 +174,7 @@ class Methods:
             elif name in SAFE_CLIP:
                 edit = nodes["SafelightSafeCLIP"]().train(clip, PHRASES, target=SAFE_CLIP[name])[1]
             elif name in LORAS:
-                edit = edit_file.Edit("lora", *_lora(trained(name)))
+                edit = _read_lora(trained(name))
             else:
                 edit = edit_file.Edit("adapter", *edit_file.read(trained(name), "adapter"))
             taken = edit.settings["seconds"] if name in TRAINED else time.perf_counter() - began
