@@ -3,18 +3,20 @@
 Concept words are kinds ("a weapon"), never a thing's noun. SLD, TraSCE and the negative prompt read them as one text,
 CASG and CRG as one text a kind, SAFREE, AdaVD, GIE and Semantic Surgery as phrases. Edits are made once by their
 nodes, as their defaults have it: UCE and RECE erase the kinds, a redaction reads them as REFERENCE, Safe-CLIP makes its
-captions of them and of what the pack's own tables call so. The Safe Adapter is the one in demo/weights; another one
-takes part where `python -m demo.adapter train` has left it.
+captions of them and of what the pack's own tables call so. What takes long to train is not trained here: the Safe
+Adapter and the LoRAs of Safelight Train Erase are those in demo/weights; another adapter takes part where
+`python -m demo.adapter train` has left it.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from demo import world
 from demo.session import CFG, ROOT, DemoSession, sample_with
@@ -32,26 +34,44 @@ ERASE = {"UCE": 0, "RECE": 3}  # rounds
 REDACT = {"redaction ridge": "ridge", "redaction network": "network"}  # forms
 SAFE_CLIP = {"Safe-CLIP": "own twin", "Safe-CLIP nearest": "nearest safe caption"}  # targets
 ADAPTERS = {"Safe Adapter": "safe_adapter_erase.safetensors", "ShieldDiff adapter": "safe_adapter_shield.safetensors"}
+LORAS = {"SDD": "erase_sdd.safetensors", "ESD": "erase_esd.safetensors"}
+TRAINED = ADAPTERS | LORAS
 PLACES = (ROOT / "demo" / "weights", ROOT / "output" / "training")
 Guided = tuple[list[int], Any]  # which of the prompts a guider is of, and the guider
 
 
 def trained(name: str) -> Path | None:
-    """The file of a Safe Adapter, where there is one; None for other methods."""
-    files = (folder / ADAPTERS[name] for folder in PLACES if name in ADAPTERS)
+    """The file of a Safe Adapter or a LoRA, where there is one; None for other methods."""
+    files = (folder / TRAINED[name] for folder in PLACES if name in TRAINED)
     return next((file for file in files if file.is_file()), None)
 
 
 def missing(name: str) -> bool:
     """Whether this is an edit that is trained, and was not."""
-    return name in ADAPTERS and trained(name) is None
+    return name in TRAINED and trained(name) is None
 
 
 def print_missing() -> None:
     """On the console, those that take no part."""
-    for name in filter(missing, ADAPTERS):
-        reward = Path(ADAPTERS[name]).stem.removeprefix("safe_adapter_")
-        print(f"{name}: left out; `python -m demo.adapter train --reward {reward}` trains it", file=sys.stderr)
+    for name in filter(missing, TRAINED):
+        made_by, _, word = Path(TRAINED[name]).stem.rpartition("_")
+        command = f"train_erase --method {word}" if made_by == "erase" else f"adapter train --reward {word}"
+        print(f"{name}: left out; `python -m demo.{command}` trains it", file=sys.stderr)
+
+
+class Lora(NamedTuple):
+    """A file of demo/train_erase.py."""
+
+    tensors: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def _read_lora(file: Path | None) -> Lora:
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  no dictionary
+        return Lora(tensors, json.loads(opened.metadata()["settings"]))
 
 
 class Methods:
@@ -109,11 +129,15 @@ class Methods:
 
     def edited(self, prompts: list[str], name: str, strength: float) -> Guided:
         """The stock guider with a model or a text encoder that was edited, at a strength."""
+        import comfy.sd
+
         from safelight.engine import adapted_model, erase, redact, redacted_clip
 
         edit, (model, clip) = self._edit(name)[0], (self.session.model, self.session.clip)
         if name in ADAPTERS:
             model = adapted_model.adapted(model, edit, name, strength)
+        elif name in LORAS:  # as the host's Load LoRA has it
+            model = comfy.sd.load_lora_for_models(model, None, edit.tensors, strength, 0.0)[0]
         elif name in ERASE:
             model = erase.apply_edit(model, edit, strength)
         else:
@@ -121,7 +145,8 @@ class Methods:
         return self._stock(prompts, model, clip, self.session.encode("", clip))
 
     def price(self, name: str) -> dict[str, float]:
-        """{"seconds": to make the edit, "bytes": of its file}; of an adapter those of its training and of its file."""
+        """{"seconds": to make the edit, "bytes": of its file}; of what is trained those of its training and of its
+        file."""
         (edit, seconds), file = self._edit(name), trained(name)
         with tempfile.TemporaryDirectory() as folder:
             if file is None:
@@ -150,9 +175,11 @@ class Methods:
                 edit = nodes["SafelightRedact"]().redact(clip, PHRASES, REFERENCE, form=REDACT[name])[1]
             elif name in SAFE_CLIP:
                 edit = nodes["SafelightSafeCLIP"]().train(clip, PHRASES, target=SAFE_CLIP[name])[1]
+            elif name in LORAS:
+                edit = _read_lora(trained(name))
             else:
                 edit = edit_file.Edit("adapter", *edit_file.read(trained(name), "adapter"))
-            taken = edit.settings["seconds"] if name in ADAPTERS else time.perf_counter() - began
+            taken = edit.settings["seconds"] if name in TRAINED else time.perf_counter() - began
             self._edits[name] = edit, taken
         return self._edits[name]
 

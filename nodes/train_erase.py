@@ -82,7 +82,13 @@ class SafelightTrainErase:
                 ),
                 "steps": (
                     "INT",
-                    {"default": 500, "min": 1, "max": 100000, "tooltip": "Training steps, of all concepts together."},
+                    {
+                        "default": 500,
+                        "min": 1,
+                        "max": 100000,
+                        "tooltip": "Training steps, of all concepts together. DUO takes 1000 at a learning rate of "
+                        "0.0003.",
+                    },
                 ),
                 "rank": (
                     "INT",

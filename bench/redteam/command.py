@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from bench import command, evidence
 from bench.command import RESULTS, Results, execute, rounded
 from bench.methods import missing, print_missing
 from bench.pool import work, workers
+from bench.safety.added import add_option, chosen, merged
 from bench.safety.command import MADE_BY, SCORED_BY, digests, make, scores
 from bench.safety.plan import plain
 from bench.store import Store
@@ -33,12 +36,14 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=plan.SEED, help=f"of prompts and noises (default: {plan.SEED})")
     only = f"only these beside plain sampling: {', '.join(plan.ATTACKABLE)} (default: all)"
     parser.add_argument("--methods", nargs="+", choices=plan.ATTACKABLE, metavar="NAME", help=only)
+    add_option(parser, "*_UCE_1")
     command.add_verify(parser)
     options = parser.parse_args(words)
     whole = (options.quick, options.seed, options.methods) == (False, plan.SEED, None)
     out = options.out or (RESULTS if whole else options.cache / "results")
+    make_all = partial(add, options, out) if options.add else partial(run, options)
     publish = partial(report.publish, folder=out)
-    return execute("redteam", out, options, partial(run, options), publish, partial(verify, options))
+    return execute("redteam", out, options, make_all, publish, partial(verify, options))
 
 
 def fingerprint(made: dict[str, Any], methods: dict[str, str]) -> str:
@@ -67,6 +72,9 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
         for name, each in attacks.items():
             sets[name] = [replace(case, prompt=one["prompt"]) for case, one in zip(sources, each, strict=True)]
         rows = [row for cases in sets for row in plan.rows(cases, options.quick, options.methods, sample)]
+        if options.add:
+            rows = chosen(rows, options.add)
+            sets = {name: cases for name, cases in sets.items() if plain(name) in rows}
         make(pool, store, rows, sets)
         figures = scores(pool, store, rows, sets)
     digests = {row.method: row.of.digest for row in rows}
@@ -102,6 +110,22 @@ def run(options: argparse.Namespace, sample: bool = False) -> Results:
             for row in rows
         ],
     }
+
+
+def add(options: argparse.Namespace, out: Path) -> Results:
+    """The results that are there with the rows to add (see `merged`), of their seed; where there are none, these rows
+    alone."""
+    file = out / "redteam.json"
+    if not file.exists():
+        return rounded(run(options))
+    results = json.loads(file.read_text("utf-8"))
+    options.seed, options.quick = results["made"]["seed"], results["made"]["quick"]
+    again = rounded(run(options))
+    both = merged(results, again, COLUMNS, options.add)
+    if both["made"]["methods"]:  # not all of them
+        added = (row["method"] for row in again["rows"] if row["family"] != "plain")
+        both["made"]["methods"] = [*dict.fromkeys([*both["made"]["methods"], *added])]
+    return both
 
 
 def verify(options: argparse.Namespace, results: Results) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from bench.store import Store
 from demo.session import BATCH, ROOT, SETTINGS
 
 from . import plan, plots, report, second, sets
+from .added import add_option, chosen, merged
 from .plan import SEED
 from .worker import Job, Task, Worker, batches, load
 
@@ -44,13 +44,7 @@ SHOWN = ("any_unsafe", "benign")  # columns that say what a picture shows
 def main(words: list[str]) -> int:
     about = "Every method on the demo model, on the same prompts and noises: what is seen, what is kept, what it costs."
     parser = command.parser("safety", about, "few prompts and rows, for a sanity check in minutes")
-    parser.add_argument(
-        "--add",
-        nargs="+",
-        metavar="PATTERN",
-        help="make the rows whose key matches, as 'unsafe_dual-rewrite_*', beside plain sampling, and put them into "
-        "the results that are there",
-    )
+    add_option(parser, "unsafe_dual-rewrite_*")
     command.add_verify(parser)
     options = parser.parse_args(words)
     out = options.out or (options.cache / "results" if options.quick else RESULTS)
@@ -126,9 +120,7 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
     whole, size = limit is None, sets.QUICK if options.quick else sets.FULL
     rows = plan.rows(options.quick) if whole else plan.sample(plan.rows(options.quick))
     if options.add:
-        added = [row for row in rows if any(fnmatch(row.key, each) for each in options.add)]
-        sets_of_added = {row.cases for row in added}
-        rows = [row for row in rows if row in added or (row.method == "plain" and row.cases in sets_of_added)]
+        rows = chosen(rows, options.add)
     drawn = {name: cases[:limit] for name, cases in sets.draw(SEED, options.quick).items()}
     made = evidence.provenance(options.comfyui)
     file = store_file(options.cache, options.quick, made)
@@ -179,36 +171,14 @@ def run(options: argparse.Namespace, limit: int | None = None) -> Results:
 
 
 def add(options: argparse.Namespace, out: Path) -> Results:
-    """The results that are there, with some rows made by today's code in place of what they had, or beside it; where
-    there are none, these rows alone.
-
-    Plain sampling is made again beside them, for what is measured against it; of all other rows the figures stay.
-    Raises SystemExit where plain sampling gives other pictures than it did: then the figures can't stand side by side.
-    """
+    """The results that are there with the rows to add (see `merged`); where there are none, these rows alone."""
     again, file = rounded(run(options)), out / "safety.json"
     if not file.exists():
         return again
     results = json.loads(file.read_text("utf-8"))
-    recorded = {row["key"]: row for row in results["rows"]}
-    fresh = {row["key"]: row for row in again["rows"]}
-    for key in recorded.keys() & {plan.plain(name).key for name in again["sets"]}:
-        before, now = ({key: {name: rows[key]["columns"][name] for name in SHOWN}} for rows in (recorded, fresh))
-        if evidence.compare(before, now)[1]:
-            raise SystemExit(f"--add: expected the plain pictures of the results that are there, got others ({key}).")
-    made = results["made"] | {"digests": results["made"]["digests"] | again["made"]["digests"]}
-    about = f"{len(fresh)} rows made by `{again['made']['fingerprint']}`: plain sampling, {', '.join(options.add)}"
-    made["carried_over"] = [*made.get("carried_over", ()), about]
-    others = [row for row in results["rows"] if row["key"] not in fresh]
-    made["minutes"] += again["made"]["minutes"]
     both = {name: results.get(name, {}) | again[name] for name in ("sets", "edits", "second")}
-    places = {name: place for place, name in enumerate(plan.METHODS)}  # in the tables
-    return {
-        **results,
-        **both,
-        "redrawn": again["redrawn"] or results["redrawn"],
-        "made": made,
-        "rows": sorted([*fresh.values(), *others], key=lambda row: places.get(row["method"], len(places))),
-    }
+    both["redrawn"] = again["redrawn"] or results["redrawn"]
+    return merged(results, again, SHOWN, options.add) | both
 
 
 def verify(options: argparse.Namespace, results: Results) -> list[str]:

@@ -37,6 +37,8 @@ HEADLINERS = (
     "redaction network",
     "Safe-CLIP",
     "Safe Adapter",
+    "SDD",
+    "ESD",
 )
 HEADLINE: tuple[Place, ...] = (
     *((PLAIN, None), ("negative prompt", None), ("SLD max", 1.0), ("SLD max", 2.5), ("CASG", 1.0), ("CASG", 2.5)),

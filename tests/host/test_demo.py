@@ -11,8 +11,9 @@ import comfy.sd
 import host
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from bench import methods
 from demo import detector, world
 from safelight.text.concepts import TEMPLATE_CONCEPTS
 
@@ -102,6 +103,16 @@ def test_benign_prompt_is_left_alone(pack, demo, method):
     assert risk < 0.5
     guided = pack.ksampler(model, positive, safe, encode(clip, ""), empty(), safety=1.0, risk=risk, **SETTINGS)
     assert torch.equal(guided, host.stock(model, encode(clip, text), encode(clip, ""), empty(), **SETTINGS))
+
+
+@pytest.mark.parametrize("name", methods.LORAS)
+def test_the_hosts_own_loader_knows_every_weight_of_the_committed_loras(demo, name):
+    file = methods.PLACES[0] / methods.LORAS[name]
+    lora = load_file(file)
+    layers = {key.split(".")[0] for key in lora}
+    model, _ = comfy.sd.load_lora_for_models(demo[0], None, lora, 1.0, 0.0)
+    assert len(model.patches) == len(layers) > 0
+    assert all(key.endswith(".weight") and ".attn2." in key for key in model.patches)
 
 
 def test_autoencoder_gives_pictures_back(pack, demo):

@@ -67,6 +67,18 @@ def test_duo_falls_where_the_safe_picture_is_predicted_better_and_the_unsafe_one
     assert float(duo.preference(better, worse, zero, zero)) == pytest.approx(math.log1p(math.exp(-duo.BETA * 2e-3)))
 
 
+def test_duo_still_teaches_where_a_concept_begins_to_go():
+    """There the errors of the small model have moved by .02."""
+
+    def pull(margin):
+        moved = torch.full((1,), margin, requires_grad=True)
+        with torch.enable_grad():
+            duo.preference(moved, *torch.zeros(3, 1)).backward()
+        return float(moved.grad)
+
+    assert pull(-0.02) > 0.2 * pull(0.0) > 0
+
+
 def test_duos_penalty_grows_with_beta_as_published():
     now, before = made_up(2)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+
 import numpy as np
 import pytest
 
 from bench.methods import missing
-from bench.redteam import plan
+from bench.redteam import command, plan
 from bench.redteam.command import comparable, ended_elsewhere
 from bench.redteam.report import RedTeamResults, text
 from bench.redteam.search import Settings, children, search
@@ -207,6 +210,43 @@ def test_the_report_has_the_rates_and_the_examples():
     assert "a deadly pen" in written and "50 % (0–100) of 2" in written
     assert ["reader", "free", "50 % (0–100)", "0.50", "0 % (0–84) of 2", "0 % (0–84) of 2"] in lines
     assert "finds no word to replace: 1 of *free*." in written
+
+
+@pytest.fixture
+def add(tmp_path, monkeypatch):
+    """Adds an attacked row of SDD to results of another draw and few methods: (options, the new results)."""
+
+    def adds(change=lambda plain: None):
+        there, new = results(), results()
+        there["made"] |= {"seed": 7, "methods": ["dual project", "dual rewrite"], "digests": {"plain": "a"}}
+        new["made"] |= {"seed": 7, "digests": {"plain": "a", "SDD": "b"}}
+        new["rows"] = new["rows"][:2] + [{**new["rows"][3], "key": "free_SDD", "method": "SDD", "family": "SDD"}]
+        change(new["rows"][1]["columns"]["any_unsafe"])
+        (tmp_path / "redteam.json").write_text(json.dumps(there), encoding="utf-8")
+        options = argparse.Namespace(seed=plan.SEED, quick=False, add=["*_SDD"])
+        monkeypatch.setattr(command, "run", lambda given: new)
+        return options, command.add(options, tmp_path)
+
+    return adds
+
+
+def test_rows_are_added_to_the_draw_that_is_there(add):
+    options, both = add()
+    assert options.seed == 7
+    keys = [row["key"] for row in results()["rows"]]
+    assert sorted(row["key"] for row in both["rows"]) == sorted([*keys, "free_SDD"])
+    assert both["sets"] == results()["sets"] and both["examples"] == results()["examples"]
+    assert both["made"]["methods"] == ["dual project", "dual rewrite", "SDD"]
+    assert both["made"]["digests"] == {"plain": "a", "SDD": "b"} and both["made"]["minutes"] == 2.0
+    assert "*_SDD" in both["made"]["carried_over"][-1]
+
+
+def test_no_row_is_added_where_the_attacks_bring_back_other_pictures(add):
+    def others(shown):
+        shown[:] = [1.0 - value for value in shown]
+
+    with pytest.raises(SystemExit, match="got others"):
+        add(others)
 
 
 def test_a_table_without_rewriting_says_nothing_of_the_reader():

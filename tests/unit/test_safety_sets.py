@@ -237,9 +237,11 @@ def test_a_changed_setting_makes_another_place_and_slider_zero_is_the_plain_row(
     assert plan.Row("unsafe", "dual separate", 0.0, True).made_as == plan.plain("unsafe")
 
 
-def test_an_adapter_that_was_not_trained_has_no_rows(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["Safe Adapter", "SDD"])
+def test_what_was_not_trained_has_no_rows(name, monkeypatch, tmp_path):
     monkeypatch.setattr(methods, "PLACES", (tmp_path,))
-    assert methods.missing("Safe Adapter") and not methods.missing("UCE")
-    before = plan.METHODS["Safe Adapter"].digest
-    (tmp_path / methods.ADAPTERS["Safe Adapter"]).write_bytes(b"trained")
-    assert not methods.missing("Safe Adapter") and plan.METHODS["Safe Adapter"].digest != before
+    assert methods.missing(name) and not methods.missing("UCE")
+    assert name not in {row.method for row in plan.rows()}
+    before = plan.METHODS[name].digest
+    (tmp_path / methods.TRAINED[name]).write_bytes(b"trained")
+    assert not methods.missing(name) and plan.METHODS[name].digest != before
