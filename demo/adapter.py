@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from runner.host_process import enter_host
 from safelight.edits import edit_file, safe_adapter
-from safelight.text.encoding import CHUNK
 
 from . import ddpo, rewards
 from .policy import Attached, Drawn, Policy, Settings
@@ -224,7 +223,7 @@ class Training:
         settings = {
             "model": MADE_FOR,
             "tail": self.options.tail,
-            "chunk": CHUNK,
+            "chunk": safe_adapter.CHUNK,
             "epochs": len(self.curves),
             "seconds": round(sum(one["seconds"] for one in self.curves), 1),
             **{k: v for k, v in self.identity.items() if k != "tail"},

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import torch
 
-from safelight.text.encoding import CHUNK
+from safelight.edits.safe_adapter import CHUNK
 
 STEEPNESS, MIDDLE, MOST = 100.0, 0.93, 2.0  # a, b and c
 _LEAST = 1e-4  # of a direction's length beyond the ones before it, as a share of its own: less is rounding

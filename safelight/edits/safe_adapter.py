@@ -21,9 +21,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from safelight.text.encoding import CHUNK
-
 TAIL = 4  # number of tokens with separate projections, as published
+CHUNK = 77  # tokens in a prompt as CLIP's encoders pad it
 RANK = 4
 ENDINGS = ("attn2.to_k", "attn2.to_v")  # how the projections' names end
 

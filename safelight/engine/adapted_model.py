@@ -12,7 +12,6 @@ from safelight.edits import safe_adapter
 from safelight.edits.edit_file import Edit
 from safelight.engine import host
 from safelight.engine.row_forwards import RowForward, put_forward
-from safelight.text.encoding import CHUNK
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -47,7 +46,9 @@ class Adapted(RowForward):
 def adapted(model: ModelPatcher, edit: Edit, name: str, strength: float) -> ModelPatcher:
     """A clone of the model with the adapter on it. name: the file's, for errors."""
     settings = edit.settings
-    tail, chunk = (settings.get(key, default) for key, default in (("tail", safe_adapter.TAIL), ("chunk", CHUNK)))
+    tail, chunk = (
+        settings.get(key, default) for key, default in (("tail", safe_adapter.TAIL), ("chunk", safe_adapter.CHUNK))
+    )
     try:
         if any(not isinstance(number, int) or number < 1 for number in (tail, chunk)):
             raise ValueError(f"a tail of {tail!r} tokens in chunks of {chunk!r}")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 Key = tuple[int, int]  # part, block
-CHUNK = 77  # tokens in a prompt as CLIP's encoders pad it
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import tiny_encoders
 import torch
 from tiny_models import conditioning, latent, sd3_model, sdxl_model
 
+from safelight.edits import adavd
 from safelight.engine import known_rows
 from safelight.engine.decomposed_values import last_words
-from safelight.text.encoding import CHUNK
 
 CONCEPTS = "a kitchen knife, blood"
 
@@ -63,7 +63,7 @@ def test_values_are_what_the_formula_says(apply, clip, eps, prompts):
         expected = values.clone()
         for direction in (first, across):
             expected -= 0.7 * (values @ direction)[..., None] / (direction @ direction) * direction
-        expected[:, [0, CHUNK]] = values[:, [0, CHUNK]]
+        expected[:, [0, adavd.CHUNK]] = values[:, [0, adavd.CHUNK]]
         assert torch.allclose(patch(text), expected, atol=1e-4 * float(values.abs().max())), place
 
 
@@ -94,7 +94,7 @@ def test_a_prompt_that_the_host_repeats_means_the_same(apply, eps, prompts):
 
 def test_prompts_of_any_length(apply, eps):
     taken = apply(eps)
-    for tokens in (2, 60, CHUNK + 5):
+    for tokens in (2, 60, adavd.CHUNK + 5):
         made = host.stock(taken, conditioning(1, tokens), conditioning(2, tokens), latent(), steps=2)
         assert bool(torch.isfinite(made).all())
 

@@ -10,7 +10,6 @@ from torch import nn
 from demo import adapter, rewards, world
 from demo.policy import Attached, Policy, Settings
 from safelight.edits import edit_file, safe_adapter
-from safelight.text.encoding import CHUNK
 
 LAYER = "attn2.to_k"
 WIDTH, SHAPE = 8, (1, 2, 2)
@@ -37,7 +36,7 @@ def decode(latents):
 
 def states(text):
     draw = torch.Generator().manual_seed(sum(map(ord, text)))
-    common = torch.ones(1, CHUNK, WIDTH)
+    common = torch.ones(1, safe_adapter.CHUNK, WIDTH)
     return common * bool(text) + 0.3 * torch.randn(common.shape, generator=draw)
 
 
