@@ -38,7 +38,8 @@ async function askWhatRan(id) {
   }
 }
 
-const results = createResults(placed, workflow)
+const picture = (file) => api.apiURL(`/view?${new URLSearchParams(file)}`)
+const results = createResults(placed, workflow, picture)
 let asked = { id: null, ran: null } // one question for all nodes of a run
 
 function onExecuted({ detail }) {
@@ -113,6 +114,7 @@ app.registerExtension({
     if (!node.comfyClass?.startsWith("Safelight")) return
     bareSockets(node)
     followSafety(node)
+    if (setting(FEEDBACK)) results.made(node)
   },
   beforeConfigureGraph: fromEarlier,
   afterConfigureGraph: () => showResults(),

@@ -34,7 +34,7 @@ class SamplerNode:
     )
     FUNCTION = "sample"
     CATEGORY = "Safelight/sampling"
-    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+    SEARCH_ALIASES = ["sampler", "denoise"]
     DESCRIPTION = (
         "Two prompts steer one sampling run: the prompt as written settles the layout, then its safe counterpart takes "
         "part as strongly as the slider says. At 0, and for a prompt whose risk is below the gate, the result is the "
@@ -77,7 +77,7 @@ class GuiderNode:
     OUTPUT_TOOLTIPS = ("A guider for Sampler Custom Advanced.", inputs.TRACE_TOOLTIP)
     FUNCTION = "guide"
     CATEGORY = "Safelight/guidance"
-    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+    SEARCH_ALIASES = ["guider", "guidance"]
 
 
 class DetectorNode:
@@ -86,7 +86,7 @@ class DetectorNode:
     OUTPUT_TOOLTIPS = ("A detector, for Safelight KSampler, Safelight Look or Safelight Detectors.",)
     FUNCTION = "make"
     CATEGORY = inputs.DETECT
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "detector", "nudity", "moderation", "NSFW checker"]
+    SEARCH_ALIASES = ["detector", "NSFW checker"]
 
 
 class PatchNode:
@@ -95,7 +95,7 @@ class PatchNode:
     OUTPUT_TOOLTIPS = ("The model, guided wherever a sampler uses it with a CFG guider.", inputs.TRACE_TOOLTIP)
     FUNCTION = "patch"
     CATEGORY = "Safelight/guidance"
-    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+    SEARCH_ALIASES = ["model patch", "guidance"]
 
 
 class MethodNode:
