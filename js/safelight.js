@@ -6,6 +6,7 @@ import { fromEarlier } from "./schedule/earlier.js"
 import { createResults } from "./feedback/results.js"
 import { createScheduleWidgets } from "./schedule/schedule.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
+import { foldAdvanced, foldAgain } from "./widgets/fold.js"
 import { followSafety } from "./widgets/slider.js"
 import { bareSockets } from "./widgets/sockets.js"
 import { VERSION } from "./version.js"
@@ -107,6 +108,9 @@ app.registerExtension({
   async setup() {
     api.addEventListener("executed", onExecuted)
     api.addEventListener("graphChanged", ({ detail }) => results.changed(detail))
+    app.ui?.settings?.addEventListener?.("Comfy.VueNodes.Enabled.change", () => {
+      setTimeout(() => [...placed()].forEach(({ node }) => foldAgain(node))) // once the page has changed over
+    })
     await learnLanguage()
   },
   nodeCreated(node) {
@@ -114,6 +118,7 @@ app.registerExtension({
     if (!node.comfyClass?.startsWith("Safelight")) return
     bareSockets(node)
     followSafety(node)
+    if (node.comfyClass === "SafelightEasy") foldAdvanced(node)
     if (setting(FEEDBACK)) results.made(node)
   },
   beforeConfigureGraph: fromEarlier,

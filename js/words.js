@@ -8,6 +8,7 @@ export const ENGLISH = {
     about: "About the map of the last run",
     easy: "Picture of the last run",
     details: "Details",
+    advanced: "Advanced",
     stale: "From other settings; run again",
     broken: "This result can't be shown: {why}",
     unreadable: "it is not readable",

@@ -1,0 +1,30 @@
+// Advanced inputs folded away in the classic canvas; Nodes 2.0 does that by itself. It knows nodes and widgets alone.
+import { say } from "../words.js"
+
+const NAME = "safelight_advanced"
+const folds = new WeakMap() // by node: folds or unfolds it as the page's mode asks for
+
+/** Gives a new node a button, saved nowhere, that shows and hides its advanced inputs. An old page, which can't hide a
+ * widget, shows them all. */
+export function foldAdvanced(node) {
+  const folded = node.widgets.filter((widget) => widget.options?.advanced)
+  if (!node.isWidgetVisible || !folded.length) return
+  let open = false
+  const fold = () => {
+    const hidden = !open && !window.LiteGraph.vueNodesMode
+    for (const widget of folded) widget.hidden = hidden
+    node.setSize([node.size[0], node.computeSize()[1]])
+    node.graph?.setDirtyCanvas(true, true)
+  }
+  const button = node.addWidget("button", NAME, null, () => {
+    open = !open
+    fold()
+  }, { serialize: false, canvasOnly: true })
+  button.label = say("feedback.advanced")
+  button.serialize = false
+  folds.set(node, fold)
+  fold()
+}
+
+/** The page went from one mode to the other. */
+export const foldAgain = (node) => folds.get(node)?.()
