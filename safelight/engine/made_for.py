@@ -49,7 +49,7 @@ _Z_IMAGE_DIM = 3840
 def made_for(model: ModelPatcher) -> MadeFor:
     """What the model says itself (`safelight_made_for` of its configuration), else its family's, else UNKNOWN."""
     config = getattr(model.model, "model_config", None)
-    own = getattr(config, "safelight_made_for", None)
+    own = getattr(type(config), "safelight_made_for", None)  # an object of the host warns of what it has not
     if own is not None:
         return MadeFor(*own)
     network: dict[str, Any] = getattr(config, "unet_config", {})
