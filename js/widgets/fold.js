@@ -10,10 +10,13 @@ export function foldAdvanced(node) {
   const folded = node.widgets.filter((widget) => widget.options?.advanced)
   if (!node.isWidgetVisible || !folded.length) return
   let open = false
-  const fold = () => {
-    const hidden = !open && !window.LiteGraph.vueNodesMode
+  const hide = (hidden) => {
     for (const widget of folded) widget.hidden = hidden
+  }
+  const fold = () => {
+    hide(!open)
     node.setSize([node.size[0], node.computeSize()[1]])
+    if (window.LiteGraph.vueNodesMode) hide(false)
     node.graph?.setDirtyCanvas(true, true)
   }
   const button = node.addWidget("button", NAME, null, () => {
