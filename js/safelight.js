@@ -5,6 +5,7 @@ import { DEFAULT_PRESET, PRESETS } from "./schedule/curve.js"
 import { fromEarlier } from "./schedule/earlier.js"
 import { createResults } from "./feedback/results.js"
 import { createScheduleWidgets } from "./schedule/schedule.js"
+import { leadSearch } from "./search.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
 import { foldAdvanced, foldAgain } from "./widgets/fold.js"
 import { followSafety } from "./widgets/slider.js"
@@ -104,7 +105,10 @@ app.registerExtension({
   name: "Safelight.Nodes",
   settings: settings(showResults),
   aboutPageBadges: [{ label: `Safelight ${VERSION}`, url: PAPER, icon: "pi pi-book" }],
-  addCustomNodeDefs: offerSlider,
+  addCustomNodeDefs(defs) {
+    offerSlider(defs)
+    leadSearch(defs)
+  },
   async setup() {
     api.addEventListener("executed", onExecuted)
     api.addEventListener("graphChanged", ({ detail }) => results.changed(detail))

@@ -20,7 +20,7 @@ from safelight.views.findings import HIDINGS, KEEP
 # What an artist types who looks for any of this: the node to begin with comes first, then the sampler.
 EASY_ALIASES = [
     *("sfw", "nsfw", "safe", "safety", "content safety", "nudity", "nude", "censor", "uncensored", "moderation"),
-    *("filter", "slider", "safe for work", "safe image", "easy", "安全"),
+    *("filter", "slider", "安全"),
 ]
 GENERAL_ALIASES = ["sfw", "nsfw", "safe", "safety", "content safety"]
 DEFAULT_SAFETY = 1.0

@@ -43,6 +43,7 @@ for (const words of WORDS) {
     }
     await field.fill(words)
     await page.getByText("Safelight Easy", { exact: true }).first().waitFor()
+    await page.waitForTimeout(600) // the page waits for the artist to stop typing
     await page.keyboard.press("Enter")
     await studio.until(() => window.studio.graph._nodes.length > 0)
     assert.equal(await page.evaluate(() => window.studio.graph._nodes[0].type), "SafelightEasy")
