@@ -165,9 +165,8 @@ class SafelightEasy:
         check_texts(negative=negative)
         check_numbers(width=width, height=height, batch_size=batch_size, seed=seed, steps=steps, cfg=cfg)
         check_numbers(denoise=denoise, safety=safety)
-        words = detector and make_words(
-            clip, prompt, FALSE_ALARMS, safe_prompt=safe_prompt, instead="", concepts=concepts, stand_ins="", caption=""
-        )
+        texts = {"safe_prompt": safe_prompt, "instead": "", "concepts": concepts, "stand_ins": "", "caption": ""}
+        words = None if detector is None else make_words(clip, prompt, FALSE_ALARMS, **texts)
         eye = read_eye(detector, vae, hide=hide, words=words)
         context = easy.read_prompt(clip, prompt, safe_prompt, concepts, safety)
         risk = context.verdict.risk if image is None else 1.0
@@ -178,8 +177,8 @@ class SafelightEasy:
             latent, denoise = easy.empty_latent(model, vae, chosen.width, chosen.height, batch_size), 1.0
         else:
             latent = easy.encoded(vae, image, batch_size)
-        texts = context.positive, context.safe, encode_prompt(clip, negative)
-        job = easy.seed_job(model, *texts, latent, seed, steps, chosen.cfg, sampler_name, scheduler, denoise)
+        conds = context.positive, context.safe, encode_prompt(clip, negative)
+        job = easy.seed_job(model, *conds, latent, seed, steps, chosen.cfg, sampler_name, scheduler, denoise)
         outcome = SamplerNode.sampled(job, settings, eye, steps)["result"]
         views = easy.views_of(job, vae, outcome, steps, hide, compare)
         ui = {**views.ui(), "safelight_verdict": [context.verdict.as_json()]}

@@ -88,7 +88,7 @@ test("the node to begin with, after a run", ONLY_ONCE, async ({ page, studio }) 
   const saved = workflow("easy")
   const { SafelightDemoLoader, SafelightEasy } = byType(saved)
   await studio.load(saved)
-  await run(studio, SafelightEasy, 0)
+  await run(studio, SafelightEasy, 2)
   await picture(page, studio, [SafelightDemoLoader, SafelightEasy], `${HELP}/SafelightEasy.jpg`, 1)
 })
 
