@@ -33,8 +33,10 @@ const shown = (element) => element.evaluate((root) =>
   [...root.querySelectorAll(".safelight-wipe-frame img")].filter((img) => !img.hidden).map((img) => new URL(img.src).searchParams.get("filename")))
 const place = async (element) => Number(await (await element.$('[role="slider"]')).getAttribute("aria-valuenow"))
 
+// Earlier pages search names alone, or rank in another way.
+const skip = !since("1.58.1") && "the search of this page asks no definition for its rank"
 for (const words of WORDS) {
-  test(`node search: ${words} finds Safelight Easy first`, async ({ page, studio }) => {
+  test(`node search: ${words} finds Safelight Easy first`, { skip }, async ({ page, studio }) => {
     const field = page.locator("input:focus")
     for (let tries = 3; ; tries--) {
       await page.mouse.dblclick(700, 450)
