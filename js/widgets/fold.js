@@ -4,11 +4,11 @@ import { say } from "../words.js"
 const NAME = "safelight_advanced"
 const folds = new WeakMap() // by node: folds or unfolds it as the page's mode asks for
 
-/** Gives a new node a button, saved nowhere, that shows and hides its advanced inputs. An old page, which can't hide a
- * widget, shows them all. */
+/** Gives a new node a button, saved nowhere, that shows and hides its advanced inputs. An old page, which leaves room for
+ * hidden widgets, shows them all. */
 export function foldAdvanced(node) {
   const folded = node.widgets.filter((widget) => widget.options?.advanced)
-  if (!node.isWidgetVisible || !folded.length) return
+  if (!node.getLayoutWidgets || !folded.length) return
   let open = false
   const hide = (hidden) => {
     for (const widget of folded) widget.hidden = hidden

@@ -25,6 +25,7 @@ async function ran(page, studio, pictures) {
   await paint(page)
   const id = await studio.add("SafelightEasy", { at: [320, 120], values: { prompt: "a cat and a knife" } })
   await studio.executed(id, message(pictures))
+  await studio.view({ scale: 0.6, x: 100, y: 40 }) // an old page shows the advanced inputs above it
   const element = await studio.element(id, "safelight_feedback")
   await studio.until((id) => [...window.studio.widget(id, "safelight_feedback").element.querySelectorAll("img")].every((img) => img.hidden || img.naturalWidth), id)
   return { id, element }
@@ -113,7 +114,8 @@ test("a picture that was left alone has no handle", async ({ page, studio }) => 
   assert.equal(await (await element.$('[role="slider"]')).isVisible(), false)
 })
 
-test("advanced inputs are folded away till they are asked for", async ({ studio }) => {
+const folds = !since("1.49.6") && "this page leaves room for hidden widgets"
+test("advanced inputs are folded away till they are asked for", { skip: folds }, async ({ studio }) => {
   const id = await studio.add("SafelightEasy")
   const height = () => studio.page.evaluate((id) => window.studio.node(id).computeSize()[1], id)
   const seen = () => studio.page.evaluate((id) => window.studio.node(id).widgets.filter((w) => !w.hidden).map(({ name }) => name), id)
