@@ -37,6 +37,7 @@ class DemoConfig(comfy.supported_models_base.BASE):
 
     unet_config = model.UNET
     latent_format = DemoLatent
+    safelight_made_for = ("the demo model", world.SIZE, world.SIZE, 3.0)  # name, width, height, cfg
 
 
 class DemoClipModel(SD1ClipModel):

@@ -5,8 +5,10 @@ import { DEFAULT_PRESET, PRESETS } from "./schedule/curve.js"
 import { fromEarlier } from "./earlier.js"
 import { createResults } from "./feedback/results.js"
 import { createScheduleWidgets } from "./schedule/schedule.js"
+import { leadSearch } from "./search.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
 import { chain } from "./widgets/chain.js"
+import { foldAdvanced, foldAgain } from "./widgets/fold.js"
 import { followSafety } from "./widgets/slider.js"
 import { bareSockets } from "./widgets/sockets.js"
 import { VERSION } from "./version.js"
@@ -59,7 +61,8 @@ function zoom(event) {
   app.canvas.processMouseWheel(event)
 }
 
-const results = createResults(placed, workflow, zoom)
+const picture = (file) => api.apiURL(`/view?${new URLSearchParams(file)}`)
+const results = createResults(placed, workflow, zoom, picture)
 let asked = { id: null, ran: null } // one question for all nodes of a run
 
 function onExecuted({ detail }) {
@@ -138,13 +141,19 @@ app.registerExtension({
   name: "Safelight.Nodes",
   settings: settings(showResults),
   aboutPageBadges: [{ label: `Safelight ${VERSION}`, url: PAPER, icon: "pi pi-book" }],
-  addCustomNodeDefs: offerSlider,
+  addCustomNodeDefs(defs) {
+    offerSlider(defs)
+    leadSearch(defs)
+  },
   async setup() {
     api.addEventListener("executed", onExecuted)
     api.addEventListener("execution_cached", ({ detail }) => {
       if (setting(FEEDBACK)) results.remembered(detail.nodes.map(String), askHistory)
     })
     api.addEventListener("graphChanged", ({ detail }) => results.changed(detail))
+    app.ui?.settings?.addEventListener?.("Comfy.VueNodes.Enabled.change", () => {
+      setTimeout(() => [...placed()].forEach(({ node }) => foldAgain(node))) // once the page has changed over
+    })
     await learnLanguage()
   },
   nodeCreated(node) {
@@ -153,6 +162,8 @@ app.registerExtension({
     bareSockets(node)
     followSafety(node)
     noteDrags(node)
+    if (node.comfyClass === "SafelightEasy") foldAdvanced(node)
+    if (setting(FEEDBACK)) results.made(node)
   },
   beforeConfigureGraph: fromEarlier,
   afterConfigureGraph: () => showResults(),

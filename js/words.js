@@ -6,6 +6,9 @@ export const ENGLISH = {
     report: "Result of the last run",
     verdict: "Verdict of the last run",
     about: "About the map of the last run",
+    easy: "Picture of the last run",
+    details: "Details",
+    advanced: "Advanced",
     stale: "From other settings; run again",
     broken: "This result can't be shown: {why}",
     unreadable: "it is not readable",
@@ -50,6 +53,17 @@ export const ENGLISH = {
     safePrompt: "safe prompt",
     none: "no word stands out",
     method: "method"
+  },
+  wipe: {
+    handle: "Between before and after",
+    at: "{share} % before",
+    before: "before",
+    after: "after",
+    map: "Where it changed",
+    picture: "Picture {number} of {count}",
+    previous: "Previous picture",
+    next: "Next picture",
+    gone: "The pictures are no longer on the server; run again."
   },
   editor: {
     plot: "Weight curve over the run",

@@ -14,6 +14,7 @@ from .crg_patch import SafelightCRGPatch
 from .demo_detector import SafelightDemoDetector
 from .demo_loader import SafelightDemoLoader
 from .detectors import SafelightDetectors
+from .easy import SafelightEasy
 from .edit_check import SafelightEditCheck
 from .encoder_risk import SafelightEncoderRisk
 from .erase import SafelightErase
@@ -54,6 +55,7 @@ from .words import SafelightWords
 
 # Node class and the name in the menu; the class's name is the id in workflows.
 _NODES: list[tuple[type, str]] = [
+    (SafelightEasy, "Safelight Easy"),
     (SafelightConcepts, "Safelight Concepts"),
     (SafelightPrompt, "Safelight Prompt"),
     (SafelightContextEncode, "Safelight Context Encode"),

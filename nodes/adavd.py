@@ -21,7 +21,7 @@ class SafelightAdaVD:
     OUTPUT_TOOLTIPS = ("The model without the concepts; the one that was given stays as it is.",)
     FUNCTION = "apply"
     CATEGORY = inputs.EDITS
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "AdaVD", "value decomposer", "concept erasure"]
+    SEARCH_ALIASES = ["AdaVD", "value decomposer", "concept erasure"]
     DESCRIPTION = (
         "Adaptive value decomposition (AdaVD, CVPR 2025): in every cross-attention each word's value loses the part "
         "that lies along the concepts'. Nothing is trained, and the layout, which the keys decide, stays. A related "

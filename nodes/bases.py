@@ -33,38 +33,8 @@ class ServedNode:
         return studio.version()
 
 
-class SamplerNode(ServedNode):
-    RETURN_TYPES = ("LATENT", "STRING", "SAFELIGHT_TRACE", "BOOLEAN")
-    RETURN_NAMES = ("LATENT", "report", "trace", "passed")
-    OUTPUT_TOOLTIPS = (
-        "The denoised latent.",
-        "What the run did, as JSON: the weight of every call, risk, gate, rows.",
-        inputs.TRACE_TOOLTIP,
-        "With a detector: true where it finds nothing in any picture. False without one, since nobody looked.",
-    )
-    FUNCTION = "sample"
-    CATEGORY = "Safelight/sampling"
-    SEARCH_ALIASES = inputs.SEARCH_ALIASES
-    DESCRIPTION = (
-        "Two prompts steer one sampling run: the prompt as written settles the layout, then its safe counterpart takes "
-        "part as strongly as the slider says. At 0, and for a prompt whose risk is below the gate, the result is the "
-        'stock sampler\'s, bit for bit. Reconstructed from the abstract of "Safety Without Semantic Disruptions" '
-        "(arXiv 2411.13982); the choices are ours. With a detector it looks first and steers as little as is enough. A "
-        "creative control, not a moderation gate."
-    )
-    OPTIONAL = {
-        "gate": inputs.GATE,
-        "merge": inputs.MERGE,
-        "merge_at": inputs.MERGE_AT,
-        "economy": inputs.ECONOMY,
-        "at_least": inputs.AT_LEAST,
-        "hide": inputs.HIDE,
-        "memory": inputs.MEMORY,
-        **inputs.SOCKETS,
-        "detector": inputs.DETECTOR,
-        "vae": inputs.VAE,
-        "words": inputs.WORDS,
-    }
+class SamplingNode(ServedNode):
+    """A node that runs a sampler."""
 
     def sampled(
         self,
@@ -87,13 +57,47 @@ class SamplerNode(ServedNode):
         return outcome
 
 
+class SamplerNode(SamplingNode):
+    RETURN_TYPES = ("LATENT", "STRING", "SAFELIGHT_TRACE", "BOOLEAN")
+    RETURN_NAMES = ("LATENT", "report", "trace", "passed")
+    OUTPUT_TOOLTIPS = (
+        "The denoised latent.",
+        "What the run did, as JSON: the weight of every call, risk, gate, rows.",
+        inputs.TRACE_TOOLTIP,
+        "With a detector: true where it finds nothing in any picture. False without one, since nobody looked.",
+    )
+    FUNCTION = "sample"
+    CATEGORY = "Safelight/sampling"
+    SEARCH_ALIASES = ["sampler", "denoise"]
+    DESCRIPTION = (
+        "Two prompts steer one sampling run: the prompt as written settles the layout, then its safe counterpart takes "
+        "part as strongly as the slider says. At 0, and for a prompt whose risk is below the gate, the result is the "
+        'stock sampler\'s, bit for bit. Reconstructed from the abstract of "Safety Without Semantic Disruptions" '
+        "(arXiv 2411.13982); the choices are ours. With a detector it looks first and steers as little as is enough. A "
+        "creative control, not a moderation gate."
+    )
+    OPTIONAL = {
+        "gate": inputs.GATE,
+        "merge": inputs.MERGE,
+        "merge_at": inputs.MERGE_AT,
+        "economy": inputs.ECONOMY,
+        "at_least": inputs.AT_LEAST,
+        "hide": inputs.HIDE,
+        "memory": inputs.MEMORY,
+        **inputs.SOCKETS,
+        "detector": inputs.DETECTOR,
+        "vae": inputs.VAE,
+        "words": inputs.WORDS,
+    }
+
+
 class GuiderNode(ServedNode):
     RETURN_TYPES = ("GUIDER", "SAFELIGHT_TRACE")
     RETURN_NAMES = ("GUIDER", "trace")
     OUTPUT_TOOLTIPS = ("A guider for Sampler Custom Advanced.", inputs.TRACE_TOOLTIP)
     FUNCTION = "guide"
     CATEGORY = "Safelight/guidance"
-    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+    SEARCH_ALIASES = ["guider", "guidance"]
 
 
 class DetectorNode:
@@ -102,7 +106,7 @@ class DetectorNode:
     OUTPUT_TOOLTIPS = ("A detector, for Safelight KSampler, Safelight Look or Safelight Detectors.",)
     FUNCTION = "make"
     CATEGORY = inputs.DETECT
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "detector", "nudity", "moderation", "NSFW checker"]
+    SEARCH_ALIASES = ["detector", "NSFW checker"]
     INPUT_TYPES: Callable[[], dict[str, Any]]
     make: Callable[..., tuple[Detector]]
 
@@ -132,7 +136,7 @@ class PatchNode(ServedNode):
     OUTPUT_TOOLTIPS = ("The model, guided wherever a sampler uses it with a CFG guider.", inputs.TRACE_TOOLTIP)
     FUNCTION = "patch"
     CATEGORY = "Safelight/guidance"
-    SEARCH_ALIASES = inputs.SEARCH_ALIASES
+    SEARCH_ALIASES = ["model patch", "guidance"]
 
 
 class MethodNode:

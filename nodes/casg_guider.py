@@ -19,7 +19,7 @@ class CASGMethod(MethodNode):
         "Conflict-aware adaptive safety guidance (CASG, CVPR 2026): Safe Latent Diffusion, at every step with the one "
         "category that the prompt heads for. A related method, to compare Safelight with."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "CASG", "conflict-aware"]
+    SEARCH_ALIASES = ["CASG", "conflict-aware"]
     SETTINGS = {
         "categories": inputs.CATEGORIES,
         "preset": inputs.sld_preset(casg.DEFAULT_PRESET),

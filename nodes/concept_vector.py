@@ -56,7 +56,7 @@ class SafelightConceptVector:
         "Makes a concept vector from pairs of prompts: the mean of what the text encoder gives for the unsafe one less "
         "what it gives for the safe one. Safelight Context Encode takes it away (method subtract). After Ring-A-Bell."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "Ring-A-Bell", "concept vector", "steering vector", "direction"]
+    SEARCH_ALIASES = ["Ring-A-Bell", "concept vector", "steering vector", "direction"]
 
     def make(self, clip: CLIP, unsafe_prompts: str = UNSAFE_PROMPTS, safe_prompts: str = SAFE_PROMPTS) -> tuple[Edit]:
         return (make_vector(clip, unsafe_prompts, safe_prompts),)

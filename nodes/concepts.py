@@ -7,8 +7,6 @@ from typing import Any
 from safelight.checks import check_texts
 from safelight.text.concepts import I2P_CATEGORIES, join_concepts
 
-from .inputs import SEARCH_ALIASES
-
 _TICKS = {name: name.replace(" ", "_").replace("-", "_") for name in I2P_CATEGORIES}
 
 
@@ -33,7 +31,7 @@ class SafelightConcepts:
     FUNCTION = "join"
     CATEGORY = "Safelight/conditioning"
     DESCRIPTION = "Chooses what counts as unsafe: the seven categories of the I2P benchmark, and words of your own."
-    SEARCH_ALIASES = SEARCH_ALIASES
+    SEARCH_ALIASES = ["concepts", "categories", "unsafe words"]
 
     def join(self, own_words: str = "", **ticks: bool) -> tuple[str]:
         check_texts(own_words=own_words)

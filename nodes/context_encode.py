@@ -91,7 +91,7 @@ class SafelightContextEncode:
         "Encodes a prompt, makes a safe counterpart of it and reads its risk. The paper that Safelight follows is "
         "reconstructed from its abstract; how the safe counterpart is made is our choice."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "CLIP Text Encode", "prompt"]
+    SEARCH_ALIASES = ["CLIP Text Encode", "prompt"]
 
     def encode(
         self,

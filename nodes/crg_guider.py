@@ -20,7 +20,7 @@ class CRGMethod(MethodNode):
         "beyond a share is taken out of it, twice. A picture that heads for no concept is left alone. A related "
         "method, to compare Safelight with."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "CRG", "concept removal"]
+    SEARCH_ALIASES = ["CRG", "concept removal"]
     SETTINGS = {
         "categories": inputs.CATEGORIES,
         "share": (

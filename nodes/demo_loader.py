@@ -16,7 +16,7 @@ class SafelightDemoLoader:
         "about a hundred words; an unknown one is an error that lists them."
     )
     CATEGORY = "Safelight/demo"
-    SEARCH_ALIASES = ["sfw", "nsfw", "sld", "safe", "content safety", "demo model"]
+    SEARCH_ALIASES = ["demo model", "small model", "test model"]
     FUNCTION = "load"
     RETURN_TYPES = ("MODEL", "CLIP", "VAE")
     OUTPUT_TOOLTIPS = (

@@ -24,7 +24,7 @@ class SafelightEditCheck:
     OUTPUT_NODE = True
     FUNCTION = "check"
     CATEGORY = inputs.EDITS
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "SAGE", "spread ratio", "neighbour overlap", "collateral damage"]
+    SEARCH_ALIASES = ["SAGE", "spread ratio", "neighbour overlap", "collateral damage"]
     DESCRIPTION = (
         "Measures what an edit of a text encoder or of a model does to harmless texts, without making a picture: "
         "whether they are drawn together, and whether each keeps its nearest neighbours. After SAGE; for Safe-CLIP, "

@@ -36,7 +36,7 @@ class SafelightEncoderRisk:
         "once (kept on disk). It finds less than the reader of Safelight Prompt does; it is for words that only your "
         "encoder knows, such as those of another language or of a trained one."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "risk", "gate", "calibration"]
+    SEARCH_ALIASES = ["risk", "gate", "calibration"]
 
     def measure(self, clip: CLIP, prompt: str, concepts: str = DEFAULT_CONCEPTS) -> dict[str, Any]:
         risk, note = encoder_risk(clip, prompt, concepts)

@@ -31,7 +31,7 @@ class SafelightErase:
         "How much of the edit acts: 1 is the published method. At 0 the model is the one that came in.",
     )
     CATEGORY = inputs.EDITS
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "erase", "unlearn", "UCE", "RECE", "concept erasure", "concept editing"]
+    SEARCH_ALIASES = ["erase", "unlearn", "UCE", "RECE", "concept erasure", "concept editing"]
     DESCRIPTION = (
         "Erases concepts from a model in seconds, without training: the weights that read the text are solved anew, so "
         "that the concepts' words read as something else (Unified Concept Editing, and RECE's rounds on top). A "

@@ -21,7 +21,7 @@ class SafelightGrowthInhibitors:
     OUTPUT_TOOLTIPS = ("The model that takes the targets away; the one that was given stays as it is.",)
     FUNCTION = "apply"
     CATEGORY = inputs.EDITS
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "GIE", "EIUP", "erasure prompt", "concept erasure"]
+    SEARCH_ALIASES = ["GIE", "EIUP", "erasure prompt", "concept erasure"]
     DESCRIPTION = (
         "Growth inhibitors (GIE, ICLR 2025; first called EIUP): every cross-attention looks for the targets beside the "
         "prompt, and what it finds of them is taken away. Nothing is trained, and no further row is evaluated. A "

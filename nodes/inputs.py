@@ -17,7 +17,12 @@ from safelight.text import reader
 from safelight.text.concepts import DEFAULT_CONCEPTS
 from safelight.views.findings import HIDINGS, KEEP
 
-SEARCH_ALIASES = ["sfw", "nsfw", "sld", "safe", "content safety"]
+# What an artist types who looks for any of this: the node to begin with comes first, then the sampler.
+EASY_ALIASES = [
+    *("sfw", "nsfw", "safe", "safety", "content safety", "nudity", "nude", "censor", "uncensored", "moderation"),
+    *("filter", "slider", "安全"),
+]
+GENERAL_ALIASES = ["sfw", "nsfw", "safe", "safety", "content safety"]
 DEFAULT_SAFETY = 1.0
 
 MODEL = ("MODEL", {"tooltip": "The model that denoises."})

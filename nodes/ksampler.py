@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 class SafelightKSampler(SamplerNode):
+    SEARCH_ALIASES = [*inputs.GENERAL_ALIASES, *SamplerNode.SEARCH_ALIASES]
+
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {

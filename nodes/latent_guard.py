@@ -57,7 +57,7 @@ class SafelightLatentGuard:
         'seconds to a minute, with no language model and no download. After "Latent Guard". A guard of texts alone is '
         "no defence; look at the pictures too."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "latent guard", "risk", "gate", "prompt filter"]
+    SEARCH_ALIASES = ["latent guard", "risk", "gate", "prompt filter"]
 
     def train(self, clip: CLIP, concepts: str = DEFAULT_CONCEPTS, harmless: str = "", seed: int = 0) -> dict[str, Any]:
         guard, note = make_guard(clip, concepts, harmless, seed)

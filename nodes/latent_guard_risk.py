@@ -40,7 +40,7 @@ class SafelightLatentGuardRisk:
         "Reads a prompt with a guard that was trained on the same text encoder: how unsafe it is, which concept it "
         "holds and which words answer to that. A guard of texts alone is no defence; look at the pictures too."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "latent guard", "risk", "gate", "prompt filter", "detector"]
+    SEARCH_ALIASES = ["latent guard", "risk", "gate", "prompt filter", "detector"]
 
     def read(self, clip: CLIP, guard: Edit, prompt: str) -> dict[str, Any]:
         reading = read_prompt(clip, guard, prompt)

@@ -37,7 +37,7 @@ class SafelightLoadConceptVector(LoadsEdit):
         "Loads a concept vector that was saved with Safelight Save Edit, for the vector input of Safelight Context "
         "Encode. Files are safetensors only."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "Ring-A-Bell", "concept vector", "steering vector", "direction"]
+    SEARCH_ALIASES = ["Ring-A-Bell", "concept vector", "steering vector", "direction"]
 
     def load(self, file: str) -> tuple[Edit]:
         return (load_vector(file),)

@@ -35,7 +35,7 @@ class SafelightLoadLatentGuard(LoadsEdit):
         "Loads a guard of prompts that was saved with Safelight Save Edit, for Safelight Latent Guard Risk. Files are "
         "safetensors only."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "latent guard", "risk", "gate", "prompt filter"]
+    SEARCH_ALIASES = ["latent guard", "risk", "gate", "prompt filter"]
 
     def load(self, file: str) -> tuple[Edit]:
         return (load_guard(file),)

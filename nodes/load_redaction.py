@@ -24,7 +24,7 @@ class SafelightLoadRedaction(LoadsEdit):
     OUTPUT_TOOLTIPS = ("The text encoder, redacted.",)
     FUNCTION = "load"
     CATEGORY = inputs.EDITS
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "redaction", "erase concept", "unlearn"]
+    SEARCH_ALIASES = ["redaction", "erase concept", "unlearn"]
     DESCRIPTION = (
         "Applies a redaction from a file to a text encoder of the kind that it was made on. Several in a row work one "
         "after the other."

@@ -28,7 +28,7 @@ class SafelightLook(ServedNode):
     OUTPUT_NODE = True
     FUNCTION = "look"
     CATEGORY = "Safelight/inspect"
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "detector", "nudity", "moderation", "censor", "blur", "NSFW checker"]
+    SEARCH_ALIASES = ["detector", "blur", "NSFW checker"]
     DESCRIPTION = (
         "Looks at pictures with a detector and says what it finds. A picture that a detector can't look at counts as "
         "found by it. At the end of a server's workflow it can blur or blank what was found, picture by picture."

@@ -12,8 +12,6 @@ from safelight.engine import host
 from safelight.views import heat_map
 from safelight.views.trace import Trace
 
-from . import inputs
-
 log = logging.getLogger("safelight")
 
 
@@ -30,7 +28,7 @@ class SafelightMap:
     OUTPUT_NODE = True
     FUNCTION = "draw"
     CATEGORY = "Safelight/inspect"
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "heatmap", "heat map", "explain", "difference"]
+    SEARCH_ALIASES = ["heatmap", "heat map", "explain", "difference"]
     DESCRIPTION = (
         "Shows where and when safety changed a picture, from the predictions that the run made anyway: it costs no "
         "evaluation of the model. Where the safe prompt stood alone (safety 1 from the context on) the map is an "

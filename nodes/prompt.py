@@ -51,7 +51,7 @@ class SafelightPrompt:
         "Reads how unsafe a prompt is and rewrites it in harmless words, as text: for every text node of ComfyUI and "
         "of other packs, edit models with pictures, two texts of SDXL. Encode both outputs with the same kind of node."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "prompt", "rewrite prompt", "safe prompt", "text"]
+    SEARCH_ALIASES = ["prompt", "rewrite prompt", "safe prompt", "text"]
 
     def read(
         self,

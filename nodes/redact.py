@@ -34,7 +34,7 @@ class SafelightRedact:
         "How far redacted texts go to their reference: 1 all the way, more pushes beyond. 0 is the CLIP as it was.",
     )
     CATEGORY = inputs.EDITS
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "redaction", "distil", "erase concept", "unlearn"]
+    SEARCH_ALIASES = ["redaction", "distil", "erase concept", "unlearn"]
     DESCRIPTION = (
         "Teaches the text encoder to read certain things as something else, and every other text as before. The model "
         'that draws stays as it is. After "Data Redaction from Conditional Generative Models"; how tokens answer to '

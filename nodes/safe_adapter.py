@@ -21,7 +21,7 @@ class SafelightSafeAdapter(LoadsEdit):
     OUTPUT_TOOLTIPS = ("The model with the adapter; the one that was given stays as it is.",)
     FUNCTION = "apply"
     CATEGORY = inputs.EDITS
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "ForceForget", "ShieldDiff", "concept erasure", "adapter"]
+    SEARCH_ALIASES = ["ForceForget", "ShieldDiff", "concept erasure", "adapter"]
     DESCRIPTION = (
         "Puts a trained Safe Adapter on a model, after ForceForget (arXiv 2606.14351): in every cross-attention the "
         "last tokens of the text get key and value projections of their own, which were trained to leave unsafe "

@@ -31,7 +31,7 @@ class SafelightSafeCLIP:
     )
     FUNCTION = "train"
     CATEGORY = inputs.EDITS
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "Safe-CLIP", "SafeR-CLIP", "SAGE", "safe text encoder", "unlearn"]
+    SEARCH_ALIASES = ["Safe-CLIP", "SafeR-CLIP", "SAGE", "safe text encoder", "unlearn"]
     DESCRIPTION = (
         "Trains the text encoder to read unsafe captions as safe ones, on pairs that Safelight makes of the concepts "
         "and its own rewriter. After Safe-CLIP, with SafeR-CLIP's nearest safe caption and SAGE's terms that hold "

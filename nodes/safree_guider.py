@@ -22,7 +22,7 @@ class SAFREEMethod(MethodNode):
         "subspace, for the first steps of the run, and the concepts are the negative prompt. A related "
         "method, to compare Safelight with."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "SAFREE"]
+    SEARCH_ALIASES = ["SAFREE"]
     MAX_STRENGTH = 1.0
     CLIP_INPUT = ("CLIP", {"tooltip": "The text encoder that encoded the prompt."})
     NEGATIVE = (

@@ -18,7 +18,6 @@ class SafelightSaveEdit:
     FUNCTION = "save"
     CATEGORY = inputs.EDITS
     SEARCH_ALIASES = [
-        *inputs.SEARCH_ALIASES,
         "save erase",
         "save redaction",
         "save concept vector",

@@ -6,8 +6,6 @@ from typing import Any
 
 from safelight.guidance.selective import MAX_GROW, MAX_SMOOTH, MAX_THRESHOLD, MIN_THRESHOLD, MODES, Selection
 
-from .inputs import SEARCH_ALIASES
-
 _DEFAULT = Selection()
 
 
@@ -18,7 +16,7 @@ class SafelightSelective:
         "exactly. Link it to `selective` of a Safelight sampler, guider or model patch. In the spirit of SP-Guard "
         "(arXiv 2511.11014); the formulas are ours."
     )
-    SEARCH_ALIASES = [*SEARCH_ALIASES, "SP-Guard", "local", "mask"]
+    SEARCH_ALIASES = ["SP-Guard", "local", "mask"]
     RETURN_TYPES = ("SAFELIGHT_SELECTIVE",)
     RETURN_NAMES = ("selective",)
     OUTPUT_TOOLTIPS = ("How the places are chosen, for the selective input of a Safelight sampling node.",)

@@ -62,7 +62,7 @@ class SafelightSemanticSurgery:
         "subtracts those from it before sampling. A related method, to compare Safelight with; its loop with a "
         "detector is left out."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "concept erasure", "CLIP Text Encode", "prompt"]
+    SEARCH_ALIASES = ["concept erasure", "CLIP Text Encode", "prompt"]
 
     def encode(
         self, clip: CLIP, prompt: str, concepts: str = DEFAULT_CONCEPTS, strength: float = 1.0

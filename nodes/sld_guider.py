@@ -21,7 +21,7 @@ class SLDMethod(MethodNode):
         "Safe Latent Diffusion (Schramowski et al., CVPR 2023): where the prompt's noise prediction heads for the "
         "concept's, it is pushed away from it. A related method, to compare Safelight with."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "safe latent diffusion"]
+    SEARCH_ALIASES = ["safe latent diffusion"]
     SETTINGS = {
         "concept": inputs.CONCEPT,
         "preset": inputs.sld_preset(sld.DEFAULT_PRESET),

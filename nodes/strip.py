@@ -55,7 +55,7 @@ class SafelightStrip(ServedNode):
     )
     FUNCTION = "sample"
     CATEGORY = "Safelight/sampling"
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "compare", "contact sheet", "x/y plot", "grid"]
+    SEARCH_ALIASES = ["compare", "contact sheet", "x/y plot", "grid"]
     DESCRIPTION = (
         "One seed at several places of the safety slider, side by side, in one sampling run: what the levels have in "
         "common is evaluated once. Each picture is what Safelight KSampler gives at that level. With a detector it "

@@ -28,7 +28,6 @@ class SafelightTrainErase:
     FUNCTION = "train"
     CATEGORY = inputs.EDITS
     SEARCH_ALIASES = [
-        *inputs.SEARCH_ALIASES,
         "erase",
         "unlearn",
         "fine-tune",

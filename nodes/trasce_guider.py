@@ -21,7 +21,7 @@ class TraSCEMethod(MethodNode):
         "The modified negative guidance of TraSCE (arXiv 2412.07658): a negative prompt that can't turn into what it "
         "names. A related method, to compare Safelight with."
     )
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "TraSCE", "negative prompt"]
+    SEARCH_ALIASES = ["TraSCE", "negative prompt"]
     SETTINGS = {"concept": inputs.CONCEPT, "strength": MethodNode.STRENGTH}
 
     def setup(self, clip: CLIP, *, strength: float, concept: str = DEFAULT_CONCEPTS) -> MethodSetup:

@@ -7,8 +7,6 @@ from typing import Any
 
 from safelight.guidance.schedule import AXES, CUSTOM, DEFAULT_PRESET, PRESETS, START_SHIFT, WeightSchedule, from_preset
 
-from .inputs import SEARCH_ALIASES
-
 FULL = '{"points":[[0,1],[1,1]],"interpolation":"linear"}'
 
 
@@ -19,7 +17,7 @@ class SafelightWeightSchedule:
         "slider called safety scales. Before `context` the prompt as written steers alone, so that layout and colours "
         "settle; a lower slider begins later."
     )
-    SEARCH_ALIASES = SEARCH_ALIASES
+    SEARCH_ALIASES = ["schedule", "curve", "weight", "context"]
     RETURN_TYPES = ("SAFELIGHT_SCHEDULE",)
     RETURN_NAMES = ("schedule",)
     OUTPUT_TOOLTIPS = ("The schedule, for the schedule input of any Safelight sampling node.",)

@@ -66,7 +66,7 @@ class SafelightWords:
     OUTPUT_TOOLTIPS = ("For `words` of Safelight KSampler, beside a detector.",)
     FUNCTION = "make"
     CATEGORY = "Safelight/detect"
-    SEARCH_ALIASES = [*inputs.SEARCH_ALIASES, "safe prompt", "caption", "tags", "detector"]
+    SEARCH_ALIASES = ["safe prompt", "caption", "tags", "detector"]
     DESCRIPTION = (
         "For prompts that say nothing unsafe and pictures that show it all the same: what a detector finds in the "
         "sampler makes the safe prompt. What should be there instead is added to your prompt, or a caption of the "

@@ -21,6 +21,7 @@ _LINKED = {
     "detector_1": "a detector, such as Safelight NudeNet",
     "clip": "a CLIP",
     "clip_vision": "a CLIP_VISION",
+    "vae": "a VAE",
     "trace": "the trace of a Safelight sampler, guider or model patch",
 }
 

@@ -2,7 +2,8 @@
 // Prompts are the artist's text and notes come from a server: they only ever become text, never markup.
 import { dressFeedback } from "./style.js"
 import { levelOf } from "../widgets/levels.js"
-import { markWords, readReport, readVerdict } from "./result.js"
+import { markWords, readPictures, readReport, readVerdict } from "./result.js"
+import { createWipe } from "./wipe.js"
 import { say } from "../words.js"
 
 const BUCKETS = 120 // strokes in a plot; more would touch each other
@@ -102,12 +103,18 @@ function headText({ state, look }) {
   return some ? say("feedback.steeredSome", { steered: look.steered, pictures: look.pictures.length }) : say(`feedback.${state}`)
 }
 
-function drawReport(report) {
-  const { state, risk, gate, ratio, rows, rememberedRows, plainRows, notes, look } = report
+/** What was done, and how strongly; a line for each picture that was looked at. */
+function drawHead(report) {
+  const { state, look } = report
   const head = make("div", "safelight-run-row safelight-run-head", "", [make("span", "", headText(report))])
   if (state === "steered") head.append(make("span", "safelight-run-end", levelText(report)))
-  const parts = [head]
-  if (look) parts.push(...drawLook(look))
+  return look ? [head, ...drawLook(look)] : [head]
+}
+
+/** How it was done, and what it cost. */
+function drawRun(report) {
+  const { state, risk, gate, ratio, rows, rememberedRows, plainRows, notes, look } = report
+  const parts = []
   if (report.calls.length && !(look && state !== "steered")) parts.push(...plot(report))
   if (state === "steered") parts.push(row(say("feedback.change"), make("span", "", changeText(report))))
   if (state === "steered" && !look && report.safety < 1) parts.push(note(say("feedback.unlooked")))
@@ -122,15 +129,17 @@ function drawReport(report) {
   return [...parts, ...notes.map(note)]
 }
 
+const drawReport = (report) => [...drawHead(report), ...drawRun(report)]
+
 /** A text with some of its words marked. */
 function marked(pieces, kind = "") {
   const spans = pieces.map(({ text, marked }) => make(marked ? "mark" : "span", "", text))
   return make("div", `safelight-run-prompt ${kind}`.trim(), "", spans)
 }
 
-function drawVerdict({ risk, method, words, notes, safePrompt, changes }, prompt) {
-  const parts = [row(say("feedback.risk"), bar(risk, DECISION), make("span", "", risk.toFixed(2)),
-    make("span", "safelight-run-end", `${say("feedback.method")} ${method}`))]
+/** What was changed in words: the prompt with what was acted on, and its safe counterpart. */
+function drawWords({ words, safePrompt, changes }, prompt) {
+  const parts = []
   const { pieces, missing } = markWords(prompt, words)
   if (pieces.length) parts.push(marked(pieces))
   // Words of a prompt that comes over a link, or that a wildcard brought in.
@@ -138,11 +147,27 @@ function drawVerdict({ risk, method, words, notes, safePrompt, changes }, prompt
   if (safePrompt && safePrompt !== prompt) {
     parts.push(make("div", "safelight-run-name", say("feedback.safePrompt")), marked(markWords(safePrompt, changes).pieces, "safelight-run-safe"))
   }
+  return parts
+}
+
+function drawVerdict(verdict, prompt) {
+  const { risk, method, words, notes } = verdict
+  const parts = [row(say("feedback.risk"), bar(risk, DECISION), make("span", "", risk.toFixed(2)),
+    make("span", "safelight-run-end", `${say("feedback.method")} ${method}`))]
+  parts.push(...drawWords(verdict, prompt))
   if (!words.length && !notes.length) parts.push(note(say("feedback.none")))
   return [...parts, ...notes.map(note)]
 }
 
-/** The frame of both views: what is drawn, and whether it is of other settings than the present ones. */
+/** First what an artist asks: what was done, in which words. The rest can be unfolded. */
+function drawEasy(report, verdict, prompt) {
+  const details = make("details", "safelight-run-details", "", [make("summary", "", say("feedback.details")), ...drawRun(report)])
+  const said = report.state === "alone" && verdict.notes.length === 1 ? [] : verdict.notes // the head says it already
+  const words = verdict.words.length ? drawWords(verdict, prompt) : []
+  return [...drawHead(report), ...words, ...said.map(note), details]
+}
+
+/** The frame of every view: what is drawn, and whether it is of other settings than the present ones. */
 function createView(title, draw) {
   dressFeedback()
   const body = make("div", "safelight-run-body")
@@ -176,6 +201,24 @@ export function createVerdictView() {
     const verdict = readVerdict(text)
     return verdict.fault ? faultLine(verdict.fault) : drawVerdict(verdict, prompt)
   })
+}
+
+/**
+ * @param {(file: object) => string} address of a picture on the server
+ * @returns {{element: HTMLElement, show: (text: string, prompt: string) => void, setStale: (stale: boolean) => void}}
+ */
+export function createEasyView(address) {
+  const wipe = createWipe(address)
+  const view = createView("feedback.easy", (text, prompt) => {
+    const [shown, told, said] = JSON.parse(text)
+    const [pictures, report, verdict] = [readPictures(shown), readReport(told), readVerdict(said)]
+    const fault = pictures.fault || report.fault || verdict.fault
+    if (fault) return faultLine(fault)
+    wipe.show(pictures)
+    return [wipe.element, ...drawEasy(report, verdict, prompt)]
+  })
+  view.element.setAttribute("role", "group") // what can be worked is no announcement
+  return view
 }
 
 /** @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}} */

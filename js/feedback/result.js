@@ -96,6 +96,20 @@ export function readVerdict(text) {
   }
 }
 
+const isFile = (file) => file !== null && typeof file?.filename === "string"
+const isBatch = (files) => Array.isArray(files) && files.length > 0 && files.every(isFile)
+
+/**
+ * The pictures of a run (safelight/engine/easy.py), as the server names its files.
+ * @param {unknown} text
+ * @returns {{fault: "unreadable"} | {fault: "", after: object[], before?: object[], map?: object[]}} each the whole batch
+ */
+export function readPictures(text) {
+  const { after, before, map } = objectIn(text) ?? {}
+  const sound = isBatch(after) && [before, map].every((files) => files === undefined || (isBatch(files) && files.length === after.length))
+  return sound ? { fault: "", after, ...(before && { before }), ...(map && { map }) } : { fault: "unreadable" }
+}
+
 /**
  * A text in pieces, those that are one of the words marked; a word inside another word is not marked where it stands
  * alone elsewhere (scripts without spaces have no words that stand alone).

@@ -1,11 +1,14 @@
 // Which node shows what from its last run, and whether that still is what its settings give. Free of the application.
-import { createNoteView, createReportView, createVerdictView } from "./feedback.js"
+import { createEasyView, createNoteView, createReportView, createVerdictView } from "./feedback.js"
 import { mount } from "../widgets/mount.js"
+import { claimPictures, coverPictures, uncoverPictures } from "../widgets/own_pictures.js"
 import { settingsBehind } from "./provenance.js"
 import { zoomThrough } from "../widgets/wheel.js"
 
-/** By node type: the key in its `ui`, and the view. */
+const EASY = "SafelightEasy"
+/** By node type: the key in its `ui`, or several of which the view gets the texts as a JSON list; and the view. */
 const SHOWN = {
+  [EASY]: [["safelight_pictures", "safelight_report", "safelight_verdict"], createEasyView],
   SafelightKSampler: ["safelight_report", createReportView],
   SafelightKSamplerAdvanced: ["safelight_report", createReportView],
   SafelightSamplerCustom: ["safelight_report", createReportView],
@@ -24,6 +27,13 @@ const REMEMBERED = 64 // results whose settings are kept for when the page build
 
 /** An empty note is none; an empty report is a broken one. */
 const saysNothing = (node, text) => text === "" && SHOWN[node.comfyClass][1] === createNoteView
+/** The message of a node in its `ui`; undefined where a part of it is missing. */
+function messageOf(node, output) {
+  const [keys] = SHOWN[node.comfyClass]
+  if (!Array.isArray(keys)) return output?.[keys]?.[0]
+  const texts = keys.map((key) => output?.[key]?.[0])
+  return texts.includes(undefined) ? undefined : JSON.stringify(texts)
+}
 const promptOf = (node) => String(node.widgets?.find((widget) => widget.name === "prompt")?.value ?? "")
 
 /**
@@ -31,14 +41,16 @@ const promptOf = (node) => String(node.widgets?.find((widget) => widget.name ===
  *   that lead to it, and its name in the page's outputs
  * @param {() => object} workflow the workflow as it would be saved now
  * @param {(event: WheelEvent) => void} zoom what the wheel does over the canvas
+ * @param {(file: object) => string} address of a picture on the server
  */
-export function createResults(placed, workflow, zoom) {
+export function createResults(placed, workflow, zoom, address) {
   const showing = new WeakMap() // node to {view, mounted, text, path, run}
   const runs = new Map() // path and text to {behind, prompt}: the settings it came from, the prompt that it is about
 
   const places = () => [...placed()].filter(({ node }) => SHOWN[node.comfyClass])
 
   const hide = (node) => {
+    if (node.comfyClass === EASY && showing.has(node)) uncoverPictures(node)
     showing.get(node)?.mounted.remove()
     showing.delete(node)
   }
@@ -56,8 +68,9 @@ export function createResults(placed, workflow, zoom) {
     if (runs.size > REMEMBERED) runs.delete(runs.keys().next().value)
     let result = showing.get(node)
     if (!result) {
-      const view = SHOWN[node.comfyClass][1]()
+      const view = SHOWN[node.comfyClass][1](address)
       zoomThrough(view.element, zoom)
+      if (node.comfyClass === EASY) coverPictures(node)
       result = { view, mounted: mount(node, view.element) }
       showing.set(node, result)
     }
@@ -67,10 +80,12 @@ export function createResults(placed, workflow, zoom) {
   }
 
   return {
+    /** A node was made, whose results will be shown. */
+    made: (node) => node.comfyClass === EASY && claimPictures(node),
     /** A node has run. `ran`: what ran, {workflow, prompt}; until that is known it is taken for the present one. */
     arrived(executionId, output, ran) {
       const place = places().find(({ path }) => path.join(":") === executionId)
-      const text = output?.[SHOWN[place?.node.comfyClass]?.[0]]?.[0]
+      const text = place && messageOf(place.node, output)
       if (text === undefined) return
       const { node, path } = place
       if (saysNothing(node, text)) return hide(node)
@@ -97,7 +112,7 @@ export function createResults(placed, workflow, zoom) {
       for (const { node, path } of lacking()) {
         const id = path.join(":")
         const behind = settingsBehind(now, path)
-        const textOf = ({ outputs }) => outputs?.[id]?.[SHOWN[node.comfyClass][0]]?.[0]
+        const textOf = ({ outputs }) => messageOf(node, outputs?.[id])
         const run = runs.findLast((each) => textOf(each) !== undefined && settingsBehind(each.workflow, path) === behind)
         if (run && !saysNothing(node, textOf(run))) show({ node, path }, textOf(run), now, { behind, prompt: promptOf(node) })
       }
@@ -107,7 +122,7 @@ export function createResults(placed, workflow, zoom) {
       const found = places()
       const now = found.length ? workflow() : null // the whole of it: once for all nodes
       for (const place of found) {
-        const text = outputs?.[place.locator]?.[SHOWN[place.node.comfyClass][0]]?.[0]
+        const text = messageOf(place.node, outputs?.[place.locator])
         if (text === undefined || saysNothing(place.node, text)) hide(place.node)
         else if (showing.get(place.node)?.text !== text) show(place, text, now)
         else judge(place.node, now)

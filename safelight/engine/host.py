@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from comfy.model_base import BaseModel
     from comfy.model_patcher import ModelPatcher
     from comfy.samplers import KSAMPLER
+    from comfy.sd import VAE
 
 try:  # a ComfyUI checkout has them at the top level, the package index build inside its package
     import folder_paths
@@ -85,6 +86,13 @@ def fix_empty_latent(model: ModelPatcher, latent: dict[str, Any]) -> torch.Tenso
     fix = comfy.sample.fix_empty_latent_channels
     accepted = inspect.signature(fix).parameters
     return fix(model, latent["samples"], **{key: latent.get(key) for key in _DOWNSCALE_KEYS if key in accepted})
+
+
+def spatial_ratio(vae: VAE) -> int:
+    """How many pixels a side of a latent cell has."""
+    if hasattr(vae, "spacial_compression_encode"):  # newer hosts have other ratios for time, and a method for each
+        return vae.spacial_compression_encode()
+    return vae.downscale_ratio
 
 
 def make_noise(samples: torch.Tensor, seed: int, batch_index: Sequence[int] | None, disable: bool) -> torch.Tensor:

@@ -140,6 +140,18 @@ def strip_levels(levels: tuple[float, ...]) -> tuple[float, ...]:
     return here.policy.levels(levels)
 
 
+def raised(safety: float) -> float:
+    """The slider as it counts on this server."""
+    here = server()
+    return safety if here is None else max(safety, here.policy.least_safety)
+
+
+def may_compare() -> bool:
+    """Whether a plain picture may be shown beside the guarded one: not where the owner asks anything of a run."""
+    here = server()
+    return here is None or not (here.policy.limits or here.policy.on_failure != KEEP)
+
+
 def check_unseen() -> None:
     """Raises ValueError for a node that can't look, on a server whose detectors look at every picture."""
     here = server()

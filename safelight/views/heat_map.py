@@ -32,6 +32,11 @@ def heat(trace: Trace, count: int, height: int, width: int) -> torch.Tensor:
         return torch.zeros(count, height, width)
     if cells.ndim not in (3, 4):
         raise ValueError("trace: expected latents with a picture plane, got others from this model. Unlink the trace.")
+    return heat_of(cells, count, height, width)
+
+
+def heat_of(cells: torch.Tensor, count: int, height: int, width: int) -> torch.Tensor:
+    """The heat of changes by cell, [B, (frames,) h, w] in latent units, as `heat` gives it."""
     if count % cells.shape[0] != 0 or (cells.ndim == 3 and count != cells.shape[0]):
         raise ValueError(
             f"image: expected the {cells.shape[0]} pictures of the run on `trace`, got {count}. Link the picture "

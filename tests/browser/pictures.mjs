@@ -83,6 +83,15 @@ test("the nodes of a run", ONLY_ONCE, async ({ page, studio }) => {
   }
 })
 
+test("the node to begin with, after a run", ONLY_ONCE, async ({ page, studio }) => {
+  await page.setViewportSize({ width: 1600, height: 1400 })
+  const saved = workflow("easy")
+  const { SafelightDemoLoader, SafelightEasy } = byType(saved)
+  await studio.load(saved)
+  await run(studio, SafelightEasy, 2)
+  await picture(page, studio, [SafelightDemoLoader, SafelightEasy], `${HELP}/SafelightEasy.jpg`, 1)
+})
+
 test("a sampler that looked", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
   const saved = workflow("look_and_steer")

@@ -14,6 +14,7 @@ export const OURS = [
   "SafelightDemoDetector",
   "SafelightDemoLoader",
   "SafelightDetectors",
+  "SafelightEasy",
   "SafelightEditCheck",
   "SafelightEncoderRisk",
   "SafelightErase",

@@ -8,7 +8,7 @@ import host
 import pytest
 import snapshot
 
-ALIASES = {"sfw", "nsfw", "sld", "safe", "content safety"}
+GENERAL = {"sfw", "nsfw", "safe", "safety", "content safety"}
 DOCS = Path(__file__).resolve().parents[2] / "js" / "docs"
 
 
@@ -109,7 +109,9 @@ def test_every_node_can_be_found_and_says_what_it_is_for(pack):
     for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
         assert node_id.startswith("Safelight"), node_id
         assert len(node.DESCRIPTION) > 40, node_id
-        assert set(node.SEARCH_ALIASES) >= ALIASES, node_id
+        # What an artist types who does not know the pack yet leads to two nodes, or the right one is lost among fifty.
+        general = node_id in ("SafelightEasy", "SafelightKSampler")
+        assert node.SEARCH_ALIASES and (GENERAL & {*node.SEARCH_ALIASES}) == (GENERAL if general else set()), node_id
         assert node.CATEGORY == "Safelight" or node.CATEGORY.startswith("Safelight/"), node_id
 
 

@@ -134,6 +134,23 @@ def lines(path):
 def test_no_node_that_samples_guides_or_patches_is_forgotten(pack, ways, related):
     known = {name for name, node in pack.nodes.items() if OF_SAMPLERS & {*node.RETURN_TYPES}}
     assert known == {*ways, *related}
+    assert {name for name, node in pack.nodes.items() if hasattr(node, "sampled")} <= {*ways, "SafelightEasy"}
+
+
+def test_easy_is_raised_too_and_shows_no_plain_picture(pack, policy):
+    demo = call(pack.nodes["SafelightDemoLoader"])
+
+    def run(safety, prompt="a cat and a knife"):
+        made = pack.nodes["SafelightEasy"]().make(*demo, prompt, safety, 5, steps=4, concepts="any weapon")
+        return made["result"][:2]
+
+    expected, plain = run(0.5)
+    assert not torch.equal(expected, plain), "it has to act"
+    policy(least_safety=0.5)
+    image, before = run(0.0)
+    assert torch.equal(image, expected) and before is image
+    with pytest.raises(ValueError, match="^prompt: "):
+        run(0.0, "一只猫和一把刀")
 
 
 def test_no_node_goes_below_the_least_safety_whatever_the_workflow_sets(ways, policy):

@@ -91,6 +91,7 @@ def fits(value, spec) -> bool:
 
 def test_there_are_workflows():
     assert {file.stem.removeprefix("safelight_") for file in FILES} >= {
+        "easy",
         "text_to_image",
         "image_to_image",
         "inpaint",
@@ -125,7 +126,8 @@ def test_workflow_makes_its_pictures(file, studio):
     made, reports = run(client, on_tiny_models(prompt))
     assert set(made) == {inputs["filename_prefix"] for inputs in of_class(prompt, "SaveImage")}
     assert all(picture.std() > 10 for picture in made.values()), "a picture is blank"
-    expected = [node for node in prompt.values() if node["class_type"] in ("SafelightKSampler", "SafelightStrip")]
+    reporting = ("SafelightEasy", "SafelightKSampler", "SafelightStrip")
+    expected = [node for node in prompt.values() if node["class_type"] in reporting]
     assert len(reports) == len(expected)
     for report in reports:
         assert (max(call["w"] for call in report["weights"]) > 0) == (report["safety"] > 0 and report["gate_open"])

@@ -1,0 +1,182 @@
+"""What Safelight Easy does around the sampler: the prompt, the latent to begin with, the pictures to look at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import comfy.samplers
+import torch
+
+from safelight.engine import host
+from safelight.engine.context import Context
+from safelight.engine.context_encode import encode_context
+from safelight.engine.encoder import encode_prompt
+from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler, whole_run
+from safelight.engine.made_for import MadeFor
+from safelight.engine.row_memory import RowMemory
+from safelight.engine.run_record import RunRecord
+from safelight.text.conditioning import Conditioning, as_harmless
+from safelight.text.safe_prompt import REWRITE, NoSafePrompt, Verdict
+from safelight.views import heat_map
+from safelight.views.findings import KEEP
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.sd import CLIP, VAE
+
+
+def read_prompt(clip: CLIP, prompt: str, safe_prompt: str, concepts: str, safety: float) -> Context:
+    """The prompt and its safe counterpart. At safety 0 a prompt that can't be rewritten is no error: nothing is guarded
+    there anyway."""
+    try:
+        return encode_context(clip, prompt, safe_prompt, concepts)
+    except NoSafePrompt as error:
+        if safety:
+            raise
+        positive = encode_prompt(clip, prompt)
+        return Context(positive, as_harmless(positive), Verdict(1.0, REWRITE, notes=(str(error),)))
+
+
+def choose(kind: MadeFor, width: int, height: int, cfg: float, image: torch.Tensor | None) -> tuple[MadeFor, str]:
+    """Size and cfg for a run, and a note on what Safelight chose: 0 stands for what the model is made for."""
+    chosen = MadeFor(kind.name, width or kind.width, height or kind.height, cfg or kind.cfg)
+    words = [] if image is not None or (width and height) else [f"{chosen.width} x {chosen.height} pixels"]
+    words += [] if cfg else [f"cfg {chosen.cfg:g}"]
+    if not words:
+        return chosen, ""
+    if kind.name:
+        return chosen, f"{', '.join(words)}: what {kind.name} is made for."
+    return chosen, (
+        f"{', '.join(words)}: a guess, since this kind of model is not known. Set width, height and cfg if the picture "
+        "looks wrong."
+    )
+
+
+def empty_latent(model: ModelPatcher, vae: VAE, width: int, height: int, batch_size: int) -> dict[str, Any]:
+    """The LATENT that the host's empty latent nodes give for this model, of one frame. width, height: in pixels.
+
+    Raises ValueError, naming the input, for a size without a latent cell.
+    """
+    ratio = host.spatial_ratio(vae)
+    for name, side in (("width", width), ("height", height)):
+        if side < ratio:
+            raise ValueError(
+                f"{name}: expected 0 or at least {ratio} pixels, got {side}. Set 0 for what the model is made for."
+            )
+    samples = host.to_intermediate(torch.zeros(batch_size, 4, height // ratio, width // ratio))
+    return {"samples": host.fix_empty_latent(model, {"samples": samples})}
+
+
+def encoded(vae: VAE, image: torch.Tensor, batch_size: int) -> dict[str, Any]:
+    """The LATENT of a picture [N, H, W, C], each of the N `batch_size` times in turn."""
+    return {"samples": torch.cat([vae.encode(image[..., :3])] * batch_size)}
+
+
+def decoded(vae: VAE, latent: dict[str, Any]) -> torch.Tensor:
+    """As VAE Decode gives it, [N, H, W, C]; the frames of a video are pictures one after the other."""
+    images = vae.decode(latent["samples"])
+    return images.flatten(0, 1) if images.ndim == 5 else images
+
+
+def seed_job(
+    model: ModelPatcher,
+    positive: Conditioning,
+    safe: Conditioning,
+    negative: Conditioning,
+    latent: dict[str, Any],
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler_name: str,
+    scheduler: str,
+    denoise: float,
+) -> SamplingJob:
+    """The run of the stock KSampler with these settings, with a memory."""
+    stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
+    sigmas = stock.sigmas, whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
+    sampler = comfy.samplers.sampler_object(stock.sampler)
+    return SamplingJob(model, positive, safe, negative, latent, SeedNoise(seed), cfg, sampler, *sigmas, RowMemory())
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a run is shown by, [N, H, W, 3] each. before: the plain pictures, `after` where there is no other. map:
+    where they differ; of a run without a comparison where safety acted.
+
+    report: the run's, with what the comparison cost. steered, compared: whether there is a map, another `before`.
+    """
+
+    before: torch.Tensor
+    after: torch.Tensor
+    map: torch.Tensor
+    report: str
+    steered: bool
+    compared: bool
+
+    def ui(self) -> dict[str, Any]:
+        """`images` is what every page shows; `safelight_pictures` names them all for the pack's own scripts."""
+        shown = {"after": _saved(self.after)}
+        if self.compared:
+            shown["before"] = _saved(self.before)
+        if self.steered:
+            shown["map"] = _saved(self.map)
+        return {
+            "images": shown["after"],
+            "safelight_pictures": [json.dumps(shown)],
+            "safelight_report": [self.report],
+        }
+
+
+def views_of(job: SamplingJob, vae: VAE, outcome: tuple[Any, ...], steps: int, compare: bool) -> Views:
+    """outcome: the result of a sampler node for this job. compare: whether to make the plain pictures too, for which
+    the model evaluates only what it did not for the others."""
+    latent, text, trace, _ = outcome
+    report, after = json.loads(text), decoded(vae, latent)
+    steered = _is_steered(report)
+    if not (steered and compare):
+        heat = heat_map.heat(trace, *after.shape[:3])
+        return Views(after, after, heat_map.heat_map(heat, after), text, steered, False)
+    plain, record = _plain_run(job, steps)
+    before = decoded(vae, plain)
+    hidden = _hidden_pictures(report)
+    before[hidden] = after[hidden]
+    heat = heat_map.heat_of(_difference(job, latent, plain), *after.shape[:3])
+    report["compare"] = {"rows": record.rows, "remembered_rows": record.remembered_rows}
+    report["notes"].append(f"The plain picture to compare with took {record.rows} rows more.")
+    return Views(before, after, heat_map.heat_map(heat, after), json.dumps(report), True, True)
+
+
+def _is_steered(report: dict[str, Any]) -> bool:
+    """Whether safety acted on a picture of the run. Where it did not the pictures are the plain ones."""
+    if "look" in report:
+        return any(picture["safety"] for picture in report["look"]["pictures"])
+    return not report["harmless"] and any(call["w"] for call in report["weights"])
+
+
+def _plain_run(job: SamplingJob, steps: int) -> tuple[dict[str, Any], RunRecord]:
+    """The LATENT of the stock run of a job that has run already."""
+    assert job.memory is not None
+    job.memory.needed = []  # a look may have left some pictures out
+    record = RunRecord()
+    samples = job.sample(None, record, host.preview_callback(job.model, steps))
+    return host.output_latent(job.latent, host.to_intermediate(samples)), record
+
+
+def _difference(job: SamplingJob, *latents: dict[str, Any]) -> torch.Tensor:
+    """The root mean square of the difference of two latents over the channels, [B, (frames,) h, w]."""
+    a, b = (job.model.model.process_latent_in(latent["samples"].float()) for latent in latents)
+    return (a - b).square().mean(dim=1).sqrt()
+
+
+def _hidden_pictures(report: dict[str, Any]) -> list[int]:
+    """The pictures that were blurred or blanked, since no level let them pass: their plain ones are not to be seen."""
+    if "look" not in report or report["look"]["hide"] == KEEP:
+        return []
+    return [i for i, picture in enumerate(report["look"]["pictures"]) if not picture["passed"]]
+
+
+def _saved(images: torch.Tensor) -> list[dict[str, str]]:
+    """In the host's folder for temporary files, as Preview Image does."""
+    return host.PreviewImage().save_images(images)["ui"]["images"]
