@@ -13,7 +13,7 @@ class SafelightDemoLoader:
     DESCRIPTION = (
         "Loads Safelight's own small text-to-image model: emoji on coloured backgrounds, 96 x 96 pixels, a picture in "
         "a second or two without a graphics card. It is there to try every Safelight node without a download. It knows "
-        "about a hundred words; an unknown one is an error that lists them."
+        "about a hundred words; an unknown one is read as nothing, and the log names it."
     )
     CATEGORY = "Safelight/demo"
     SEARCH_ALIASES = ["demo model", "small model", "test model"]
