@@ -6,8 +6,8 @@ goes on.
 
 The LoRA lies in FOLDER/loras, and the host's Load LoRA reads it behind Safelight Demo Model.
 FOLDER/erase_METHOD.safetensors is the same with the processor seconds of this run, for the benchmarks; those in
-demo/weights are of `--method sdd --steps 150` and `--method esd`: after more steps SDD's empty text drifts, and with it
-harmless pictures.
+demo/weights are of `--method sdd --steps 150` (after more steps its empty text drifts, and with it harmless pictures),
+`--method esd`, `--method duo` and `--method forget-me-not --steps 100`.
 
 `--comfyui PATH` names a ComfyUI checkout; without it an installed `comfy` package is used.
 """
