@@ -121,7 +121,7 @@ def test_thumbnail(file):
 
 
 def test_a_thumbnail_of_a_look_shows_what_it_hides():
-    page = workflow.load(ROOT / "workflows" / "safelight_detector_at_the_end.json")
+    page = workflow.load(ROOT / "workflows" / "15 A server with a detector at its end.json")
     (saved,) = [str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage"]
     prompt = {
         saved: {"class_type": "SaveImage", "inputs": {}},
@@ -133,7 +133,7 @@ def test_a_thumbnail_of_a_look_shows_what_it_hides():
 
 
 def test_a_thumbnail_of_one_picture_shows_it_unguarded_too():
-    page = workflow.load(ROOT / "workflows" / "safelight_text_to_image.json")
+    page = workflow.load(ROOT / "workflows" / "16 The slider on one picture.json")
     saved = next(str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage")
     prompt = {
         saved: {"class_type": "SaveImage", "inputs": {}},
@@ -171,7 +171,7 @@ def test_safe_ksampler_is_whole():
 
 
 def test_a_thumbnail_of_a_strip_shows_its_frames():
-    page = workflow.load(ROOT / "workflows" / "safelight_strip.json")
+    page = workflow.load(ROOT / "workflows" / "12 A strip of five.json")
     (saved,) = [str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage"]
     prompt = {
         saved: {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "strip"}},
