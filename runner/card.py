@@ -20,13 +20,15 @@ MOST = 40_000  # bytes of a card as JPEG
 
 
 def write(draw: Any, text: str, box: tuple[float, float, float, float], size: int) -> None:
-    """Text in the middle of a box, in one or two lines, as large as fits up to a size in pixels."""
+    """Text in the middle of a box, in up to three lines, as large as fits up to a size in pixels."""
     from PIL import ImageFont
 
     left, top, right, bottom = box
     for points in range(size, 12, -2):
         font = ImageFont.load_default(points)
-        for lines in (text, "\n".join(textwrap.wrap(text, math.ceil(len(text) * 0.6)))):
+        for share in (1, 0.6, 0.4):
+            width = math.ceil(len(text) * share)
+            lines = "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
             x0, y0, x1, y1 = draw.multiline_textbbox((0, 0), lines, font, anchor="mm", align="center")
             if x1 - x0 <= right - left and y1 - y0 <= bottom - top:
                 middle = ((left + right) / 2, (top + bottom) / 2)
@@ -38,11 +40,13 @@ def show_pictures(card: Any, draw: Any, title: str, pictures: Sequence[tuple[Pat
     """The pictures in rows under the title, each above its label."""
     from PIL import Image
 
-    columns = math.ceil(math.sqrt(len(pictures)))
-    rows = math.ceil(len(pictures) / columns)
-    label = 48 if len(pictures) == 2 else 28
-    top = 100 if rows == 1 else 56
-    cell = min((SIDE - MARGIN) // columns, (SIDE - top - MARGIN) // rows - label)
+    label, top = (48, 100) if len(pictures) == 2 else (28, 56)
+
+    def cell_of(columns: int) -> int:
+        return min((SIDE - MARGIN) // columns, (SIDE - top - MARGIN) // math.ceil(len(pictures) / columns) - label)
+
+    columns = max(range(1, len(pictures) + 1), key=cell_of)
+    cell, rows = cell_of(columns), math.ceil(len(pictures) / columns)
     write(draw, title, (MARGIN, MARGIN, SIDE - MARGIN, top - MARGIN), 52)
     top += (SIDE - top - rows * (cell + label)) // 2
     for number, (file, words) in enumerate(pictures):
