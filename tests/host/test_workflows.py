@@ -17,6 +17,7 @@ from runner.client import pictures
 
 MODEL_LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
 LOADERS = {"CLIPLoader": 1, "DualCLIPLoader": 1, "VAELoader": 2}  # and the output of a checkpoint in their place
+NEWER_INPUTS = {"06 Qwen-Image-Edit with your picture": [("CFGNorm", "pre_cfg")]}
 FILE_ENDINGS = (".safetensors", ".png")  # an artist's own files
 NO_TINY_MODEL = ("04 Qwen-Image", "05 Z-Image", "06 Qwen-Image-Edit with your picture")
 FILES = sorted((loading.ROOT / "workflows").glob("*.json"))
@@ -34,6 +35,8 @@ def studio(server):
         page = workflow.load(file)
         absent = {node["type"] for node in page["nodes"]} - set(workflow.NOTES) - set(info)
         require(not absent, " and no ".join(sorted(absent)))
+        for class_type, name in NEWER_INPUTS.get(file.stem, ()):
+            require(name in info[class_type]["input"].get("optional", {}), f"{class_type}.{name}")
         # Numbers of each workflow's own: the oldest host takes a node of an earlier prompt for one of equal number.
         first = 1000 * (1 + FILES.index(file))
         prompt = {}
