@@ -138,8 +138,9 @@ test("the App opens as an App, from the template browser", { skip: !apps && "thi
     return { path, initialMode }
   })
   assert.deepEqual([path, initialMode], [`workflows/${APP}.json`, "app"])
-  for (const name of ["prompt", "seed"]) await page.getByText(name, { exact: true }).first().waitFor()
-  await page.getByText(/^safety · /).first().waitFor()
+  for (const name of ["prompt", "seed", /^safety · /]) {
+    await page.getByText(name, { exact: true }).locator("visible=true").first().waitFor()
+  }
 })
 
 test("a workflow of the earlier form gives the same prompt, and is saved in today's", async ({ studio }) => {
