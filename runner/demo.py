@@ -18,7 +18,7 @@ from .hosts import Host
 from .messages import Failure, Progress, say
 from .server import Server, last_lines, running
 
-WORKFLOW = Path("workflows") / "safelight_text_to_image.json"
+WORKFLOW = Path("workflows") / "16 The slider on one picture.json"
 PROMPTS = Path("demo") / "prompts.txt"
 TABLE = re.compile(r"<!-- evidence:begin -->\n(.*?)<!-- evidence:end -->", re.DOTALL)
 ENCODE, SAMPLE = "SafelightContextEncode", "SafelightKSampler"

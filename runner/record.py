@@ -23,14 +23,15 @@ ROOT = Path(__file__).resolve().parents[1]
 NODES = ROOT / "tests" / "browser" / "object_info.json"
 STEPS = ROOT / "tests" / "browser" / "steps.json"
 CORE = (
-    *("BasicGuider", "BasicScheduler", "CFGGuider", "CheckpointLoaderSimple", "CLIPLoader", "CLIPTextEncode"),
-    *("CLIPTextEncodeFlux", "CLIPTextEncodeSDXL", "ConditioningZeroOut", "ControlNetApplyAdvanced", "ControlNetLoader"),
-    *("CurveEditor", "DualCLIPLoader", "EmptyLatentImage", "EmptySD3LatentImage", "FluxGuidance", "GLIGENLoader"),
-    *("ImageOnlyCheckpointLoader", "ImageScale", "ImageScaleBy", "ImageUpscaleWithModel", "InpaintModelConditioning"),
-    *("KSampler", "KSamplerAdvanced", "KSamplerSelect", "KarrasScheduler", "LatentUpscale", "LatentUpscaleBy"),
-    *("LoadImage", "LoadImageMask", "LoraLoader", "LoraLoaderModelOnly", "MaskComposite", "ModelSamplingFlux"),
-    *("PreviewAny", "PreviewImage", "PrimitiveFloat", "PrimitiveString", "RandomNoise", "SamplerCustom"),
-    *("SamplerCustomAdvanced", "SaveImage", "SetLatentNoiseMask", "SolidMask", "StyleModelLoader", "UNETLoader"),
+    *("BasicGuider", "BasicScheduler", "CFGGuider", "CFGNorm", "CheckpointLoaderSimple", "CLIPLoader"),
+    *("CLIPTextEncode", "CLIPTextEncodeFlux", "CLIPTextEncodeSDXL", "ConditioningZeroOut", "ControlNetApplyAdvanced"),
+    *("ControlNetLoader", "CurveEditor", "DualCLIPLoader", "EmptyLatentImage", "EmptySD3LatentImage", "FluxGuidance"),
+    *("FluxKontextImageScale", "GLIGENLoader", "ImageOnlyCheckpointLoader", "ImageScale", "ImageScaleBy"),
+    *("ImageUpscaleWithModel", "InpaintModelConditioning", "KSampler", "KSamplerAdvanced", "KSamplerSelect"),
+    *("KarrasScheduler", "LatentUpscale", "LatentUpscaleBy", "LoadImage", "LoadImageMask", "LoraLoader"),
+    *("LoraLoaderModelOnly", "MaskComposite", "ModelSamplingAuraFlow", "ModelSamplingFlux", "PreviewAny"),
+    *("PreviewImage", "PrimitiveFloat", "PrimitiveString", "RandomNoise", "SamplerCustom", "SamplerCustomAdvanced"),
+    *("SaveImage", "SetLatentNoiseMask", "SolidMask", "StyleModelLoader", "TextEncodeQwenImageEditPlus", "UNETLoader"),
     *("UpscaleModelLoader", "VAEDecode", "VAEEncode", "VAEEncodeForInpaint", "VAELoader"),
 )
 

@@ -1,12 +1,13 @@
 """The pictures beside the workflows, as the demo model makes them: `python run.py pictures --comfyui PATH`.
 
 A workflow that saves several pictures shows them side by side; one that saves one shows it at safety 0 too, or without
-hiding what was found; one that saves a strip shows its frames. Workflows that load a checkpoint get none: a picture by
-the demo model would not be theirs. Needs ComfyUI 0.3.64 or newer.
+hiding what was found; one that saves a strip shows its frames. Workflows for other models get a drawing with
+their name: a picture by the demo model would not be theirs. Needs ComfyUI 0.3.64 or newer.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,23 @@ def made(client: Client, prompt: dict[str, Any], labels: dict[str, list[str]], f
     return words
 
 
+def title(path: Path) -> str:
+    """A template's title without its number: the browser shows it whole, beside the card."""
+    name = re.sub(r"^\d+ ", "", path.stem)
+    return f"{name.removesuffix('.app')} as an App" if name.endswith(".app") else name
+
+
 def make(root: Path, host: Host, python: Path) -> None:
-    """Runs the workflows of the demo model and saves what they draw beside them."""
+    """Runs the workflows of the demo model and saves a card beside each workflow."""
     with running(host, python, root, root / "output" / "thumbnails.log") as server:
         nodes = server.client.object_info()
         for path in sorted((root / "workflows").glob("*.json")):
             page = workflow.load(path)
-            if LOADER not in {node["type"] for node in page["nodes"]}:
-                continue
             with tempfile.TemporaryDirectory() as folder:
                 words = []
-                for prompt, labels in runs(page, workflow.to_prompt(page, nodes)):
-                    words += made(server.client, prompt, labels, Path(folder))
+                if LOADER in {node["type"] for node in page["nodes"]}:
+                    for prompt, labels in runs(page, workflow.to_prompt(page, nodes)):
+                        words += made(server.client, prompt, labels, Path(folder))
                 thumbnail = path.with_suffix(".jpg")
-                in_environment(python, root, "runner.strip", "--square", str(thumbnail), *words)
+                in_environment(python, root, "runner.card", str(thumbnail), title(path), *words)
             say(f"{thumbnail.relative_to(root)}: {thumbnail.stat().st_size / 1000:.0f} kB")

@@ -8,7 +8,7 @@ const ONLY_ONCE = { skip: MODE !== "nodes2" && "the help shows Nodes 2.0" }
 const MARGIN = 14 // px around the nodes
 const CURVE = { points: [[0, 0.35], [0.3, 1], [0.62, 0.8], [1, 0.15]], interpolation: "monotone_cubic" }
 const PROMPT = "a kitchen knife and a dog on a blue background" // one of its own: the server reports no node again
-const workflow = (name) => JSON.parse(readFileSync(new URL(`../../workflows/safelight_${name}.json`, import.meta.url)))
+const workflow = (name) => JSON.parse(readFileSync(new URL(`../../workflows/${name}.json`, import.meta.url)))
 
 /** Ids of a workflow's nodes by type; the last one where there are several. */
 const byType = ({ nodes }) => Object.fromEntries(nodes.map(({ type, id }) => [type, id]))
@@ -71,7 +71,7 @@ async function run(studio, id, chosen) {
 
 test("the nodes of a run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const saved = workflow("text_to_image")
+  const saved = workflow("16 The slider on one picture")
   const ids = byType(saved)
   await studio.load(saved)
   await studio.set(ids.SafelightKSampler, "safety", 0.75)
@@ -85,7 +85,7 @@ test("the nodes of a run", ONLY_ONCE, async ({ page, studio }) => {
 
 test("the node to begin with, after a run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const saved = workflow("easy")
+  const saved = workflow("01 Start here")
   const { SafelightDemoLoader, SafelightEasy } = byType(saved)
   await studio.load(saved)
   await run(studio, SafelightEasy, 2)
@@ -94,7 +94,7 @@ test("the node to begin with, after a run", ONLY_ONCE, async ({ page, studio }) 
 
 test("a sampler that looked", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const saved = workflow("look_and_steer")
+  const saved = workflow("11 Look and steer")
   const ids = byType(saved)
   await studio.load(saved)
   await run(studio, ids.SafelightKSampler, 2)
@@ -131,7 +131,7 @@ test("the nodes by themselves", ONLY_ONCE, async ({ page, studio }) => {
 
 test("a prompt after a run, as text", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const saved = workflow("any_text_node")
+  const saved = workflow("18 Any text node")
   const ids = byType(saved)
   await studio.load(saved)
   await run(studio, ids.SafelightKSampler)
@@ -165,7 +165,7 @@ for (const [type, values] of Object.entries(PATCHES)) {
 
 test("the map of a run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const saved = workflow("compare_methods")
+  const saved = workflow("13 Compare methods")
   const { SafelightMap } = byType(saved)
   await studio.load(saved)
   await studio.queue()
@@ -184,7 +184,7 @@ test("the detectors", ONLY_ONCE, async ({ page, studio }) => {
 
 test("a look at the picture of a run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const saved = workflow("text_to_image")
+  const saved = workflow("16 The slider on one picture")
   const ids = byType(saved)
   await studio.load(saved)
   await studio.set(ids.SafelightContextEncode, "prompt", PROMPT)
@@ -203,7 +203,7 @@ const EDITS = { SafelightErase: ["erase", 1, "LoadErase"], SafelightRedact: ["re
 
 test("the edits, made, saved and loaded", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const saved = workflow("edits")
+  const saved = workflow("14 Compare edits")
   const ids = byType(saved)
   await studio.load(saved)
   await studio.set(ids.SafelightRedact, "form", "network")
@@ -238,7 +238,7 @@ test("the edits, made, saved and loaded", ONLY_ONCE, async ({ page, studio }) =>
 
 test("a strip after its run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const saved = workflow("strip")
+  const saved = workflow("12 A strip of five")
   const { SafelightStrip, SaveImage } = byType(saved)
   await studio.load(saved)
   await run(studio, SafelightStrip)
@@ -248,7 +248,7 @@ test("a strip after its run", ONLY_ONCE, async ({ page, studio }) => {
 
 test("the second stage of a run", ONLY_ONCE, async ({ page, studio }) => {
   await page.setViewportSize({ width: 1600, height: 1400 })
-  const saved = workflow("text_to_image")
+  const saved = workflow("16 The slider on one picture")
   const ids = byType(saved)
   await studio.load(saved)
   const stages = []
@@ -273,7 +273,7 @@ test("the second stage of a run", ONLY_ONCE, async ({ page, studio }) => {
 for (const palette of ["dark", "light"]) {
   test(`the editor, ${palette}`, async ({ page, studio }) => {
     await page.setViewportSize({ width: 1600, height: 1400 })
-    const saved = workflow("text_to_image")
+    const saved = workflow("16 The slider on one picture")
     const ids = byType(saved)
     await studio.load(saved)
     await studio.set(ids.SafelightKSampler, "safety", 0.75)

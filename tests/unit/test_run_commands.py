@@ -106,7 +106,7 @@ def test_wrong_options_are_named(words, fault):
     assert done.returncode == 2 and fault in done.stderr
 
 
-@pytest.mark.parametrize("modules", ["runner.demo, runner.suites, runner.strip, demo.see", "demo.session"])
+@pytest.mark.parametrize("modules", ["runner.demo, runner.suites, runner.strip, runner.card, demo.see", "demo.session"])
 def test_entry_and_session_need_the_standard_library_alone_to_be_imported(modules):
     """The session sets what torch reads when it is imported."""
     code = (

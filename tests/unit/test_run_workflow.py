@@ -61,9 +61,8 @@ def test_a_file_of_the_earlier_form_gives_the_same_prompt():
     """There the curve was an object among the widget values, and the sampler's slider stood behind the stock widgets.
     The sampler had fewer values: those have defaults."""
     info = workflow.load(ROOT / "tests" / "browser" / "object_info.json")
-    earlier, now = (
-        workflow.load(ROOT / folder / demo.WORKFLOW.name) for folder in ("tests/browser/earlier", "workflows")
-    )
+    earlier = workflow.load(ROOT / "tests" / "browser" / "earlier" / "safelight_text_to_image.json")
+    now = workflow.load(ROOT / demo.WORKFLOW)
     assert any(isinstance(value, dict) for node in earlier["nodes"] for value in node.get("widgets_values", ()))
     prompts = [to_prompt(page, info) for page in (earlier, now)]
     for prompt in prompts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,42 @@ def test_nothing_overlaps_and_everything_flows_to_the_right(file):
 
 
 @by_file
-def test_a_note_names_the_slider(file):
+def test_a_note_says_what_to_press_and_what_to_drag(file):
     page = workflow.load(file)
     (note,) = [node for node in page["nodes"] if node["type"] in workflow.NOTES]
-    assert "rag safety" in note["widgets_values"][0]
+    (words,) = note["widgets_values"]
+    assert "**Run**" in words and not re.search(r"\bqueue", words, re.IGNORECASE), "the button says Run"
+    assert re.search(r"[Dd]rag (\*\*)?safety", words)
+    assert [line[:3] for line in words.splitlines()] == [f"{number}. " for number in range(1, 6)]
+
+
+def test_the_titles_stand_in_the_order_of_need():
+    """The page shows a file's name as the template's title, and sorts by it."""
+    titles = [file.stem for file in FILES if not file.stem.endswith(".app")]
+    assert [title[:3] for title in titles] == [f"{number:02d} " for number in range(1, len(titles) + 1)]
+    assert titles[:2] == ["01 Start here", "02 Your SDXL or SD 1.5 checkpoint"]
+    assert not [title for title in titles if "_" in title]
+
+
+def test_the_app_is_the_template_that_it_is_named_after():
+    """It shows the prompt, the slider and the seed, and the saved picture."""
+    (app,) = [file for file in FILES if file.stem.endswith(".app")]
+    page, graph = workflow.load(app), workflow.load(app.with_name(app.name.replace(".app", "")))
+    shown = page.pop("extra")
+    graph.pop("extra")
+    assert page == graph and shown["linearMode"] is True
+    types = {node["id"]: node["type"] for node in page["nodes"]}
+    inputs = [(types[number], name) for number, name in shown["linearData"]["inputs"]]
+    assert inputs == [("SafelightEasy", name) for name in ("prompt", "safety", "seed")]
+    assert [types[number] for number in shown["linearData"]["outputs"]] == ["SaveImage"]
+
+
+def test_every_template_is_in_the_docs_and_every_one_that_they_name_is_there():
+    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "js" / "docs").glob("*.md")]
+    named = {title for text in texts for title in re.findall(r"`(\d\d [^`\n]+)`", text.read_text("utf-8"))}
+    assert named <= {file.stem for file in FILES}
+    table = (ROOT / "docs" / "workflows.md").read_text("utf-8")
+    assert re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE) == sorted(file.stem for file in FILES)
 
 
 @by_file
@@ -110,18 +143,15 @@ def jpeg_size(data):
 
 @by_file
 def test_thumbnail(file):
-    """Real output of the demo model, or none; square, since the template browser cuts everything else."""
-    page, thumbnail = workflow.load(file), file.with_suffix(".jpg")
-    if thumbnails.LOADER in {node["type"] for node in page["nodes"]}:
-        assert 1_000 < thumbnail.stat().st_size <= 40_000
-        width, height = jpeg_size(thumbnail.read_bytes())
-        assert width == height >= 300
-    else:
-        assert not thumbnail.exists()
+    """Square, since the template browser cuts everything else."""
+    data = file.with_suffix(".jpg").read_bytes()
+    assert 1_000 < len(data) <= 40_000
+    width, height = jpeg_size(data)
+    assert width == height >= 300
 
 
 def test_a_thumbnail_of_a_look_shows_what_it_hides():
-    page = workflow.load(ROOT / "workflows" / "safelight_detector_at_the_end.json")
+    page = workflow.load(ROOT / "workflows" / "15 A server with a detector at its end.json")
     (saved,) = [str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage"]
     prompt = {
         saved: {"class_type": "SaveImage", "inputs": {}},
@@ -133,7 +163,7 @@ def test_a_thumbnail_of_a_look_shows_what_it_hides():
 
 
 def test_a_thumbnail_of_one_picture_shows_it_unguarded_too():
-    page = workflow.load(ROOT / "workflows" / "safelight_text_to_image.json")
+    page = workflow.load(ROOT / "workflows" / "16 The slider on one picture.json")
     saved = next(str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage")
     prompt = {
         saved: {"class_type": "SaveImage", "inputs": {}},
@@ -171,7 +201,7 @@ def test_safe_ksampler_is_whole():
 
 
 def test_a_thumbnail_of_a_strip_shows_its_frames():
-    page = workflow.load(ROOT / "workflows" / "safelight_strip.json")
+    page = workflow.load(ROOT / "workflows" / "12 A strip of five.json")
     (saved,) = [str(node["id"]) for node in page["nodes"] if node["type"] == "SaveImage"]
     prompt = {
         saved: {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "strip"}},

@@ -66,7 +66,7 @@ class TinyCheckpoint:
             if kind == "SDXL"
             else tiny_models.flux_model(encoders.T5, encoders.L)
         )
-        return (model, encoders.clip(kind), SimpleNamespace(decode=decoded))
+        return (model, encoders.clip(kind), SimpleNamespace(decode=decoded, downscale_ratio=8))
 
 
 class TinyPicture:
