@@ -49,8 +49,16 @@ def text(request):
 
 
 def test_a_page_has_the_common_parts_in_their_order(text):
-    found = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    found = re.findall(r"^(?:## |<summary>)(.+?)(?:</summary>)?$", text, re.MULTILINE)
     assert [heading for heading in found if heading in HEADINGS] == HEADINGS
+
+
+def test_a_page_begins_short_and_the_rest_is_folded(text):
+    """It is read in a narrow column beside the canvas."""
+    open_part, *folded = re.split(r"^<details>$", text, flags=re.MULTILINE)
+    assert len(open_part.split("![")[0].split()) <= 100, "before the picture"
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["When to use it"]
+    assert all(re.match(r"\n<summary>.+</summary>\n\n[^<]", part) and part.count("\n\n</details>\n") == 1 for part in folded)
 
 
 def test_a_page_begins_with_the_node_s_name(pack):
@@ -79,13 +87,13 @@ def test_no_picture_lies_about(request):
 
 
 def test_the_paper_is_named_and_what_is_ours(text):
-    ours = text.split("## The paper, and what is ours", 1)[1]
+    ours = text.split("<summary>The paper, and what is ours</summary>", 1)[1]
     assert "2411.13982" in ours and re.search(r"\bours\b|Safelight's own", ours)
     assert set(re.findall(r"arxiv\.org/abs/([\d.]+\d)", text)) <= SOURCES
 
 
 def test_every_output_is_named(pack):
     for node_id, node in pack.NODE_CLASS_MAPPINGS.items():
-        part = (DOCS / f"{node_id}.md").read_text("utf-8").split("## Outputs", 1)[1]
+        part = (DOCS / f"{node_id}.md").read_text("utf-8").split("<summary>Outputs</summary>", 1)[1]
         missing = [name for name in getattr(node, "RETURN_NAMES", node.RETURN_TYPES) if name not in part]
         assert not missing, f"{node_id}: {missing}"

@@ -52,6 +52,8 @@ def test_every_nodes_inputs_are_named_where_they_get_nothing(pack, eps, prompts,
         sections = node.INPUT_TYPES()
         declared = {**sections["required"], **sections.get("optional", {})}
         given = {name: values.get(name, starting_value(each)) for name, each in declared.items()}
+        if declared.get("negative", ["CONDITIONING"])[0] == "STRING":  # the prompt itself
+            given["negative"] = ""
         needed = [n for n, each in sections["required"].items() if n not in ANYTHING and each[0] != "BOOLEAN"]
         needed += [n for n, each in sections.get("optional", {}).items() if each[0] == "STRING"]
         for name in needed:
