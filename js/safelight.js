@@ -137,6 +137,12 @@ function startWithPreset(node) {
   if (widget) widget.value = firstPreset()
 }
 
+/** The package index build's page knows plain notes alone, and would queue another kind as a node that does not exist. */
+function writePlainNotes({ nodes }) {
+  if ("MarkdownNote" in window.LiteGraph.registered_node_types) return
+  for (const node of nodes) if (node.type === "MarkdownNote") node.type = "Note"
+}
+
 app.registerExtension({
   name: "Safelight.Nodes",
   settings: settings(showResults),
@@ -165,7 +171,10 @@ app.registerExtension({
     if (node.comfyClass === "SafelightEasy") foldAdvanced(node)
     if (setting(FEEDBACK)) results.made(node)
   },
-  beforeConfigureGraph: fromEarlier,
+  beforeConfigureGraph(saved) {
+    fromEarlier(saved)
+    writePlainNotes(saved)
+  },
   afterConfigureGraph: () => showResults(),
   onNodeOutputsUpdated: () => showResults(),
   getCustomWidgets() {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 SIDE, MARGIN = 480, 8  # pixels
+BADGE = 44  # pixels at the top, where the template browser writes "Node graph" over the card
 PAPER, INK, QUIET, ACCENT = (250, 248, 245), (60, 20, 20), (150, 130, 125), (190, 60, 50)
 MOST = 40_000  # bytes of a card as JPEG
 
@@ -40,14 +41,14 @@ def show_pictures(card: Any, draw: Any, title: str, pictures: Sequence[tuple[Pat
     """The pictures in rows under the title, each above its label."""
     from PIL import Image
 
-    label, top = (48, 100) if len(pictures) == 2 else (28, 56)
+    label, top = (48, 120) if len(pictures) == 2 else (28, 92)
 
     def cell_of(columns: int) -> int:
         return min((SIDE - MARGIN) // columns, (SIDE - top - MARGIN) // math.ceil(len(pictures) / columns) - label)
 
     columns = max(range(1, len(pictures) + 1), key=cell_of)
     cell, rows = cell_of(columns), math.ceil(len(pictures) / columns)
-    write(draw, title, (MARGIN, MARGIN, SIDE - MARGIN, top - MARGIN), 52)
+    write(draw, title, (MARGIN, BADGE, SIDE - MARGIN, top - MARGIN), 52)
     top += (SIDE - top - rows * (cell + label)) // 2
     for number, (file, words) in enumerate(pictures):
         row, column = divmod(number, columns)
@@ -61,7 +62,7 @@ def show_pictures(card: Any, draw: Any, title: str, pictures: Sequence[tuple[Pat
 
 def draw_workflow(draw: Any, title: str) -> None:
     """The title, and under it the way from the model's files to a picture, with the slider."""
-    write(draw, title, (24, 24, SIDE - 24, 200), 96)
+    write(draw, title, (24, BADGE, SIDE - 24, 210), 96)
     for left, words in ((24, "your files"), (176, "Safelight"), (328, "picture")):
         draw.rounded_rectangle((left, 226, left + 128, 314), 12, outline=INK, width=4)
         write(draw, words, (left + 6, 230, left + 122, 310), 30)

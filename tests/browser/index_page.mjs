@@ -5,6 +5,7 @@ import { after, before, test } from "node:test"
 import { chromium } from "playwright-core"
 import { bare, conversions, pages } from "./conversions.mjs"
 
+const NOTE = /^(Markdown)?Note$/
 let browser
 let page
 const faults = []
@@ -46,16 +47,18 @@ test("every node comes up, the curve is text, and a workflow of a newer page ope
 
 test("the workflows open with every value in its place", async () => {
   const nodes = await (await fetch(`${process.env.SAFELIGHT_URL}/object_info`)).json()
-  const known = Object.entries(pages).filter(([, { nodes: all }]) => all.every(({ type }) => type in nodes || type === "Note"))
-  assert.ok(known.length >= 6, "those without Safelight Model Patch and Flux")
+  const known = Object.entries(pages).filter(([, { nodes: all }]) => all.every(({ type }) => type in nodes || NOTE.test(type)))
+  assert.ok(known.length >= 6, "those without Safelight Model Patch, Flux and newer models")
   const expected = conversions(nodes, Object.fromEntries(known))
   for (const [name, workflow] of known) {
-    const prompt = await page.evaluate(async (workflow) => {
+    const { prompt, notes } = await page.evaluate(async (workflow) => {
       const { app } = await import("/scripts/app.js")
       await app.loadGraphData(workflow)
-      return JSON.parse(JSON.stringify((await app.graphToPrompt()).output))
+      const notes = app.graph._nodes.filter(({ type }) => type === "Note").map(({ widgets }) => widgets[0].value)
+      return { prompt: JSON.parse(JSON.stringify((await app.graphToPrompt()).output)), notes }
     }, workflow)
     assert.deepEqual(bare(prompt), expected[name], name)
+    assert.deepEqual(notes, workflow.nodes.filter(({ type }) => NOTE.test(type)).map((node) => node.widgets_values[0]), name)
   }
 })
 
