@@ -119,7 +119,7 @@ test("templates open large enough to read at 1280 x 800 pixels", async ({ page, 
         },
         [{ ...workflow, extra: {} }, name]
       )
-      assert.ok(scale >= (WIDE.includes(name) ? 0.4 : LEGIBLE), `${name}: ${scale.toFixed(2)}`)
+      assert.ok(scale >= (WIDE.includes(name) ? 0.38 : LEGIBLE), `${name}: ${scale.toFixed(2)}`)
     }
   } finally {
     await page.setViewportSize(size)
