@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -33,7 +34,7 @@ def broken_links(page: Path) -> list[str]:
     for groups in LINK.findall(prose(page)):
         link = "".join(groups)
         name, _, anchor = link.partition("#")
-        file = page.parent / name if name else page
+        file = page.parent / unquote(name) if name else page
         if not file.exists() or (anchor and anchor not in anchors(file)):
             broken.append(link)
     return broken
