@@ -208,10 +208,10 @@ export class Studio {
     await this.settle()
   }
 
-  /** {name: value} of all widgets of a node. */
+  /** {name: value} of all widgets of a node that have one. */
   values(id) {
     return this.page.evaluate(
-      (id) => Object.fromEntries((window.studio.node(id).widgets ?? []).map((w) => [w.name, w.value])),
+      (id) => Object.fromEntries((window.studio.node(id).widgets ?? []).filter((w) => w.type !== "button").map((w) => [w.name, w.value])),
       id
     )
   }

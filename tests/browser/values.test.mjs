@@ -11,14 +11,15 @@ const changed = (page, id) => page.evaluate(([id, curve]) => {
   const values = {}
   for (const widget of window.studio.node(id).widgets ?? []) {
     const { name, value, options } = widget
+    if (widget.type === "button") continue
     const choices = typeof options?.values === "function" ? options.values() : options?.values
     if (name === "control_after_generate") values[name] = "fixed" // the others are the page's own work
     else if (name === "curve") values[name] = curve
     else if (Array.isArray(choices)) values[name] = choices.at(-1) ?? null // no file to choose
-    else if (typeof value === "number") values[name] = Math.min(options.max ?? Infinity, value > 0.5 ? value / 2 : value + 0.25)
+    else if (typeof value === "number") values[name] = Math.min(options.max ?? Infinity, value > 0.5 ? value / 2 : value + 0.5)
     else if (typeof value === "boolean") values[name] = !value
     else values[name] = `${value}, another "text"\nof two lines`
-    if (/seed|steps|_step$|smooth|grow|epochs/.test(name)) {
+    if (/seed|steps|_step$|smooth|grow|epochs|width|height|batch_size/.test(name)) {
       const unit = options.step2 ?? options.step / 10 // older pages have ten times the step alone
       values[name] = (Math.floor(value / unit) + 3) * unit
     }
