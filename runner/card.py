@@ -6,7 +6,6 @@ a picture by another one would not be theirs. Runs in the host's environment.
 
 from __future__ import annotations
 
-import io
 import math
 import sys
 import textwrap
@@ -14,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .strip import INK, PAPER, save
+
 SIDE, MARGIN = 480, 8  # pixels
 BADGE = 44  # pixels at the top, where the template browser writes "Node graph" over the card
-PAPER, INK, QUIET, ACCENT = (250, 248, 245), (60, 20, 20), (150, 130, 125), (190, 60, 50)
-MOST = 40_000  # bytes of a card as JPEG
+QUIET, ACCENT = (150, 130, 125), (190, 60, 50)
 
 
 def write(draw: Any, text: str, box: tuple[float, float, float, float], size: int) -> None:
@@ -76,7 +76,7 @@ def draw_workflow(draw: Any, title: str) -> None:
 
 
 def make_card(out: Path, title: str, pictures: Sequence[tuple[Path, str]]) -> None:
-    """Writes the card to `out` as JPEG, at the best quality that keeps to MOST bytes."""
+    """Writes the card to `out`; see runner.strip.save."""
     from PIL import Image, ImageDraw
 
     card = Image.new("RGB", (SIDE, SIDE), PAPER)
@@ -85,12 +85,7 @@ def make_card(out: Path, title: str, pictures: Sequence[tuple[Path, str]]) -> No
         show_pictures(card, draw, title, pictures)
     else:
         draw_workflow(draw, title)
-    for quality in (92, 85, 75, 60, 50):
-        data = io.BytesIO()
-        card.save(data, "JPEG", quality=quality)
-        if data.tell() <= MOST:
-            break
-    out.write_bytes(data.getvalue())
+    save(card, out)
 
 
 if __name__ == "__main__":

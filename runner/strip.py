@@ -8,15 +8,16 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 HEIGHT = 256  # pixels of a picture in the strip
 GAP, LABEL = 8, 34
 PAPER, INK = (250, 248, 245), (60, 20, 20)
-MOST = 40_000  # bytes of a strip as JPEG
+MOST = 40_000  # bytes of a picture as JPEG
 
 
 def make_strip(pictures: list[tuple[Path, str]], out: Path) -> None:
-    """Writes the strip of (file, label) pairs to `out` as JPEG, at the best quality that keeps to MOST bytes."""
+    """Writes the strip of (file, label) pairs to `out`; see save."""
     from PIL import Image, ImageDraw, ImageFont
 
     opened = [(Image.open(file).convert("RGB"), label) for file, label in pictures]
@@ -32,9 +33,14 @@ def make_strip(pictures: list[tuple[Path, str]], out: Path) -> None:
         strip.paste(image, (left, GAP))
         draw.text((left + image.width / 2, GAP + HEIGHT + LABEL / 2), label, INK, font, anchor="mm")
         left += image.width + GAP
+    save(strip, out)
+
+
+def save(picture: Any, out: Path) -> None:
+    """Writes it as JPEG, at the best quality that keeps to MOST bytes."""
     for quality in (92, 85, 75, 60, 50):
         data = io.BytesIO()
-        strip.save(data, "JPEG", quality=quality)
+        picture.save(data, "JPEG", quality=quality)
         if data.tell() <= MOST:
             break
     out.write_bytes(data.getvalue())
