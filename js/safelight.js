@@ -8,11 +8,12 @@ import { createScheduleWidgets } from "./schedule/schedule.js"
 import { leadSearch } from "./search.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
 import { chain } from "./widgets/chain.js"
+import { translateTemplate } from "./templates.js"
 import { foldAdvanced, foldAgain } from "./widgets/fold.js"
 import { followSafety } from "./widgets/slider.js"
 import { bareSockets } from "./widgets/sockets.js"
 import { VERSION } from "./version.js"
-import { speak } from "./words.js"
+import { speak, templateTexts } from "./words.js"
 
 const PAPER = "https://arxiv.org/abs/2411.13982"
 
@@ -173,6 +174,7 @@ app.registerExtension({
   },
   beforeConfigureGraph(saved) {
     fromEarlier(saved)
+    translateTemplate(saved, templateTexts())
     writePlainNotes(saved)
   },
   afterConfigureGraph: () => showResults(),

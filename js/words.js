@@ -140,9 +140,14 @@ export const ENGLISH = {
 }
 
 let spoken = ENGLISH
+let templates = {}
 
-/** @param {object} [dictionary] of the form of ENGLISH; what it lacks is said in English. */
+/**
+ * @param {object} [dictionary] of the form of ENGLISH; what it lacks is said in English. Its `templates` has the texts of
+ *   the pack's templates, by the English ones.
+ */
 export function speak(dictionary) {
+  templates = dictionary?.templates ?? {}
   spoken = Object.fromEntries(
     Object.entries(ENGLISH).map(([group, texts]) => [group, { ...texts, ...dictionary?.[group] }])
   )
@@ -153,3 +158,6 @@ export function say(path, values = {}) {
   const [group, key] = path.split(".")
   return spoken[group][key].replace(/\{(\w+)\}/g, (_, name) => String(values[name]))
 }
+
+/** The texts of the pack's templates in the page's language, by the English ones. */
+export const templateTexts = () => templates

@@ -19,6 +19,10 @@ LANGUAGES = sorted(folder.name for folder in LOCALES.iterdir() if folder.is_dir(
 FILES = ("main.json", "nodeDefs.json", "settings.json")
 # The page's own widget behind a seed, which it names by the node.
 AFTER_GENERATE = {"control_after_generate": {"name": "control after generate"}}
+# The parts of the node menu that the page has no word of its own for.
+CATEGORIES = ("demo", "detect", "edits", "inspect")
+NOTES = ("MarkdownNote", "Note")
+NAMES = {"Safelight", "CASG", "Erase", "Redact", "SAFREE", "SLD", "Safe Adapter", "TraSCE", "Qwen-Image", "Z-Image", "Strip"}
 # The words and settings in the scripts that show them, read by Node.
 SCRIPT = """
 import { readFileSync } from "node:fs"
@@ -46,6 +50,17 @@ def texts_of(node: type, shown: str) -> dict:
     return {"display_name": shown, "description": node.DESCRIPTION, "inputs": inputs, "outputs": outputs}
 
 
+def template_texts() -> dict[str, str]:
+    """The notes of the templates, and the titles of their nodes and groups that are more than names."""
+    texts: set[str] = set()
+    for path in (ROOT / "workflows").glob("*.json"):
+        workflow = json.loads(path.read_text("utf-8"))
+        for graph in (workflow, *workflow.get("definitions", {}).get("subgraphs", [])):
+            texts |= {node["widgets_values"][0] for node in graph["nodes"] if node["type"] in NOTES}
+            texts |= {part["title"] for part in (*graph["nodes"], *graph.get("groups", [])) if part.get("title")}
+    return {text: text for text in sorted(texts - NAMES)}
+
+
 @pytest.fixture(scope="module")
 def scripts() -> dict:
     program = shutil.which("node")
@@ -61,7 +76,10 @@ def english(pack, scripts) -> dict[str, dict]:
     settings = scripts["settings"]
     shown = pack.NODE_DISPLAY_NAME_MAPPINGS
     return {
-        "main.json": {"safelight": scripts["words"]},
+        "main.json": {
+            "nodeCategories": {name: name for name in CATEGORIES},
+            "safelight": {**scripts["words"], "templates": template_texts()},
+        },
         "nodeDefs.json": {id: texts_of(node, shown[id]) for id, node in pack.NODE_CLASS_MAPPINGS.items()},
         "settings.json": {
             setting["id"].replace(".", "_"): {
