@@ -10,7 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 RECORD = Path(__file__).with_name("nodes.json")
+RELEASED = RECORD.with_name("released")  # the record as it stood at each release
 
 Node = dict[str, Any]
 FILES = "file"  # the input whose choices are the artist's own files

@@ -2,6 +2,8 @@
 
 import copy
 import inspect
+import json
+import re
 from pathlib import Path
 
 import host
@@ -23,6 +25,19 @@ def declarations(node):
 
 def test_no_saved_workflow_breaks(recorded, present):
     assert snapshot.breaks(recorded, present) == []
+
+
+@pytest.mark.parametrize("release", sorted(snapshot.RELEASED.glob("*.json")), ids=lambda path: path.stem)
+def test_no_workflow_of_a_release_breaks(release, present, recorded):
+    """By hand or by --record: what a release had stays."""
+    released = json.loads(release.read_text("utf-8"))
+    assert snapshot.breaks(released, snapshot.load()) == []
+    assert snapshot.breaks({node_id: node for node_id, node in released.items() if node_id in recorded}, present) == []
+
+
+def test_this_release_is_kept():
+    version = re.search(r'^version = "(.+)"$', (snapshot.ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)[1]
+    assert (snapshot.RELEASED / f"{version}.json").exists()
 
 
 def test_everything_is_recorded(recorded, present):
