@@ -6,18 +6,16 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import comfy.samplers
 import torch
 
 from safelight.engine import host
 from safelight.engine.context import Context
 from safelight.engine.context_encode import encode_context
 from safelight.engine.encoder import encode_prompt
-from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler, whole_run
+from safelight.engine.ksampler import SamplingJob
 from safelight.engine.made_for import MadeFor
-from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_record import RunRecord
-from safelight.text.conditioning import Conditioning, as_harmless
+from safelight.text.conditioning import as_harmless
 from safelight.text.safe_prompt import REWRITE, NoSafePrompt, Verdict
 from safelight.views import heat_map
 from safelight.views.findings import KEEP
@@ -78,26 +76,6 @@ def decoded(vae: VAE, latent: dict[str, Any]) -> torch.Tensor:
     """As VAE Decode gives it, [N, H, W, C]; the frames of a video are pictures one after the other."""
     images = vae.decode(latent["samples"])
     return images.flatten(0, 1) if images.ndim == 5 else images
-
-
-def seed_job(
-    model: ModelPatcher,
-    positive: Conditioning,
-    safe: Conditioning,
-    negative: Conditioning,
-    latent: dict[str, Any],
-    seed: int,
-    steps: int,
-    cfg: float,
-    sampler_name: str,
-    scheduler: str,
-    denoise: float,
-) -> SamplingJob:
-    """The run of the stock KSampler with these settings, with a memory."""
-    stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
-    sigmas = stock.sigmas, whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
-    sampler = comfy.samplers.sampler_object(stock.sampler)
-    return SamplingJob(model, positive, safe, negative, latent, SeedNoise(seed), cfg, sampler, *sigmas, RowMemory())
 
 
 @dataclass(frozen=True)
