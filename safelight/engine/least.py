@@ -24,6 +24,7 @@ from safelight.detect.run_predictions import RunPredictions
 from safelight.engine import host, studio
 from safelight.engine.call_patches import has_call_patch
 from safelight.engine.cond_batch import ModelCall
+from safelight.engine.draws import undone_draws
 from safelight.engine.ksampler import SamplingJob
 from safelight.engine.look_run import FoundEarly, LookSetup
 from safelight.engine.method_setup import marked
@@ -280,8 +281,7 @@ class _Climb:
         self.trace.take(of_run, group)
 
     def _look_on_the_way(self, call: ModelCall, denoised: torch.Tensor, run: RunPredictions | None) -> list[Look]:
-        devices = [denoised.device] if denoised.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with undone_draws(denoised):
             latents = call.model.process_latent_out(denoised.float())
             looks, _ = self.eye.look(host.to_intermediate(latents), len(denoised), run)
         # The decoder may have taken the model's place.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from safelight.checks import unit_number
+from safelight.engine.draws import undone_draws
 from safelight.engine.method_run import MethodRun
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.wrapped_sampler import SamplerCall, wrapped_sampler
@@ -78,7 +79,7 @@ def _two_trajectories(parts: _Parts, run: MethodRun, part: int, merge: int, weig
     run.forced = POSITIVE
     x = parts.run(call.x, 0, part, 0)
     if merge > part:
-        with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):  # the same draws for both
+        with undone_draws(x):  # the same draws for both
             z_cond = parts.run(x, part, merge, 1)
         plain_rows = run.record.plain_rows
         denoised_cond = parts.denoised(z_cond, merge)

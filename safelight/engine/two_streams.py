@@ -21,6 +21,7 @@ import comfy.samplers
 import torch
 
 from safelight.engine.branches import any_active
+from safelight.engine.draws import undone_draws
 from safelight.engine.inhibited_attention import After, Before, ByRow, Place, inhibitors
 from safelight.engine.shared_noise import listed_name, share_noise
 from safelight.engine.wrapped_sampler import SamplerCall, wrapped_sampler
@@ -114,7 +115,7 @@ class _Streams:
         queries = _Queries(self._before)
         plain = _changed(model_options, (self._before, [queries.lend]), (self._after, []))
         taking = _changed(model_options, (self._before, [self._before, queries.borrow]))
-        with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):  # the same draws for both
+        with undone_draws(x):  # the same draws for both
             denoised_plain = self._model(x_plain, sigma, model_options=plain, **further)
         denoised = self._model(x_taking, sigma, model_options=taking, **further)
         queries.check(any_active(self._model.inner_model.conds["positive"], sigma[0]))
