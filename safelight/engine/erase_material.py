@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from safelight.engine import gradients
-from safelight.engine.encoder import encode_neutral, encode_prompt, known_phrases
+from safelight.engine.encoder import encode_neutral, encode_prompt, everyday_phrases, known_phrases
 from safelight.engine.erase_objectives import DUO, EMPTY, FORGET
 from safelight.engine.host import fix_empty_latent, preview_callback
 from safelight.engine.known_rows import check_rows
@@ -146,8 +146,7 @@ def _kept(clip: CLIP, keep: str, concepts: list[str]) -> list[str]:
     lines = list(_lines(keep))
     if lines:
         return known_phrases(clip, lines, "keep")
-    anchors = getattr(clip.tokenizer, "safelight_anchors", None)
-    return everyday(concepts) if anchors is None else list(anchors["benign"])
+    return everyday_phrases(clip, everyday(concepts))
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from safelight.edits.edit_file import Edit
 from safelight.edits.redaction import ChunkStates, Example, LinearMap, fit, held_out_fit, sample
 from safelight.edits.redaction_network import Batch, NetworkMap, Trained, train
 from safelight.engine import edit_files
-from safelight.engine.encoder import check_known
+from safelight.engine.encoder import check_known, everyday_phrases
 from safelight.engine.known_rows import check_rows
 from safelight.engine.redacted_clip import EncoderLayout, Map, chunks_of
 from safelight.text.anchors import BENIGN, SENTENCES
@@ -172,8 +172,7 @@ def phrases_to_keep(clip: CLIP, keep: str) -> list[str]:
     """The lines, or everyday phrases that come with the pack or with the encoder."""
     phrases = [line for line in _lines(keep) if line]
     if not phrases:
-        anchors = getattr(clip.tokenizer, "safelight_anchors", None)
-        phrases = list(BENIGN if anchors is None else anchors["benign"])
+        phrases = everyday_phrases(clip, BENIGN)
     return list(dict.fromkeys(phrases))
 
 

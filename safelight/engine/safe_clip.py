@@ -14,7 +14,7 @@ from safelight.edits.edit_file import Edit
 from safelight.edits.redaction import HELD_OUT, TAIL, WORD
 from safelight.edits.safe_clip import Terms, nearest
 from safelight.edits.spread import text_vector
-from safelight.engine.encoder import check_known
+from safelight.engine.encoder import check_known, word_test
 from safelight.engine.known_rows import check_rows
 from safelight.engine.redact import (
     NETWORK,
@@ -93,7 +93,7 @@ def _pairs(
     clip: CLIP, concepts: Sequence[str], phrases: Sequence[str], seed: int, bar: comfy.utils.ProgressBar
 ) -> list[tuple[str, str]]:
     """Unsafe captions with their twins. Raises ValueError, naming the concepts, where there are too few."""
-    knows = getattr(clip.tokenizer, "safelight_knows", None)
+    knows = word_test(clip)
     pairs = []
     for pair in caption_pairs(concepts, phrases, seed, knows):
         advance(bar)
