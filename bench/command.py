@@ -46,12 +46,10 @@ def execute(
 
     publish: the report from results; verify: stamps results, or says what differs.
     """
-    file, again = out / f"{name}.json", options.report or getattr(options, "verify", False)
-    if again and not file.exists():
-        raise SystemExit(f"{name}: expected results in {file}, got no such file. Make them: python -m bench {name}")
+    again = options.report or getattr(options, "verify", False)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end too
     try:
-        results = json.loads(file.read_text("utf-8")) if again else rounded(run())
+        results = read_results(name, out) if again else rounded(run())
         if again and not options.report and verify and (faults := verify(results)):
             print("\n".join(["The table does not hold; it stays as it is.", *faults]), file=sys.stderr)
             return 1
@@ -60,10 +58,18 @@ def execute(
         return 130
     out.mkdir(parents=True, exist_ok=True)
     if not options.report:
-        file.write_text(as_json(results) + "\n", encoding="utf-8")
+        (out / f"{name}.json").write_text(as_json(results) + "\n", encoding="utf-8")
     publish(results)
     print(f"Results and report are in {out}")
     return 0
+
+
+def read_results(name: str, out: Path) -> Results:
+    """The results in `out`; where there are none the command ends and says how to make them."""
+    file = out / f"{name}.json"
+    if not file.exists():
+        raise SystemExit(f"{name}: expected results in {file}, got no such file. Make them: python -m bench {name}")
+    return json.loads(file.read_text("utf-8"))
 
 
 def rounded(value: Any) -> Any:

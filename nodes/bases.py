@@ -92,9 +92,9 @@ class SamplerNode(SamplingNode):
 
 
 class GuiderNode(ServedNode):
-    RETURN_TYPES = ("GUIDER", "SAFELIGHT_TRACE")
-    RETURN_NAMES = ("GUIDER", "trace")
-    OUTPUT_TOOLTIPS = ("A guider for Sampler Custom Advanced.", inputs.TRACE_TOOLTIP)
+    RETURN_TYPES: tuple[str, ...] = ("GUIDER", "SAFELIGHT_TRACE")
+    RETURN_NAMES: tuple[str, ...] = ("GUIDER", "trace")
+    OUTPUT_TOOLTIPS: tuple[str, ...] = ("A guider for Sampler Custom Advanced.", inputs.TRACE_TOOLTIP)
     FUNCTION = "guide"
     CATEGORY = "Safelight/guidance"
     SEARCH_ALIASES = ["guider", "guidance"]
@@ -157,14 +157,20 @@ class MethodNode:
     SETTINGS: dict[str, Any]
     setup: Callable[..., MethodSetup]
 
+    def allowed(self, strength: float) -> float:
+        """The strength. Raises ValueError for a wrong one, and where the server's owner allows no related method."""
+        studio.check_related()
+        return strength_number(strength, self.MAX_STRENGTH)
+
     def acting(self, clip: CLIP, strength: float, settings: dict[str, Any]) -> MethodSetup | None:
         """The method; None at strength 0, where no other input is read."""
-        studio.check_related()
-        strength = strength_number(strength, self.MAX_STRENGTH)
+        strength = self.allowed(strength)
         return self.setup(clip, strength=strength, **settings) if strength > 0.0 else None
 
 
-class MethodGuiderNode(MethodNode, GuiderNode):
+class RelatedGuiderNode(MethodNode, GuiderNode):
+    """A guider by a related method: the inputs of the host's guider beside the method's."""
+
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
@@ -179,6 +185,13 @@ class MethodGuiderNode(MethodNode, GuiderNode):
             "optional": cls.SETTINGS,
         }
 
+    def check(self, model: ModelPatcher, positive: Conditioning, negative: Conditioning, cfg: float) -> None:
+        """Raises ValueError, naming the input, for what the host's guider can't take."""
+        check_links(model=model, positive=positive, negative=negative)
+        check_numbers(cfg=cfg)
+
+
+class MethodGuiderNode(RelatedGuiderNode):
     def guide(
         self,
         model: ModelPatcher,
@@ -189,8 +202,7 @@ class MethodGuiderNode(MethodNode, GuiderNode):
         strength: float = 1.0,
         **settings: Any,
     ) -> tuple[CFGGuider, Trace]:
-        check_links(model=model, positive=positive, negative=negative)
-        check_numbers(cfg=cfg)
+        self.check(model, positive, negative, cfg)
         setup = self.acting(clip, strength, settings)
         return make_guider(model, positive, negative, cfg, setup), setup.trace if setup else Trace()
 

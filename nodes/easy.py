@@ -11,8 +11,10 @@ from safelight.checks import check_links, check_numbers, check_texts
 from safelight.detect.detector import Detector
 from safelight.engine import easy
 from safelight.engine.encoder import check_clip, encode_prompt
+from safelight.engine.ksampler import seed_job
 from safelight.engine.least import read_eye
 from safelight.engine.made_for import made_for
+from safelight.engine.row_memory import RowMemory
 from safelight.engine.studio import may_compare, raised, read_settings
 from safelight.engine.words import make_words
 from safelight.text.concepts import DEFAULT_CONCEPTS
@@ -179,7 +181,7 @@ class SafelightEasy(SamplingNode):
         else:
             latent = easy.encoded(vae, image, batch_size)
         conds = context.positive, context.safe, encode_prompt(clip, negative)
-        job = easy.seed_job(model, *conds, latent, seed, steps, chosen.cfg, sampler_name, scheduler, denoise)
+        job = seed_job(model, *conds, latent, seed, steps, chosen.cfg, sampler_name, scheduler, denoise, RowMemory())
         outcome = self.sampled(job, settings, eye, steps)["result"]
         views = easy.views_of(job, vae, outcome, steps, compare and may_compare())
         ui = {**views.ui(), "safelight_verdict": [context.verdict.as_json()]}

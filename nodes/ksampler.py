@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import comfy.samplers
 import torch
 
 from safelight.checks import check_links, check_numbers
 from safelight.detect.detector import Detector
-from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler, whole_run
+from safelight.engine.ksampler import seed_job
 from safelight.engine.least import read_eye
 from safelight.engine.row_memory import RowMemory
 from safelight.engine.studio import read_settings
@@ -82,10 +81,6 @@ class SafelightKSampler(SamplerNode):
         check_numbers(seed=seed, steps=steps, cfg=cfg, denoise=denoise)
         eye = read_eye(detector, vae, at_least, hide, words)
         settings = read_settings(safety, schedule, risk, gate, mask, selective, economy, looks=eye is not None)
-        stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
-        full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
-        sampler = comfy.samplers.sampler_object(stock.sampler)
-        noise, sigmas = SeedNoise(seed), (stock.sigmas, full_sigmas)
-        kept = RowMemory() if memory else None
-        job = SamplingJob(model, positive, safe, negative, latent_image, noise, cfg, sampler, *sigmas, kept)
+        run, kept = (steps, cfg, sampler_name, scheduler, denoise), RowMemory() if memory else None
+        job = seed_job(model, positive, safe, negative, latent_image, seed, *run, kept)
         return self.sampled(job, settings, eye, steps, merge, merge_at)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import comfy.samplers
 import torch
 
 from safelight.checks import check_links, check_numbers
 from safelight.detect.detector import Detector
-from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler, whole_run
+from safelight.engine.ksampler import seed_job
 from safelight.engine.least import read_eye
 from safelight.engine.strip import sample_strip
 from safelight.engine.studio import finish, read_settings, strip_levels
@@ -111,12 +110,9 @@ class SafelightStrip(ServedNode):
         asked, eye = read_levels(levels), read_eye(detector, vae)
         safeties = strip_levels(asked)
         settings = read_settings(max(asked), schedule, risk, gate, mask, selective, economy)
-        stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
-        full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
-        sampler = comfy.samplers.sampler_object(stock.sampler)
-        noise = SeedNoise(seed)
-        job = SamplingJob(model, positive, safe, negative, latent_image, noise, cfg, sampler, stock.sigmas, full_sigmas)
-        outcome = sample_strip(job, settings, safeties, stock.sampler, vae, eye)
+        run = steps, cfg, sampler_name, scheduler, denoise
+        job = seed_job(model, positive, safe, negative, latent_image, seed, *run)
+        outcome = sample_strip(job, settings, safeties, sampler_name, vae, eye)
         _, _, latent, report, _ = outcome["result"]
         finish(report, latent["samples"], type(self).__name__, seed, len(safeties))
         return outcome

@@ -7,13 +7,12 @@ I2P's, are public and not part of the project: `--public` names a folder with th
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from functools import partial
 from pathlib import Path
 
 from bench import evidence
-from bench.command import CACHE, RESULTS, Results, execute
+from bench.command import CACHE, RESULTS, Results, execute, read_results
 from demo.session import DemoSession
 from safelight.text.lexicon import Lexicon
 from safelight.text.markup import plain_text
@@ -49,7 +48,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="trainings at a time, each with one thread")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="where results and report go")
     parser.add_argument("--report", action="store_true", help="write the report again from the results that are there")
-    parser.add_argument("--guard", action="store_true", help="make the figures of Latent Guard alone again (minutes)")
+    of_guard = "make the figures of Latent Guard alone again, in the results that are there (minutes)"
+    parser.add_argument("--guard", action="store_true", help=of_guard)
     parser.add_argument(
         "--comfyui", type=Path, metavar="PATH", help="a ComfyUI checkout for those (default: installed)"
     )
@@ -66,7 +66,7 @@ def main(words: list[str]) -> int:
 
 def run_guard(options: argparse.Namespace) -> Results:
     """The results that are there, with the figures of Latent Guard made again."""
-    results = json.loads((options.out / "text.json").read_text("utf-8"))
+    results = read_results("text", options.out)
     return {**results, "guard": guard.measure(DemoSession(options.comfyui))}
 
 

@@ -1,4 +1,5 @@
 // The look of the curve editor. Every colour follows the host's theme; the accent is the amber of a darkroom's lamp.
+import { dress } from "../widgets/dress.js"
 
 const CSS = `
 .safelight-editor, .safelight-menu {
@@ -99,10 +100,4 @@ const CSS = `
 `
 
 /** Puts the style sheet into the page, once. */
-export function installStyle() {
-  if (document.getElementById("safelight-style")) return
-  const style = document.createElement("style")
-  style.id = "safelight-style"
-  style.textContent = CSS
-  document.head.append(style)
-}
+export const installStyle = () => dress("safelight-style", CSS)

@@ -1,6 +1,6 @@
-// The look of a run's feedback: the host's theme, and the editor's amber (editor_style.js).
+// The look of a run's feedback: the host's theme, and the editor's amber (editor/style.js).
+import { dress } from "../widgets/dress.js"
 
-const ID = "safelight-feedback-style"
 const CSS = `
 .safelight-feedback {
   --sl-ink: var(--input-text, #ddd);
@@ -48,10 +48,4 @@ const CSS = `
 `
 
 /** Puts the style sheet into the document, once. */
-export function dressFeedback() {
-  if (document.getElementById(ID)) return
-  const sheet = document.createElement("style")
-  sheet.id = ID
-  sheet.textContent = CSS
-  document.head.append(sheet)
-}
+export const dressFeedback = () => dress("safelight-feedback-style", CSS)

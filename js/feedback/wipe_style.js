@@ -1,6 +1,6 @@
 // The look of the wipe; its colours are those of a run's feedback (style.js), inside which it stands.
+import { dress } from "../widgets/dress.js"
 
-const ID = "safelight-wipe-style"
 const CSS = `
 .safelight-wipe { display: flex; flex-direction: column; gap: 6px; min-width: 0; }
 .safelight-wipe [hidden] { display: none; }
@@ -33,10 +33,4 @@ const CSS = `
 `
 
 /** Puts the style sheet into the document, once. */
-export function dressWipe() {
-  if (document.getElementById(ID)) return
-  const sheet = document.createElement("style")
-  sheet.id = ID
-  sheet.textContent = CSS
-  document.head.append(sheet)
-}
+export const dressWipe = () => dress("safelight-wipe-style", CSS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import comfy.utils
 
 from safelight.engine import kept_spaces
-from safelight.engine.encoder import encode_neutral, known_phrases
+from safelight.engine.encoder import encode_neutral, known_phrases, own_anchors
 from safelight.engine.planned_encoder import PlannedEncoder
 from safelight.text.anchors import FEW_BENIGN, FEW_UNSAFE, anchors_for
 from safelight.text.concept_fit import Anchors, concept_space, encode_anchors
@@ -58,11 +58,10 @@ def space_of(clip: CLIP, concepts: Sequence[str]) -> ConceptSpace:
     """The concept space of this CLIP, from memory or from disk where it is known. The concepts must not be empty; those
     of which the encoder knows no word are left out.
 
-    It is fitted to benign and unsafe phrases: the shipped English ones, or those of the tokenizer's attribute
-    `safelight_anchors`, {"benign": [...], "unsafe": [...]}, which an encoder of another language needs.
+    It is fitted to benign and unsafe phrases: the shipped English ones, or the encoder's own.
     """
     concepts = known_phrases(clip, concepts, "concepts")
-    anchors = getattr(clip.tokenizer, "safelight_anchors", None)
+    anchors = own_anchors(clip)
     benign, unsafe = anchors_for(concepts) if anchors is None else (anchors["benign"], anchors["unsafe"])
     every_benign, every_unsafe = list(FEW_BENIGN), [phrase for phrases in FEW_UNSAFE.values() for phrase in phrases]
     if anchors is not None:

@@ -16,6 +16,7 @@ import comfy.samplers
 import torch
 
 from safelight.engine.branches import CondEntries, CondPair
+from safelight.engine.draws import undone_draws
 from safelight.engine.host import renew_step_cache
 from safelight.engine.run_record import RunRecord
 from safelight.text.inherit import other_hooks
@@ -83,7 +84,7 @@ def predict_stock(call: ModelCall, pair: CondPair) -> torch.Tensor:
 def predict_aside(call: ModelCall, pair: CondPair, record: RunRecord) -> torch.Tensor:
     """As predict_stock, for a comparison: its rows are extra, and what is drawn later is as without it."""
     rows = record.asked_rows
-    with torch.random.fork_rng(devices=[call.x.device] if call.x.device.type == "cuda" else []):
+    with undone_draws(call.x):
         denoised = predict_stock(call, pair)
     record.extra_rows += record.asked_rows - rows
     return denoised

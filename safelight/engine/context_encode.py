@@ -15,7 +15,7 @@ from safelight.checks import check_numbers, check_texts
 from safelight.engine.aligned_rows import with_rows
 from safelight.engine.context import Context
 from safelight.engine.context_states import project_context, subtract_context, subtract_vector_context
-from safelight.engine.encoder import check_clip, encode_prompt, unknown_words
+from safelight.engine.encoder import check_clip, encode_prompt, unknown_words, word_test
 from safelight.text.concept_vector import ConceptVector
 from safelight.text.concepts import DEFAULT_CONCEPTS
 from safelight.text.conditioning import as_harmless
@@ -70,8 +70,8 @@ def encode_context(
     notes: list[str] = []
     if method in (TYPED, REWRITE):
         typed = safe_prompt if method == TYPED else ""
-        knows = getattr(clip.tokenizer, "safelight_knows", None)
-        context = text_context(clip, make_safe_prompt(prompt, typed, concepts, stand_ins, false_alarms, knows))
+        verdict = make_safe_prompt(prompt, typed, concepts, stand_ins, false_alarms, word_test(clip))
+        context = text_context(clip, verdict)
     else:
         reading = reader_of(concepts, false_alarms)(prompt)
         if reading.unread:

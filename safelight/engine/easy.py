@@ -6,18 +6,17 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import comfy.samplers
 import torch
 
 from safelight.engine import host
 from safelight.engine.context import Context
 from safelight.engine.context_encode import encode_context
 from safelight.engine.encoder import encode_prompt
-from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler, whole_run
+from safelight.engine.ksampler import SamplingJob
 from safelight.engine.made_for import MadeFor
-from safelight.engine.row_memory import RowMemory
+from safelight.engine.pictures import decoded
 from safelight.engine.run_record import RunRecord
-from safelight.text.conditioning import Conditioning, as_harmless
+from safelight.text.conditioning import as_harmless
 from safelight.text.safe_prompt import REWRITE, NoSafePrompt, Verdict
 from safelight.views import heat_map
 from safelight.views.findings import KEEP
@@ -74,32 +73,6 @@ def encoded(vae: VAE, image: torch.Tensor, batch_size: int) -> dict[str, Any]:
     return {"samples": torch.cat([vae.encode(image[..., :3])] * batch_size)}
 
 
-def decoded(vae: VAE, latent: dict[str, Any]) -> torch.Tensor:
-    """As VAE Decode gives it, [N, H, W, C]; the frames of a video are pictures one after the other."""
-    images = vae.decode(latent["samples"])
-    return images.flatten(0, 1) if images.ndim == 5 else images
-
-
-def seed_job(
-    model: ModelPatcher,
-    positive: Conditioning,
-    safe: Conditioning,
-    negative: Conditioning,
-    latent: dict[str, Any],
-    seed: int,
-    steps: int,
-    cfg: float,
-    sampler_name: str,
-    scheduler: str,
-    denoise: float,
-) -> SamplingJob:
-    """The run of the stock KSampler with these settings, with a memory."""
-    stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
-    sigmas = stock.sigmas, whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
-    sampler = comfy.samplers.sampler_object(stock.sampler)
-    return SamplingJob(model, positive, safe, negative, latent, SeedNoise(seed), cfg, sampler, *sigmas, RowMemory())
-
-
 @dataclass(frozen=True)
 class Views:
     """What a run is shown by, [N, H, W, 3] each. before: the plain pictures, `after` where there is no other. map:
@@ -133,13 +106,13 @@ def views_of(job: SamplingJob, vae: VAE, outcome: tuple[Any, ...], steps: int, c
     """outcome: the result of a sampler node for this job. compare: whether to make the plain pictures too, for which
     the model evaluates only what it did not for the others."""
     latent, text, trace, _ = outcome
-    report, after = json.loads(text), decoded(vae, latent)
+    report, after = json.loads(text), decoded(vae, latent["samples"])
     steered = _is_steered(report)
     if not (steered and compare):
         heat = heat_map.heat(trace, *after.shape[:3])
         return Views(after, after, heat_map.heat_map(heat, after), text, steered, False)
     plain, record = _plain_run(job, steps)
-    before = decoded(vae, plain)
+    before = decoded(vae, plain["samples"])
     hidden = _hidden_pictures(report)
     before[hidden] = after[hidden]
     heat = heat_map.heat_of(_difference(job, latent, plain), *after.shape[:3])

@@ -14,7 +14,7 @@ import torch
 from safelight.checks import check_texts
 from safelight.edits.spread import FEWEST, cosines, neighbours, overlap, spread, text_vector
 from safelight.engine.edit_targets import targets_of
-from safelight.engine.encoder import check_clip, encode_neutral, known_phrases
+from safelight.engine.encoder import check_clip, encode_neutral, known_phrases, word_test
 from safelight.text.encoding import Encoding
 from safelight.text.harmless_texts import harmless_texts
 
@@ -100,7 +100,7 @@ def check_edit(
 def _texts(clip: CLIP, texts: str) -> list[str]:
     lines = list(dict.fromkeys(" ".join(line.split()) for line in texts.splitlines() if line.strip()))
     if not lines:
-        lines = harmless_texts(getattr(clip.tokenizer, "safelight_knows", None))
+        lines = harmless_texts(word_test(clip))
     lines = known_phrases(clip, lines, "texts")
     if len(lines) < FEWEST:
         raise ValueError(

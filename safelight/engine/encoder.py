@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,26 @@ def check_clip(clip: CLIP | None) -> None:
         )
 
 
+def word_test(clip: CLIP) -> Callable[[str], bool] | None:
+    """Whether the encoder knows a word, where its tokenizer says so (`safelight_knows`); None where it reads any."""
+    return getattr(clip.tokenizer, "safelight_knows", None)
+
+
+def own_anchors(clip: CLIP) -> Mapping[str, Sequence[str]] | None:
+    """The phrases that the encoder's tokenizer brings (`safelight_anchors`): {"benign": [...], "unsafe": [...]}. An
+    encoder of another language needs them."""
+    return getattr(clip.tokenizer, "safelight_anchors", None)
+
+
+def everyday_phrases(clip: CLIP, shipped: Sequence[str]) -> list[str]:
+    """The benign ones that the encoder brings, else those of the pack."""
+    own = own_anchors(clip)
+    return list(shipped if own is None else own["benign"])
+
+
 def unknown_words(clip: CLIP, text: str) -> list[str]:
-    """The words that the encoder reads as nothing, where its tokenizer says which it knows (`safelight_knows`)."""
-    knows = getattr(clip.tokenizer, "safelight_knows", None)
+    """The words that the encoder reads as nothing, as far as it tells."""
+    knows = word_test(clip)
     if knows is None:
         return []
     return list(dict.fromkeys(word.text for word in words_of(text) if word.is_word and not knows(word.text)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import comfy.model_management
@@ -18,7 +18,7 @@ from safelight.edits.uce import StateMap
 from safelight.engine import edit_files, edit_targets, host
 from safelight.engine.edit_targets import READERS, described_widths, targets_of
 from safelight.engine.edit_texts import TOKENS, Texts, read_texts
-from safelight.engine.encoder import check_clip
+from safelight.engine.encoder import check_clip, everyday_phrases
 from safelight.text.anchors import everyday
 from safelight.text.concepts import split_concepts
 
@@ -60,7 +60,8 @@ def make_edit(
         raise ValueError(f"lamb: expected a number above 0, got {lamb}. Give such a number.")
     targets = targets_of(model)
     started = time.perf_counter()
-    preserved = [line.strip() for line in preserve.splitlines() if line.strip()] or _everyday(clip, concepts)
+    preserved = [line.strip() for line in preserve.splitlines() if line.strip()]
+    preserved = preserved or everyday_phrases(clip, everyday(concepts))
     readers = [reader for reader in READERS if reader in targets.keys]
     bar = comfy.utils.ProgressBar(1 + len(concepts) + len(preserved) + len(readers) * (1 + epochs))
 
@@ -93,12 +94,6 @@ def make_edit(
     }
     log.info("Safelight: %d concepts erased in %.1f s.", len(concepts), time.perf_counter() - started)
     return Edit(KIND, _tensors(maps), settings)
-
-
-def _everyday(clip: CLIP, concepts: Sequence[str]) -> list[str]:
-    """Phrases to preserve: the shipped ones that mention no concept, or those that the tokenizer brings."""
-    anchors = getattr(clip.tokenizer, "safelight_anchors", None)
-    return everyday(concepts) if anchors is None else list(anchors["benign"])
 
 
 def _solve(

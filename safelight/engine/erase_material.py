@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import comfy.samplers
 import torch
 
 from safelight.engine import gradients
-from safelight.engine.encoder import encode_neutral, encode_prompt, known_phrases
+from safelight.engine.encoder import encode_neutral, encode_prompt, everyday_phrases, known_phrases
 from safelight.engine.erase_objectives import DUO, EMPTY, FORGET
 from safelight.engine.host import fix_empty_latent, preview_callback
 from safelight.engine.known_rows import check_rows
-from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler
+from safelight.engine.ksampler import seed_job
 from safelight.engine.method_setup import dual_setup
 from safelight.engine.run_record import RunRecord
 from safelight.guidance.settings import read_settings
@@ -106,19 +105,8 @@ class MaterialMaker:
         """Latents of one run; with a safe conditioning of the pack's dual evaluation."""
         if seed is None:
             self.seed, seed = self.seed + 1, self.seed
-        sampler = stock_sampler(self.model, STEPS, SAMPLER, SCHEDULER)
-        job = SamplingJob(
-            self.model,
-            positive,
-            self.empty if safe is None else safe,
-            self.empty,
-            self.latent,
-            SeedNoise(seed % 2**64),
-            self.cfg,
-            comfy.samplers.sampler_object(SAMPLER),
-            sampler.sigmas,
-            sampler.sigmas,
-        )
+        conds = positive, self.empty if safe is None else safe, self.empty
+        job = seed_job(self.model, *conds, self.latent, seed % 2**64, STEPS, self.cfg, SAMPLER, SCHEDULER)
         setup = None if safe is None else dual_setup(read_settings(1.0), safe)
         return job.sample(setup, RunRecord(), preview_callback(self.model, STEPS)).cpu()
 
@@ -158,8 +146,7 @@ def _kept(clip: CLIP, keep: str, concepts: list[str]) -> list[str]:
     lines = list(_lines(keep))
     if lines:
         return known_phrases(clip, lines, "keep")
-    anchors = getattr(clip.tokenizer, "safelight_anchors", None)
-    return everyday(concepts) if anchors is None else list(anchors["benign"])
+    return everyday_phrases(clip, everyday(concepts))
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -162,6 +162,27 @@ def sample_guided(
     return {"ui": {"safelight_report": [report]}, "result": (latent, report, trace, False)}
 
 
+def seed_job(
+    model: ModelPatcher,
+    positive: Conditioning,
+    safe: Conditioning,
+    negative: Conditioning,
+    latent: dict[str, Any],
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler_name: str,
+    scheduler: str,
+    denoise: float = 1.0,
+    memory: RowMemory | None = None,
+) -> SamplingJob:
+    """The run of the stock KSampler with these settings."""
+    stock = stock_sampler(model, steps, sampler_name, scheduler, denoise)
+    full_sigmas = whole_run(model, stock.sigmas, steps, sampler_name, scheduler, denoise)
+    noise, sampler = SeedNoise(seed), comfy.samplers.sampler_object(stock.sampler)
+    return SamplingJob(model, positive, safe, negative, latent, noise, cfg, sampler, stock.sigmas, full_sigmas, memory)
+
+
 def stock_sampler(
     model: ModelPatcher | SimpleNamespace, steps: int, sampler_name: str, scheduler: str, denoise: float = 1.0
 ) -> comfy.samplers.KSampler:

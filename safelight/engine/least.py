@@ -24,9 +24,11 @@ from safelight.detect.run_predictions import RunPredictions
 from safelight.engine import host, studio
 from safelight.engine.call_patches import has_call_patch
 from safelight.engine.cond_batch import ModelCall
+from safelight.engine.draws import undone_draws
 from safelight.engine.ksampler import SamplingJob
 from safelight.engine.look_run import FoundEarly, LookSetup
 from safelight.engine.method_setup import marked
+from safelight.engine.pictures import decoded
 from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_plan import plan_run
 from safelight.engine.run_record import LEFT_AS_WRITTEN, RunRecord
@@ -70,9 +72,8 @@ class Eye:
     ) -> tuple[list[Look], torch.Tensor]:
         """One look for each of the pictures, of a video the worst of its frames; and the first frame of each. latents:
         finished. run: what a detector that asks for predictions looks at."""
-        images = self.vae.decode(latents)
-        flat = images.flatten(0, 1) if images.ndim == 5 else images
-        return self.look_at(flat, pictures, run=run), flat[:: len(flat) // pictures]
+        images = decoded(self.vae, latents)
+        return self.look_at(images, pictures, run=run), images[:: len(images) // pictures]
 
     def look_at(
         self,
@@ -280,8 +281,7 @@ class _Climb:
         self.trace.take(of_run, group)
 
     def _look_on_the_way(self, call: ModelCall, denoised: torch.Tensor, run: RunPredictions | None) -> list[Look]:
-        devices = [denoised.device] if denoised.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with undone_draws(denoised):
             latents = call.model.process_latent_out(denoised.float())
             looks, _ = self.eye.look(host.to_intermediate(latents), len(denoised), run)
         # The decoder may have taken the model's place.

@@ -13,6 +13,7 @@ import torch
 from safelight.detect.run_predictions import NO_TEXT, RunPredictions
 from safelight.engine.branches import CondEntries, branch
 from safelight.engine.cond_batch import ModelCall, calc_denoised
+from safelight.engine.draws import undone_draws
 from safelight.engine.run_plan import RunPlan
 from safelight.engine.run_record import RunRecord
 from safelight.guidance.blend import NEGATIVE
@@ -75,7 +76,7 @@ class PredictionWatch:
         names = [name for name in self._names if not (known and name == NO_TEXT)]
         first, *others = (branch(call.guider.conds, name) for name in names)
         extra_rows = self._record.extra_rows
-        with torch.random.fork_rng(devices=[call.x.device] if call.x.device.type == "cuda" else []):
+        with undone_draws(call.x):
             first_denoised, _, *denoised = calc_denoised(call, [first, None, *others], self._record)
         self._record.note_look(rows, extra_rows)
         concepts = dict(zip(names, (first_denoised, *denoised), strict=True))

@@ -10,7 +10,7 @@ import torch
 from safelight.detect.presence import ModelPresence
 from safelight.detect.run_predictions import NO_TEXT
 from safelight.engine import host, kept_presence
-from safelight.engine.encoder import check_clip, encode_prompt, known_phrases
+from safelight.engine.encoder import check_clip, encode_prompt, everyday_phrases, known_phrases
 from safelight.engine.presence_calibration import LOOKS, STEPS, calibrate
 from safelight.text.anchors import FEW_BENIGN, everyday
 from safelight.text.concepts import split_concepts
@@ -57,7 +57,6 @@ def presence_detector(
 
 
 def _harmless(clip: CLIP, concepts: list[str]) -> list[str]:
-    """The prompts to calibrate with: the shipped ones, or those of the tokenizer (see concept_spaces.space_of)."""
-    anchors = getattr(clip.tokenizer, "safelight_anchors", None)
-    prompts = everyday(concepts, FEW_BENIGN) if anchors is None else anchors["benign"]
-    return [prompts[i * len(prompts) // PROMPTS] for i in range(PROMPTS)] if len(prompts) > PROMPTS else list(prompts)
+    """The prompts to calibrate with."""
+    prompts = everyday_phrases(clip, everyday(concepts, FEW_BENIGN))
+    return [prompts[i * len(prompts) // PROMPTS] for i in range(PROMPTS)] if len(prompts) > PROMPTS else prompts

@@ -13,9 +13,9 @@ import torch
 from safelight.checks import check_numbers, check_texts
 from safelight.edits.edit_file import Edit
 from safelight.edits.redaction import ChunkStates, Example, LinearMap, fit, held_out_fit, sample
-from safelight.edits.redaction_network import NetworkMap, Trained, train
+from safelight.edits.redaction_network import Batch, NetworkMap, Trained, train
 from safelight.engine import edit_files
-from safelight.engine.encoder import check_known
+from safelight.engine.encoder import check_known, everyday_phrases
 from safelight.engine.known_rows import check_rows
 from safelight.engine.redacted_clip import EncoderLayout, Map, chunks_of
 from safelight.text.anchors import BENIGN, SENTENCES
@@ -58,11 +58,32 @@ def make_redaction(
         keep_error, redact_error = held_out_fit(examples)
         picture, maps, training = bars(keep_error, redact_error), {**fit(examples)}, {}
     else:
-        trained = train(examples, steps, seed, on_progress=lambda step: advance(bar))
+        trained = train_students(examples, steps, seed, bar, f"choose {RIDGE} as form")
         picture, maps, training = curve(trained), {**trained.maps}, training_record(trained)
     bar.update_absolute(bar.total)
     settings = {"redact": redact, "reference": reference, "keep": keep, "seed": seed, **training}
     return layout, maps, edit_of(layout, maps, form, settings), picture
+
+
+def train_students(
+    examples: Sequence[Example],
+    steps: int,
+    seed: int,
+    bar: comfy.utils.ProgressBar,
+    otherwise: str,
+    further: Callable[[Batch], torch.Tensor] | None = None,
+) -> Trained:
+    """The students of a network. otherwise: what the artist can do but give more steps. further: as in `train`.
+
+    Raises ValueError, naming the input, where they learn nothing that helps texts which took no part.
+    """
+    trained = train(examples, steps, seed, on_progress=lambda step: advance(bar), further=further)
+    if not trained.best:
+        raise ValueError(
+            f"steps: expected training that helps texts which took no part in it, got none in {steps} steps, so the "
+            f"encoder would stay as it is. Give more steps, or {otherwise}."
+        )
+    return trained
 
 
 def edit_of(layout: EncoderLayout, maps: Mapping[str, Map], form: str, settings: Mapping[str, Any]) -> Edit:
@@ -151,8 +172,7 @@ def phrases_to_keep(clip: CLIP, keep: str) -> list[str]:
     """The lines, or everyday phrases that come with the pack or with the encoder."""
     phrases = [line for line in _lines(keep) if line]
     if not phrases:
-        anchors = getattr(clip.tokenizer, "safelight_anchors", None)
-        phrases = list(BENIGN if anchors is None else anchors["benign"])
+        phrases = everyday_phrases(clip, BENIGN)
     return list(dict.fromkeys(phrases))
 
 

@@ -12,10 +12,9 @@ import torch
 from safelight.checks import check_numbers, check_texts, required_text
 from safelight.edits.edit_file import Edit
 from safelight.edits.redaction import HELD_OUT, TAIL, WORD
-from safelight.edits.redaction_network import train
 from safelight.edits.safe_clip import Terms, nearest
 from safelight.edits.spread import text_vector
-from safelight.engine.encoder import check_known
+from safelight.engine.encoder import check_known, word_test
 from safelight.engine.known_rows import check_rows
 from safelight.engine.redact import (
     NETWORK,
@@ -26,6 +25,7 @@ from safelight.engine.redact import (
     examples_of,
     kept_texts,
     phrases_to_keep,
+    train_students,
     training_record,
 )
 from safelight.engine.redacted_clip import EncoderLayout, Map
@@ -69,12 +69,7 @@ def make_safe_clip(
     if target == NEAREST:
         pairs = nearest_pairs(encoded, [caption for caption, _ in pairs], kept)
     examples = examples_of(encoded, pairs, kept)
-    trained = train(examples, steps, seed, on_progress=lambda step: advance(bar), further=terms or Terms())
-    if not trained.best:
-        raise ValueError(
-            f"steps: expected training that helps captions which took no part in it, got none in {steps} steps, so the "
-            "encoder would not be safer. Give more steps, or name other concepts."
-        )
+    trained = train_students(examples, steps, seed, bar, "name other concepts", terms or Terms())
     bar.update_absolute(bar.total)
     settings = {"method": "Safe-CLIP", "concepts": concepts, "target": target, "keep": keep, "seed": seed}
     maps: dict[str, Map] = {**trained.maps}
@@ -98,7 +93,7 @@ def _pairs(
     clip: CLIP, concepts: Sequence[str], phrases: Sequence[str], seed: int, bar: comfy.utils.ProgressBar
 ) -> list[tuple[str, str]]:
     """Unsafe captions with their twins. Raises ValueError, naming the concepts, where there are too few."""
-    knows = getattr(clip.tokenizer, "safelight_knows", None)
+    knows = word_test(clip)
     pairs = []
     for pair in caption_pairs(concepts, phrases, seed, knows):
         advance(bar)

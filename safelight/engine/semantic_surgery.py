@@ -15,7 +15,7 @@ import torch
 from safelight.checks import check_texts
 from safelight.engine import calibration_files, kept_spaces
 from safelight.engine.concept_spaces import Memory, clip_state, recall, weights_print
-from safelight.engine.encoder import check_clip, encode_entries, encode_prompt, known_phrases
+from safelight.engine.encoder import check_clip, encode_entries, encode_prompt, known_phrases, own_anchors
 from safelight.engine.known_rows import check_rows
 from safelight.engine.planned_encoder import PlannedEncoder
 from safelight.engine.token_layout import describe, is_weighted, read_tokens, unweighted
@@ -117,7 +117,7 @@ def _encode(clip: CLIP, text: str) -> list[Encoding]:
 
 def _known(clip: CLIP, concepts: Sequence[str]) -> _Known:
     """From memory where it is known. The calibration is kept on disk; the concepts are encoded anew at every start."""
-    own = getattr(clip.tokenizer, "safelight_anchors", None)
+    own = own_anchors(clip)
     everyday, unsafe = anchors_for(concepts) if own is None else (own["benign"], own["unsafe"])
     memory: Memory[_Known] = _memory.setdefault(clip.cond_stage_model, OrderedDict())
     key: Hashable = (clip_state(clip), tuple(everyday), tuple(unsafe), tuple(concepts))

@@ -7,23 +7,22 @@ load once; previews, masks and interruption work as usual. A multistep sampler s
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import comfy.samplers
 import torch
 
 from safelight.checks import unit_number
+from safelight.engine.draws import undone_draws
 from safelight.engine.method_run import MethodRun
 from safelight.engine.run_plan import RunPlan
+from safelight.engine.wrapped_sampler import SamplerCall, wrapped_sampler
 from safelight.guidance import trajectories
 from safelight.guidance.blend import POSITIVE, SAFE
 from safelight.guidance.dual import DualBlend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from comfy.samplers import KSamplerX0Inpaint
+    from comfy.samplers import KSAMPLER
 
 EVERY_STEP, SEPARATE = "every step", "separate"
 VALUES = "values"
@@ -48,20 +47,12 @@ def cuts(plan: RunPlan, merge_at: float) -> tuple[int, int] | None:
     return part, merge
 
 
-def separate_sampler(sampler: comfy.samplers.KSAMPLER, merge_at: float) -> comfy.samplers.KSAMPLER:
+def separate_sampler(sampler: KSAMPLER, merge_at: float) -> KSAMPLER:
     """A sampler for a MethodGuider of the dual blend that takes two trajectories through `sampler`."""
     merge_at = unit_number("merge_at", merge_at)
 
-    def sample(
-        model: KSamplerX0Inpaint,
-        x: torch.Tensor,
-        sigmas: torch.Tensor,
-        extra_args: dict[str, Any],
-        callback: Callable[..., None] | None,
-        disable: bool,
-        **options: Any,
-    ) -> torch.Tensor:
-        run: MethodRun = model.inner_model.run
+    def sample(call: SamplerCall) -> torch.Tensor:
+        run: MethodRun = call.model.inner_model.run
         plan = run.plan
         schedule, safety = plan.settings.schedule, plan.settings.safety
         weight = trajectories.merge_weight(schedule, safety, merge_at, plan.start_percent)
@@ -71,29 +62,24 @@ def separate_sampler(sampler: comfy.samplers.KSAMPLER, merge_at: float) -> comfy
                 f"no step lies between context {plan.start_percent:g} and merge_at {merge_at:g}: merged every step."
             )
         if at is None or run.only is not None:
-            return sampler.sampler_function(
-                model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable, **options
-            )
-        parts = _Parts(sampler.sampler_function, model, sigmas, extra_args, callback, disable, options)
-        return _two_trajectories(parts, run, x, *at, weight)
+            return call.run()
+        return _two_trajectories(_Parts(call), run, *at, weight)
 
-    sample.__name__ = getattr(sampler.sampler_function, "__name__", "")  # the host tells samplers apart by name
-    return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
+    return wrapped_sampler(sampler, sample)
 
 
-def _two_trajectories(
-    parts: _Parts, run: MethodRun, x: torch.Tensor, part: int, merge: int, weight: float
-) -> torch.Tensor:
-    """Takes the noisy latents x from the first sigma to the last.
+def _two_trajectories(parts: _Parts, run: MethodRun, part: int, merge: int, weight: float) -> torch.Tensor:
+    """Takes the noisy latents of the call from the first sigma to the last.
 
     After the merge both prompts go on steering, by the weight of the merge: the positive prompt alone would bring back
     what was taken out.
     """
     assert isinstance(run.method, DualBlend)
+    call = parts.call
     run.forced = POSITIVE
-    x = parts.run(x, 0, part, 0)
+    x = parts.run(call.x, 0, part, 0)
     if merge > part:
-        with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):  # the same draws for both
+        with undone_draws(x):  # the same draws for both
             z_cond = parts.run(x, part, merge, 1)
         plain_rows = run.record.plain_rows
         denoised_cond = parts.denoised(z_cond, merge)
@@ -107,50 +93,43 @@ def _two_trajectories(
             z_safe,
             denoised_cond,
             denoised_safe,
-            parts.sigmas[merge],
+            call.sigmas[merge],
             weight if mask is None else weight * mask,
             parts.signal(merge),
         )
     run.forced = weight
-    return parts.run(x, merge, len(parts.sigmas) - 1, 2)
+    return parts.run(x, merge, len(call.sigmas) - 1, 2)
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """The host's sampler, to be run over parts of the noise schedule `sigmas`."""
+    """A call of the host's sampler, to be run over parts of its noise schedule."""
 
-    function: Callable[..., torch.Tensor]
-    model: KSamplerX0Inpaint
-    sigmas: torch.Tensor
-    extra_args: dict[str, Any]
-    callback: Callable[..., None] | None
-    disable: bool
-    options: dict[str, Any]
+    call: SamplerCall
 
     def run(self, x: torch.Tensor, start: int, end: int, number: int) -> torch.Tensor:
         """Samples from the sigma at index `start` to that at `end`, as part `number` of the run."""
         if end <= start:
             return x
         # A sampler that draws noise seeds a generator in each part: so each has its own seed, one for both prompts.
-        extra_args = dict(self.extra_args)
+        extra_args = dict(self.call.extra_args)
         if extra_args.get("seed") is not None:
             extra_args["seed"] = (extra_args["seed"] + number) % _SEEDS
 
         def callback(step: dict[str, Any]) -> None:
-            if self.callback is not None:
-                self.callback({**step, "i": step["i"] + start})
+            if self.call.callback is not None:
+                self.call.callback({**step, "i": step["i"] + start})
 
-        sigmas = self.sigmas[start : end + 1]
-        return self.function(
-            self.model, x, sigmas, extra_args=extra_args, callback=callback, disable=self.disable, **self.options
-        )
+        sigmas = self.call.sigmas[start : end + 1]
+        return replace(self.call, x=x, sigmas=sigmas, extra_args=extra_args, callback=callback).run()
 
     def denoised(self, z: torch.Tensor, at: int) -> torch.Tensor:
         """The prediction for z at the sigma of index `at`."""
-        return self.model(z, self.sigmas[at] * z.new_ones([z.shape[0]]), **self.extra_args)
+        return self.call.model(z, self.call.sigmas[at] * z.new_ones([z.shape[0]]), **self.call.extra_args)
 
     def signal(self, at: int) -> float:
         """The scale of the clean picture in a latent at the sigma of index `at`: 1, or 1 - sigma in flow models."""
-        one = torch.ones(1, 1, 1, 1, device=self.sigmas.device)
-        scaled = self.model.inner_model.inner_model.model_sampling.noise_scaling
-        return float(scaled(self.sigmas[at].reshape(1, 1, 1, 1), torch.zeros_like(one), one))
+        sigmas = self.call.sigmas
+        one = torch.ones(1, 1, 1, 1, device=sigmas.device)
+        scaled = self.call.model.inner_model.inner_model.model_sampling.noise_scaling
+        return float(scaled(sigmas[at].reshape(1, 1, 1, 1), torch.zeros_like(one), one))

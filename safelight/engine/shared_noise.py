@@ -7,17 +7,17 @@ frames and is not run on several at once.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import comfy.k_diffusion.sampling as k_diffusion
-import comfy.samplers
 import torch
 
+from safelight.engine.wrapped_sampler import SamplerCall, wrapped_sampler
+
 if TYPE_CHECKING:
-    from comfy.samplers import KSAMPLER, KSamplerX0Inpaint
+    from comfy.samplers import KSAMPLER
 
 Draw = Callable[..., torch.Tensor]  # noise from (sigma, next sigma)
 
@@ -95,34 +95,16 @@ def share_noise(name: str, sampler: KSAMPLER, frames: int, masked: bool) -> KSAM
     if not tree and name not in DRAWING:
         return None
 
-    @functools.wraps(sampler.sampler_function)
-    def sample(
-        model: KSamplerX0Inpaint,
-        x: torch.Tensor,
-        sigmas: torch.Tensor,
-        extra_args: dict[str, Any],
-        callback: Callable[..., None] | None,
-        disable: bool,
-        **options: Any,
-    ) -> torch.Tensor:
-        draw = _brownian if tree else _seeded
-        one = draw(x[: x.shape[0] // frames], sigmas, extra_args.get("seed"), not name.endswith("_gpu"))
+    def sample(call: SamplerCall) -> torch.Tensor:
+        draw, of_frame = _brownian if tree else _seeded, call.x[: call.x.shape[0] // frames]
+        one = draw(of_frame, call.sigmas, call.extra_args.get("seed"), not name.endswith("_gpu"))
 
         def for_all(*interval: float | torch.Tensor) -> torch.Tensor:
             return torch.cat([one(*interval)] * frames)
 
-        return sampler.sampler_function(
-            model,
-            x,
-            sigmas,
-            extra_args=extra_args,
-            callback=callback,
-            disable=disable,
-            noise_sampler=for_all,
-            **options,
-        )
+        return call.run(noise_sampler=for_all)
 
-    return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
+    return wrapped_sampler(sampler, sample)
 
 
 def _seeded(x: torch.Tensor, sigmas: torch.Tensor, seed: int | None, on_cpu: bool) -> Draw:

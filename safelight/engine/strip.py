@@ -15,6 +15,7 @@ from safelight.engine.call_patches import has_call_patch
 from safelight.engine.ksampler import SamplingJob
 from safelight.engine.least import Eye, as_note, looks_of
 from safelight.engine.method_setup import dual_setup
+from safelight.engine.pictures import decoded
 from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_record import Movement, RunRecord
 from safelight.engine.separate import EVERY_STEP
@@ -73,14 +74,13 @@ def sample_strip(
     latent["batch_index"] = list(job.latent.get("batch_index") or range(pictures)) * len(levels)
     if "noise_mask" in latent:
         latent["noise_mask"] = job.noise_mask(len(levels))
-    images = vae.decode(latent["samples"])
-    middle = images[:, images.shape[1] // 2] if images.ndim == 5 else images
-    columns = middle[..., :3].float().cpu().clamp(0.0, 1.0).unflatten(0, (len(levels), -1))
-    flat = images.flatten(0, 1) if images.ndim == 5 else images
+    images = decoded(vae, latent["samples"])
+    each = len(images) // len(latent["samples"])  # frames, of a video
+    columns = images[each // 2 :: each, ..., :3].float().cpu().clamp(0.0, 1.0).unflatten(0, (len(levels), -1))
     more: dict[str, Any] = {}
     passed = False
     if eye is not None:
-        looks = _look(eye, flat, len(levels), pictures)
+        looks = _look(eye, images, len(levels), pictures)
         ways = [compared(dict(zip(levels, of_one, strict=True))) for of_one in zip(*looks, strict=True)]
         passed = all(way.passed for way in ways)
         columns = _with_findings(columns, levels, looks, ways)
@@ -95,7 +95,7 @@ def sample_strip(
     selective = None if settings.selective is None else asdict(settings.selective)
     more |= {"levels": levels, "frames": by_level, "merge": EVERY_STEP, "selective": selective}
     report = frames.record.to_json(settings, **more, economy=settings.economy)
-    return {"ui": {"safelight_report": [report]}, "result": (strip, flat, latent, report, passed)}
+    return {"ui": {"safelight_report": [report]}, "result": (strip, images, latent, report, passed)}
 
 
 def _look(eye: Eye, images: torch.Tensor, levels: int, pictures: int) -> list[list[Look]]:

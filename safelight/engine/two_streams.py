@@ -12,17 +12,19 @@ targets' texts stand in no prompt, in no step.
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import comfy.samplers
 import torch
 
 from safelight.engine.branches import any_active
+from safelight.engine.draws import undone_draws
 from safelight.engine.inhibited_attention import After, Before, ByRow, Place, inhibitors
 from safelight.engine.shared_noise import listed_name, share_noise
+from safelight.engine.wrapped_sampler import SamplerCall, wrapped_sampler
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -73,29 +75,19 @@ class TwoStreamsGuider(comfy.samplers.CFGGuider):
                 f"Guider (euler, dpmpp_2m, dpmpp_2m_sde and most others), got {name or 'another one'}. Choose one of "
                 "those, or use Safelight Growth Inhibitors."
             )
-        function = both.sampler_function
 
-        @functools.wraps(sampler.sampler_function)
-        def sample(
-            model: KSamplerX0Inpaint,
-            x: torch.Tensor,
-            sigmas: torch.Tensor,
-            extra_args: dict[str, Any],
-            callback: Callable[..., None] | None,
-            disable: bool,
-            **options: Any,
-        ) -> torch.Tensor:
+        def sample(call: SamplerCall) -> torch.Tensor:
             def second(step: dict[str, Any]) -> None:
-                if callback is not None:
-                    callback({**step, **{key: step[key].chunk(2)[1] for key in ("x", "denoised")}})
+                if call.callback is not None:
+                    call.callback({**step, **{key: step[key].chunk(2)[1] for key in ("x", "denoised")}})
 
-            sampling = model.inner_model.inner_model.model_sampling
+            sampling = call.model.inner_model.inner_model.model_sampling
             until = float(sampling.percent_to_sigma(SHARED))
-            streams, x = _Streams(model, self._before, self._after, until), torch.cat([x, x])
-            out = function(streams, x, sigmas, extra_args=extra_args, callback=second, disable=disable, **options)
+            streams = _Streams(call.model, self._before, self._after, until)
+            out = replace(call, model=streams, x=torch.cat([call.x, call.x]), callback=second).run()
             return out.chunk(2)[1]
 
-        return comfy.samplers.KSAMPLER(sample, sampler.extra_options, sampler.inpaint_options)
+        return wrapped_sampler(both, sample)
 
 
 class _Streams:
@@ -123,7 +115,7 @@ class _Streams:
         queries = _Queries(self._before)
         plain = _changed(model_options, (self._before, [queries.lend]), (self._after, []))
         taking = _changed(model_options, (self._before, [self._before, queries.borrow]))
-        with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):  # the same draws for both
+        with undone_draws(x):  # the same draws for both
             denoised_plain = self._model(x_plain, sigma, model_options=plain, **further)
         denoised = self._model(x_taking, sigma, model_options=taking, **further)
         queries.check(any_active(self._model.inner_model.conds["positive"], sigma[0]))

@@ -8,7 +8,7 @@ from safelight.checks import check_numbers, check_texts
 from safelight.detect.combined import TEXT
 from safelight.detect.least_level import PLAIN, Ascent
 from safelight.detect.look import Look
-from safelight.engine.encoder import check_clip, encode_prompt
+from safelight.engine.encoder import check_clip, encode_prompt, word_test
 from safelight.text.added_words import AddedWords
 from safelight.text.conditioning import Conditioning, as_branch, check_width
 from safelight.text.inherit import same_prompt
@@ -76,5 +76,4 @@ def make_words(clip: CLIP, prompt: Any, false_alarms: Any, **texts: Any) -> Word
     check_clip(clip)
     check_texts(prompt=prompt, **texts)
     check_numbers(false_alarms=false_alarms)
-    knows = getattr(clip.tokenizer, "safelight_knows", None)
-    return Words(clip, AddedWords(prompt, **texts, false_alarms=false_alarms, knows=knows))
+    return Words(clip, AddedWords(prompt, **texts, false_alarms=false_alarms, knows=word_test(clip)))

@@ -201,3 +201,27 @@ def server(request, tmp_path_factory):
     chosen = Host(request.config.checkout, host.VERSION, "under test")
     with running(chosen, Path(sys.executable), loading.ROOT, log, beside=[HERE / "tiny_pack"]) as started:
         yield started.client, log
+
+
+@pytest.fixture
+def policy(tmp_path, monkeypatch):
+    """Writes the file of the server's owner: a text, or keys. Gives its path."""
+    import server_owner
+
+    return server_owner.file_writer(tmp_path / "policy.json", monkeypatch)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A detector of the server's that says in turn what it is told."""
+    import server_owner
+
+    return server_owner.scripted_detector(monkeypatch)
+
+
+@pytest.fixture
+def ways(pack, eps, prompts):
+    """By node, how to sample with it: the latents for inputs beside those of the run."""
+    import server_owner
+
+    return server_owner.ways_to_sample(pack, eps, prompts)

@@ -309,7 +309,7 @@ def test_it_can_be_interrupted(pack, eps, clip):
 
 def test_harmless_phrases_stand_in_for_an_empty_list(pack, eps, clip, monkeypatch):
     seen = []
-    monkeypatch.setattr(erase, "_everyday", lambda clip, concepts: seen.append(concepts) or ["a cat", "a dog"])
+    monkeypatch.setattr(erase, "everyday", lambda concepts: seen.append(concepts) or ["a cat", "a dog"])
     _, alone = erased(pack, eps, clip, preserve=" ")
     _, named = erased(pack, eps, clip, preserve="a cat\na dog")
     assert seen == [["a red knife", "blood"]]

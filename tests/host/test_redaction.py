@@ -238,6 +238,12 @@ def test_what_cannot_be_redacted_is_an_error_that_names_the_input(pack, clip, in
         redacted(pack, clip, **inputs)
 
 
+def test_training_that_helps_nothing_is_an_error_and_no_encoder_that_is_as_it_was(pack, clip, monkeypatch):
+    monkeypatch.setattr("safelight.edits.redaction_network.LEARNING_RATE", 0.0)
+    with pytest.raises(ValueError, match="^steps: .*got none in 20 steps"):
+        redacted(pack, clip, form="network")
+
+
 def test_a_missing_and_a_broken_encoder_are_errors(pack):
     with pytest.raises(ValueError, match="^clip:"):
         redacted(pack, None)

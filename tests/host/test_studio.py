@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import host
@@ -14,7 +10,8 @@ import methods
 import pytest
 import tiny_encoders
 import torch
-from host import SETTINGS, call, count_rows, extra, sigmas_of
+from host import call, count_rows
+from server_owner import RUN, log_lines
 from test_look_then_steer import CLEAR, SEEN, RoundVAE, Script
 from tiny_models import latent
 
@@ -28,85 +25,7 @@ WEAK = WeightSchedule(((0.0, 0.01), (1.0, 0.01)), start_percent=1.0)
 CORNER = torch.zeros(1, 16, 16)
 CORNER[:, :2, :2] = 1.0
 LOWERED = {"safety": 0.0, "risk": 0.0, "gate": 1.0, "mask": CORNER, "selective": Selection()}
-RUN = {**SETTINGS, "steps": 10}
 OF_SAMPLERS = {"LATENT", "GUIDER", "SAFELIGHT_TRACE"}  # what only nodes that make or steer a run give
-
-
-@pytest.fixture
-def policy(tmp_path, monkeypatch):
-    """Writes the file of the server's owner: a text, or keys. Gives its path."""
-    path = tmp_path / "policy.json"
-
-    def write(text=None, **keys):
-        monkeypatch.setenv(studio.VARIABLE, str(path))
-        path.write_text(json.dumps(keys) if text is None else text)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """A detector of the server's that says in turn what it is told."""
-    detector = Script()
-    monkeypatch.setitem(studio.detector_makers, "Scripted", lambda: detector)
-
-    def say(*scores):
-        detector.scores = list(scores)
-        return [{"node": "Scripted"}]
-
-    return say
-
-
-@pytest.fixture
-def ways(pack, eps, prompts):
-    """By node, how to sample with it: the latents for inputs beside those of the run."""
-
-    def advanced(*given, **settings):
-        own = {("noise_seed" if name == "seed" else name): value for name, value in RUN.items() if name != "denoise"}
-        return pack.advanced(*given, **{**own, **settings})
-
-    def custom(model, positive, safe, negative, latent_image, **settings):
-        module = extra("nodes_custom_sampler")
-        return call(
-            pack.nodes["SafelightSamplerCustom"],
-            model=model,
-            positive=positive,
-            safe=safe,
-            negative=negative,
-            noise=call(module.RandomNoise, noise_seed=RUN["seed"])[0],
-            sampler=call(module.KSamplerSelect, sampler_name=RUN["sampler_name"])[0],
-            sigmas=sigmas_of(model, **RUN),
-            latent_image=latent_image,
-            cfg=RUN["cfg"],
-            **settings,
-        )[0]["samples"]
-
-    def strip(*given, safety, **settings):
-        return pack.strip(*given, levels=f"{safety}, {safety / 2 + 0.001}", **{**RUN, **settings})[0]
-
-    def patched(model, positive, safe, negative, latent_image, **settings):
-        return pack.patched(model, positive, safe, negative, latent_image, **{**RUN, **settings})
-
-    found = {
-        "SafelightKSampler": lambda *given, **settings: pack.ksampler(*given, **{**RUN, **settings}),
-        "SafelightKSamplerAdvanced": advanced,
-        "SafelightSamplerCustom": custom,
-        "SafelightStrip": strip,
-        "SafelightGuider": lambda *given, **settings: pack.custom(*given, **{**RUN, **settings}),
-        "SafelightModelPatch": patched,
-    }
-    positive, safe, negative = prompts
-
-    def way(name):
-        def sample(pictures=1, **settings):
-            given = {"positive": positive, "safe": safe, "negative": negative, **settings}
-            conds = [given.pop(name) for name in ("positive", "safe", "negative")]
-            return found[name](eps, *conds, latent(batch=pictures), **given)
-
-        return sample
-
-    return {name: way(name) for name in found if name in pack.nodes}
 
 
 @pytest.fixture
@@ -122,10 +41,6 @@ def related(pack, eps, prompts):
     inhibitors = pack.nodes["SafelightGrowthInhibitorsGuider"]
     made["SafelightGrowthInhibitorsGuider"] = lambda **s: call(inhibitors, **given, concepts="blood", **s)
     return made
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 # -- the least safety
@@ -314,7 +229,7 @@ def test_what_no_level_lets_pass_is_hidden_as_the_stricter_of_both_asks(pack, ep
     path = policy(detectors=script(*[SEEN] * 4), on_failure="stop", log="log.jsonl")
     with pytest.raises(ValueError, match="this server gives out no picture .* Found: a thing"):
         pack.ksampler(eps, *prompts, latent(), **settings, hide="blank")
-    (line,) = lines(path.parent / "log.jsonl")
+    (line,) = log_lines(path.parent / "log.jsonl")
     assert (line["passed"], line["on_failure"]) == (False, "stop")
     policy(detectors=script(*[CLEAR] * 2), on_failure="stop")
     pack.ksampler(eps, *prompts, latent(), **settings)
@@ -344,7 +259,7 @@ def test_look_finds_what_the_servers_detectors_find(pack, policy, script):
     path = policy(detectors=script(CLEAR, SEEN), on_failure="stop", log="log.jsonl")
     with pytest.raises(ValueError, match="Found: nothing; a thing"):
         look(images, Script(CLEAR, CLEAR), "keep")
-    assert [line["passed"] for line in lines(path.parent / "log.jsonl")] == [True, False]
+    assert [line["passed"] for line in log_lines(path.parent / "log.jsonl")] == [True, False]
     script(CLEAR, CLEAR)
     assert torch.equal(look(images, Script(CLEAR, CLEAR), "keep")["result"][0], images)
 
@@ -354,92 +269,3 @@ def test_a_detector_of_the_file_is_made_by_its_node_with_its_defaults(policy):
         detectors=[{"node": "SafelightDemoDetector"}, {"node": "SafelightDemoDetector", "inputs": {"threshold": 0.3}}]
     )
     assert len(studio.server().detector._detectors) == 2
-
-
-# -- the log
-
-
-def test_the_log_has_a_line_for_each_picture_of_a_batch(pack, eps, prompts, policy, script):
-    path = policy(detectors=script(CLEAR, SEEN, CLEAR, SEEN, CLEAR), log="log.jsonl")
-    given = {**RUN, "vae": RoundVAE(), "risk": 0.25, "safety": 1.0}
-    with running_node("a prompt", "12") as origin:
-        _, report = pack.reported(eps, *prompts, latent(batch=2), **given)
-    first, second = lines(path.parent / "log.jsonl")
-    for number, line in enumerate((first, second), 1):
-        assert (line["prompt_id"], line["node_id"]) == origin and line["node"] == "SafelightKSampler"
-        assert (line["format"], line["seed"], line["picture"], line["pictures"]) == (1, RUN["seed"], number, 2)
-        assert (line["safety_asked"], line["safety"], line["risk"], line["gate"]) == (1.0, 1.0, 0.25, 0.5)
-        assert line["passed"] and line["on_failure"] == "keep" and line["rows"] == report["rows"]
-    assert (first["state"], first["level"], first["found"]) == ("stock", 0.0, [])
-    assert (second["state"], second["level"]) == ("steered", report["look"]["pictures"][1]["safety"])
-    assert [(find["words"], find["level"], find["early"]) for find in second["found"]] == [
-        ("a thing", 0.0, True),
-        ("a thing", 0.5, False),
-    ]
-
-
-@contextlib.contextmanager
-def running_node(prompt_id, node_id):
-    """The host runs this node; the ids that it tells."""
-    try:
-        from comfy_execution.utils import CurrentNodeContext
-    except ImportError:
-        yield None, None
-        return
-    with CurrentNodeContext(prompt_id, node_id):
-        yield prompt_id, node_id
-
-
-def test_every_node_that_samples_writes_a_line_for_each_picture(ways, policy):
-    path = policy(least_safety=0.5, log="log.jsonl").parent / "log.jsonl"
-    for name, sample in ways.items():
-        path.write_text("")
-        with running_node("a prompt", name) as origin:
-            sample(pictures=2, safety=0.2)
-        told = lines(path)
-        assert [line["picture"] for line in told] == [1, 2], name
-        for line in told:
-            assert (line["node"], line["prompt_id"], line["node_id"]) == (name, *origin)
-            assert (line["safety_asked"], line["safety"], line["state"], line["level"]) == (0.2, 0.5, "steered", 0.5)
-            assert line["seed"] == RUN["seed"] and line["passed"] is None
-
-
-def test_a_log_that_cant_be_written_stops_the_picture(ways, policy):
-    path = policy(log="log.jsonl").parent / "log.jsonl"
-    ways["SafelightKSampler"](safety=0.5)
-    path.unlink()
-    path.mkdir()
-    for name, sample in ways.items():
-        with pytest.raises(ValueError, match="log: .* can't be written"):
-            pytest.fail(f"{name}: {sample(safety=0.5)}")
-
-
-def test_the_webhook_gets_the_lines_of_the_log(ways, policy):
-    got, arrived = [], threading.Semaphore(0)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            got.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(204)
-            self.end_headers()
-            arrived.release()
-
-        def log_message(self, *_):
-            pass
-
-    receiver = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=receiver.serve_forever, daemon=True).start()
-    try:
-        path = policy(log="log.jsonl", webhook=f"http://localhost:{receiver.server_port}/seen")
-        ways["SafelightKSampler"](safety=0.5, pictures=2)
-        assert all(arrived.acquire(timeout=20) for _ in range(2))
-    finally:
-        receiver.shutdown()
-        receiver.server_close()
-    assert got == (path.parent / "log.jsonl").read_text().splitlines()
-
-
-def test_nobody_at_the_webhook_stops_no_picture(ways, policy):
-    plain = ways["SafelightKSampler"](safety=0.5)
-    policy(webhook="http://127.0.0.1:9/")
-    assert torch.equal(ways["SafelightKSampler"](safety=0.5), plain)

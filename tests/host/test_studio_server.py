@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import host
 import loading
 import pytest
+from server_owner import log_lines
 from test_server import graph
 
 from runner.hosts import Host
@@ -30,7 +30,7 @@ def test_a_server_keeps_to_its_owners_file_from_run_to_run(request, tmp_path, mo
         def levels():
             prompt_id = client.submit(prompt)
             client.wait(prompt_id)
-            told = [json.loads(line) for line in log.read_text().splitlines()]
+            told = log_lines(log)
             return prompt_id, told[-1], [line["level"] for line in told]
 
         prompt_id, line, steered = levels()

@@ -10,8 +10,7 @@ import pytest
 
 from bench import evidence
 from bench.command import RESULTS
-from bench.text import calibrate, guard, measure, report, sets, texts, train
-from bench.text.command import COVERED
+from bench.text import calibrate, command, guard, measure, report, sets, texts, train
 from safelight.text.clauses import words_of
 
 
@@ -21,7 +20,7 @@ def results():
 
 
 def test_the_figures_are_of_the_reader_and_the_rewriter_that_ship(results):
-    assert results["made"]["fingerprint"] == evidence.digest(COVERED)
+    assert results["made"]["fingerprint"] == evidence.digest(command.COVERED)
 
 
 def test_the_figures_of_the_guard_are_of_the_guard_that_ships(results):
@@ -31,6 +30,11 @@ def test_the_figures_of_the_guard_are_of_the_guard_that_ships(results):
 def test_the_report_is_written_from_the_figures(results, tmp_path):
     report.publish(results, tmp_path)
     assert (tmp_path / "text.md").read_text("utf-8") == (RESULTS / "text.md").read_text("utf-8")
+
+
+def test_the_guards_figures_alone_without_the_others_are_an_error_that_says_how_to_make_them(tmp_path):
+    with pytest.raises(SystemExit, match="expected results in .*text.json, got no such file. Make them: "):
+        command.main(["--guard", "--out", str(tmp_path)])
 
 
 def test_no_text_that_is_measured_was_learned():
