@@ -11,7 +11,7 @@ from safelight.checks import check_links, check_numbers
 from safelight.detect.detector import Detector
 from safelight.engine.ksampler import SamplingJob, SeedNoise, stock_sampler, whole_run
 from safelight.engine.least import read_eye
-from safelight.engine.strip import sample_strip
+from safelight.engine.strip import sample_strip, shown_frames
 from safelight.engine.studio import finish, read_settings, strip_levels
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
@@ -119,4 +119,4 @@ class SafelightStrip(ServedNode):
         outcome = sample_strip(job, settings, safeties, stock.sampler, vae, eye)
         _, _, latent, report, _ = outcome["result"]
         finish(report, latent["samples"], type(self).__name__, seed, len(safeties))
-        return outcome
+        return {**outcome, "ui": shown_frames(outcome, seed)}
