@@ -198,6 +198,8 @@ test("a map with a plain picture shows before and after, and the map over them",
     return drawn || [...document.querySelectorAll(`[data-node-id="${id}"] img`)].some((img) => !img.closest(".safelight-wipe"))
   }, id)
   assert.equal(twice, false, "the page does not show them again")
+  await studio.commit()
+  assert.equal(await (await element.$(".safelight-run-stale-line")).isVisible(), false, "it is of the present settings")
 })
 
 test("a map without one shows the map, and the picture under it", async ({ page, studio }) => {
