@@ -46,7 +46,10 @@ class SafelightMap:
             "optional": {
                 "before": (
                     "IMAGE",
-                    {"tooltip": "The plain picture of the same seed. The node then shows before and after, and the map."},
+                    {
+                        "tooltip": "The plain picture of the same seed. The node then shows before and after, and the "
+                        "map."
+                    },
                 ),
             },
         }

@@ -113,7 +113,7 @@ export function createFrames(address, sliders) {
   return {
     element,
     show(shown) {
-      if (JSON.stringify(shown) === JSON.stringify(strip)) return
+      if (JSON.stringify(shown) === JSON.stringify(strip)) return // the same once more, when its settings are known
       strip = shown
       element.toggleAttribute("data-gone", false)
       gone.hidden = true

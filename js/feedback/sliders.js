@@ -36,8 +36,10 @@ function linkAs(pattern, node) {
  * @param {(act: () => void) => void} edited does what is one step of the page's history
  */
 export function createSliders(strip, placed, edited) {
-  const hasItsPrompts = (node) => ["positive", "safe"].every((name) =>
-    name === "positive" && !inputOf(node, name) ? true : isSame(makerOf(node, name), makerOf(strip, name)))
+  const hasItsPrompts = (node) => {
+    const names = inputOf(node, "positive") ? ["positive", "safe"] : ["safe"] // a model patch has no positive
+    return names.every((name) => isSame(makerOf(node, name), makerOf(strip, name)))
+  }
   const served = () => [...new Set([...placed()].map(({ node }) => node))].filter((node) =>
     node.comfyClass?.startsWith("Safelight") && widgetOf(node, "safety") && hasItsPrompts(node))
 

@@ -209,7 +209,8 @@ def test_frames_of_a_video_have_a_map_each(pack, prompts):
 def test_with_a_plain_picture_the_page_gets_before_and_after(pack, eps, prompts):
     _, trace = ksampler(pack, eps, *prompts, latent(batch=2))
     image, before = torch.rand(2, 2, SIZE, SIZE, 3)
-    alone, both = pack.nodes["SafelightMap"]().draw(trace, image), pack.nodes["SafelightMap"]().draw(trace, image, before)
+    node = pack.nodes["SafelightMap"]()
+    alone, both = node.draw(trace, image), node.draw(trace, image, before)
     assert all(torch.equal(a, b) for a, b in zip(alone["result"][:3], both["result"][:3], strict=True))
     shown = [json.loads(outcome["ui"]["safelight_pictures"][0]) for outcome in (alone, both)]
     assert [list(each) for each in shown] == [["after", "map", "when"], ["after", "map", "when", "before"]]

@@ -1,4 +1,4 @@
-"""The frames that a strip shows on its node: the pictures of its output, each a file, with what the node's page needs."""
+"""The frames that a strip shows on its node: the pictures of its output, each a file, with what the page needs."""
 
 from __future__ import annotations
 
