@@ -63,7 +63,7 @@ function zoom(event) {
 }
 
 const picture = (file) => api.apiURL(`/view?${new URLSearchParams(file)}`)
-const results = createResults(placed, workflow, zoom, picture)
+const results = createResults(placed, workflow, zoom, picture, edited)
 let asked = { id: null, ran: null } // one question for all nodes of a run
 
 function onExecuted({ detail }) {
@@ -109,9 +109,10 @@ async function askSteps(run) {
   }
 }
 
-/** The page's history takes note: an edit by touch, or one with a key held down, would else pass it by. */
-function edited() {
+/** The page's history takes note, of `act` as one step: an edit by touch, or one with a key held down, would pass it by. */
+function edited(act) {
   app.canvas.emitBeforeChange()
+  act?.()
   app.canvas.emitAfterChange()
 }
 
@@ -125,7 +126,7 @@ function noteDrags(node) {
     chain(widget, "callback", () => {
       if (!window.LiteGraph.vueNodesMode) return
       clearTimeout(resting)
-      resting = setTimeout(edited, REST)
+      resting = setTimeout(() => edited(), REST)
     })
   }
 }

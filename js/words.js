@@ -60,10 +60,24 @@ export const ENGLISH = {
     before: "before",
     after: "after",
     map: "Where it changed",
+    when: "When safety acted, from noise to picture",
     picture: "Picture {number} of {count}",
     previous: "Previous picture",
     next: "Next picture",
     gone: "The pictures are no longer on the server; run again."
+  },
+  strip: {
+    frames: "The pictures of the strip",
+    frame: "safety {level}",
+    picture: "picture {number}",
+    nothing: "nothing found",
+    enough: "enough",
+    here: "the slider's place",
+    set: "safety of {nodes} set to {level}",
+    linked: "safety of {nodes} comes from a link, and stays",
+    none: "No Safelight sampler here has the strip's prompts.",
+    add: "Add Safelight KSampler at {level}",
+    added: "Safelight KSampler added at {level}"
   },
   editor: {
     plot: "Weight curve over the run",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
 import torch
 
 from safelight.checks import check_links
-from safelight.engine import host
+from safelight.engine.pictures import save_previews
 from safelight.views import heat_map
 from safelight.views.trace import Trace
 
@@ -42,13 +43,38 @@ class SafelightMap:
                 "trace": ("SAFELIGHT_TRACE", {"tooltip": "From the Safelight node that guided the run."}),
                 "image": ("IMAGE", {"tooltip": "The picture that the run made, decoded."}),
             },
+            "optional": {
+                "before": (
+                    "IMAGE",
+                    {
+                        "tooltip": "The plain picture of the same seed. The node then shows before and after, and the "
+                        "map."
+                    },
+                ),
+            },
         }
 
-    def draw(self, trace: Trace, image: torch.Tensor) -> dict[str, Any]:
+    def draw(self, trace: Trace, image: torch.Tensor, before: torch.Tensor | None = None) -> dict[str, Any]:
         check_links(trace=trace, image=image)
+        if before is not None:
+            heat_map.check_alike(before, image)
         mask = heat_map.heat(trace, *image.shape[:3])
         glowing, when, note = heat_map.heat_map(mask, image), heat_map.strip(trace), heat_map.about(trace)
         if note:
             log.info("Safelight: %s", note)
-        shown = host.PreviewImage().save_images(heat_map.sheet(glowing, when))["ui"]["images"]
-        return {"ui": {"images": shown, "safelight_note": [note]}, "result": (glowing, when, mask, note)}
+        ui = {
+            "images": save_previews(heat_map.sheet(glowing, when)),
+            "safelight_pictures": [json.dumps(_shown(image, before, glowing, when))],
+            "safelight_note": [note],
+        }
+        return {"ui": ui, "result": (glowing, when, mask, note)}
+
+
+def _shown(
+    image: torch.Tensor, before: torch.Tensor | None, glowing: torch.Tensor, when: torch.Tensor
+) -> dict[str, list[dict[str, str]]]:
+    """The files for the pack's own scripts. A video's pictures share its strip."""
+    strips = save_previews(when)
+    shown = {"after": save_previews(image), "map": save_previews(glowing)}
+    shown["when"] = [strips[i * len(strips) // len(image)] for i in range(len(image))]
+    return shown if before is None else {**shown, "before": save_previews(before)}

@@ -10,7 +10,7 @@ from safelight.checks import check_links, check_numbers
 from safelight.detect.detector import Detector
 from safelight.engine.ksampler import seed_job
 from safelight.engine.least import read_eye
-from safelight.engine.strip import sample_strip
+from safelight.engine.strip import sample_strip, shown_frames
 from safelight.engine.studio import finish, read_settings, strip_levels
 from safelight.guidance.schedule import WeightSchedule
 from safelight.guidance.selective import Selection
@@ -115,4 +115,4 @@ class SafelightStrip(ServedNode):
         outcome = sample_strip(job, settings, safeties, sampler_name, vae, eye)
         _, _, latent, report, _ = outcome["result"]
         finish(report, latent["samples"], type(self).__name__, seed, len(safeties))
-        return outcome
+        return {**outcome, "ui": shown_frames(outcome, seed)}

@@ -1,8 +1,9 @@
 // What a run did, drawn for the artist: a sampler's report, a prompt's verdict, a note. It knows nothing of ComfyUI.
 // Prompts are the artist's text and notes come from a server: they only ever become text, never markup.
 import { dressFeedback } from "./style.js"
-import { levelOf } from "../widgets/levels.js"
-import { markWords, readPictures, readReport, readVerdict } from "./result.js"
+import { levelOf, placeOf } from "../widgets/levels.js"
+import { markWords, readFrames, readPictures, readReport, readVerdict } from "./result.js"
+import { createFrames } from "./frames.js"
 import { createWipe } from "./wipe.js"
 import { say } from "../words.js"
 
@@ -72,14 +73,12 @@ function changeText({ moved, replaced, valued, guided }) {
   return replaced ? `${change}; ${say("feedback.replaced", { replaced, guided })}` : change
 }
 
-const place = (level) => (level === 0 ? "0" : level.toFixed(2))
-
 /** What was found in a picture, and what was done. */
 function lookText({ level, steered, passed, words, found }) {
   const done = passed ? (!steered ? "nothingFound" : found.length ? "enough" : "clearAt") : steered ? "notEnough" : "notSteered"
-  const finds = found.map((one) => say(one.early ? "feedback.onTheWay" : "feedback.inPicture", { words: one.words, level: place(one.level) }))
+  const finds = found.map((one) => say(one.early ? "feedback.onTheWay" : "feedback.inPicture", { words: one.words, level: placeOf(one.level) }))
   const by = words ? [say("feedback.byWords", { words })] : []
-  return [say(`feedback.${done}`, { level: place(level) }), ...by, ...finds].join(" · ")
+  return [say(`feedback.${done}`, { level: placeOf(level) }), ...by, ...finds].join(" · ")
 }
 
 /** A line for each picture that a detector looked at. */
@@ -167,12 +166,15 @@ function drawEasy(report, verdict, prompt) {
   return [...drawHead(report), ...words, ...said.map(note), details]
 }
 
-/** The frame of every view: what is drawn, and whether it is of other settings than the present ones. */
-function createView(title, draw) {
+/**
+ * The frame of every view: what is drawn, and whether it is of other settings than the present ones. role: what can be
+ * worked is a group, and no announcement.
+ */
+function createView(title, draw, role = "status") {
   dressFeedback()
   const body = make("div", "safelight-run-body")
   const element = make("div", "safelight-feedback", "", [make("div", "safelight-run-stale-line", say("feedback.stale")), body])
-  element.setAttribute("role", "status")
+  element.setAttribute("role", role)
   element.setAttribute("aria-label", say(title))
   for (const type of ["pointerdown", "keydown", "copy"]) {
     element.addEventListener(type, (event) => event.stopPropagation()) // text can be selected; the node stays in place
@@ -209,16 +211,48 @@ export function createVerdictView() {
  */
 export function createEasyView(address) {
   const wipe = createWipe(address)
-  const view = createView("feedback.easy", (text, prompt) => {
+  return createView("feedback.easy", (text, prompt) => {
     const [shown, told, said] = JSON.parse(text)
     const [pictures, report, verdict] = [readPictures(shown), readReport(told), readVerdict(said)]
     const fault = pictures.fault || report.fault || verdict.fault
     if (fault) return faultLine(fault)
     wipe.show(pictures)
     return [wipe.element, ...drawEasy(report, verdict, prompt)]
-  })
-  view.element.setAttribute("role", "group") // what can be worked is no announcement
-  return view
+  }, "group")
+}
+
+/**
+ * @param {(file: object) => string} address of a picture on the server
+ * @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}}
+ */
+export function createMapView(address) {
+  const wipe = createWipe(address, { mapFirst: true })
+  return createView("feedback.about", (text) => {
+    const [shown, said] = JSON.parse(text)
+    const pictures = readPictures(shown)
+    if (pictures.fault) return faultLine(pictures.fault)
+    wipe.show(pictures)
+    return [wipe.element, ...(said ? [note(said)] : [])]
+  }, "group")
+}
+
+/**
+ * @param {(file: object) => string} address of a picture on the server
+ * @param {object} sliders of sliders.js
+ * @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void, refresh: () => void}}
+ *   refresh: the workflow has changed
+ */
+export function createStripView(address, sliders) {
+  const frames = createFrames(address, sliders)
+  const view = createView("feedback.report", (text) => {
+    const [shown, told] = JSON.parse(text)
+    const [strip, report] = [readFrames(shown), readReport(told)]
+    const fault = strip.fault || report.fault
+    if (fault) return faultLine(fault)
+    frames.show(strip)
+    return [frames.element, ...drawReport(report)]
+  }, "group")
+  return { ...view, refresh: frames.refresh }
 }
 
 /** @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}} */

@@ -6,9 +6,10 @@ const TO_OUTSIDE = -20 // target of a link at its output side
 const SEED_INPUTS = ["seed", "noise_seed"]
 const AFTER_GENERATE = ["fixed", "increment", "decrement", "randomize", "increment-wrap"]
 
-/** Widget values without seeds: numbers that stand before a choice of what to do with them after a run. */
+/** Widget values without seeds: numbers that stand before a choice of what to do with them after a run. None are null. */
 function withoutSeeds(values) {
-  if (!Array.isArray(values)) return values
+  if (!Array.isArray(values)) return values ?? null
+  if (!values.length) return null // a node without widgets has a list once an element of ours is mounted on it
   const follows = (i) => typeof values[i] === "number" && AFTER_GENERATE.includes(values[i + 1])
   return values.filter((_, i) => !follows(i) && !(i > 0 && follows(i - 1)))
 }
@@ -47,7 +48,7 @@ export function settingsBehind(workflow, path) {
   const followOut = (graph, outside, slot) => {
     const node = levelsOf(outside.slice(0, -1))?.nodes.find((entry) => same(entry.id, outside.at(-1)))
     const input = node?.inputs?.find((entry) => entry.name === graph.inputs?.[slot]?.name)
-    facts.set(`${outside.join(":")} values`, withoutSeeds(node?.widgets_values) ?? null)
+    facts.set(`${outside.join(":")} values`, withoutSeeds(node?.widgets_values))
     return input?.link == null ? "nothing" : follow(levelsOf(outside.slice(0, -1)), outside.slice(0, -1), input.link)
   }
 
@@ -67,7 +68,7 @@ export function settingsBehind(workflow, path) {
     const graph = levelsOf(place.slice(0, -1))
     const node = graph?.nodes?.find((entry) => same(entry.id, place.at(-1)))
     if (facts.has(key) || !node) return
-    const fact = { type: node.type, mode: node.mode ?? 0, values: withoutSeeds(node.widgets_values) ?? null, links: {} }
+    const fact = { type: node.type, mode: node.mode ?? 0, values: withoutSeeds(node.widgets_values), links: {} }
     facts.set(key, fact)
     for (const input of node.inputs ?? []) {
       if (input.link == null || SEED_INPUTS.includes(input.name)) continue

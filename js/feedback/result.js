@@ -100,14 +100,34 @@ const isFile = (file) => file !== null && typeof file?.filename === "string"
 const isBatch = (files) => Array.isArray(files) && files.length > 0 && files.every(isFile)
 
 /**
- * The pictures of a run (safelight/engine/easy.py), as the server names its files.
+ * The pictures of a run (safelight/engine/easy.py, nodes/map.py), as the server names its files.
  * @param {unknown} text
- * @returns {{fault: "unreadable"} | {fault: "", after: object[], before?: object[], map?: object[]}} each the whole batch
+ * @returns {{fault: "unreadable"} | {fault: "", after: object[], before?: object[], map?: object[], when?: object[]}} each
+ *   the whole batch; when: the strips of when safety acted
  */
 export function readPictures(text) {
-  const { after, before, map } = objectIn(text) ?? {}
-  const sound = isBatch(after) && [before, map].every((files) => files === undefined || (isBatch(files) && files.length === after.length))
-  return sound ? { fault: "", after, ...(before && { before }), ...(map && { map }) } : { fault: "unreadable" }
+  const { after, ...others } = objectIn(text) ?? {}
+  const known = ["before", "map", "when"].filter((name) => others[name] !== undefined)
+  const sound = isBatch(after) && known.every((name) => isBatch(others[name]) && others[name].length === after.length)
+  return sound ? { fault: "", after, ...Object.fromEntries(known.map((name) => [name, others[name]])) } : { fault: "unreadable" }
+}
+
+const isList = (value, count, is) => Array.isArray(value) && value.length === count && value.every(is)
+
+/**
+ * The frames of a strip (safelight/engine/strip.py).
+ * @param {unknown} text
+ * @returns {{fault: "unreadable"} | {fault: "", seed: number, frames: {safety: number, pictures: object[],
+ *   found?: string[], enough?: boolean[]}[]}} by level: the batch; with a detector what it found in each picture, "" for
+ *   nothing, and whether the level is enough for it
+ */
+export function readFrames(text) {
+  const { seed, frames } = objectIn(text) ?? {}
+  const count = frames?.[0]?.pictures?.length
+  const isFrame = (frame) => isUnit(frame?.safety) && isBatch(frame.pictures) && frame.pictures.length === count &&
+    (frame.found === undefined || (isList(frame.found, count, (words) => typeof words === "string") &&
+      isList(frame.enough, count, (enough) => typeof enough === "boolean")))
+  return isNumber(seed) && isList(frames, frames?.length, isFrame) && count > 0 ? { fault: "", seed, frames } : { fault: "unreadable" }
 }
 
 /**

@@ -1,29 +1,32 @@
 // Which node shows what from its last run, and whether that still is what its settings give. Free of the application.
-import { createEasyView, createNoteView, createReportView, createVerdictView } from "./feedback.js"
+import { createEasyView, createMapView, createNoteView, createReportView, createStripView, createVerdictView } from "./feedback.js"
 import { mount } from "../widgets/mount.js"
 import { claimPictures, coverPictures, uncoverPictures } from "../widgets/own_pictures.js"
 import { settingsBehind } from "./provenance.js"
+import { createSliders } from "./sliders.js"
 import { zoomThrough } from "../widgets/wheel.js"
 
-const EASY = "SafelightEasy"
+const PICTURES = "safelight_pictures" // of a node that shows its pictures itself
 /** By node type: the key in its `ui`, or several of which the view gets the texts as a JSON list; and the view. */
 const SHOWN = {
-  [EASY]: [["safelight_pictures", "safelight_report", "safelight_verdict"], createEasyView],
+  SafelightEasy: [[PICTURES, "safelight_report", "safelight_verdict"], createEasyView],
   SafelightKSampler: ["safelight_report", createReportView],
   SafelightKSamplerAdvanced: ["safelight_report", createReportView],
   SafelightSamplerCustom: ["safelight_report", createReportView],
-  SafelightStrip: ["safelight_report", createReportView],
+  SafelightStrip: [["safelight_frames", "safelight_report"], createStripView],
   SafelightPrompt: ["safelight_verdict", createVerdictView],
   SafelightContextEncode: ["safelight_verdict", createVerdictView],
   SafelightEncoderRisk: ["safelight_note", createNoteView],
   SafelightSemanticSurgery: ["safelight_note", createNoteView],
   SafelightLatentGuard: ["safelight_note", createNoteView],
   SafelightLatentGuardRisk: ["safelight_note", createNoteView],
-  SafelightMap: ["safelight_note", createNoteView],
+  SafelightMap: [[PICTURES, "safelight_note"], createMapView],
   SafelightLook: ["safelight_note", createNoteView],
   SafelightEditCheck: ["safelight_note", createNoteView]
 }
 const REMEMBERED = 64 // results whose settings are kept for when the page builds their nodes anew (undo, another tab)
+
+const showsPictures = (node) => SHOWN[node.comfyClass]?.[0].includes(PICTURES)
 
 /** An empty note is none; an empty report is a broken one. */
 const saysNothing = (node, text) => text === "" && SHOWN[node.comfyClass][1] === createNoteView
@@ -42,22 +45,26 @@ const promptOf = (node) => String(node.widgets?.find((widget) => widget.name ===
  * @param {() => object} workflow the workflow as it would be saved now
  * @param {(event: WheelEvent) => void} zoom what the wheel does over the canvas
  * @param {(file: object) => string} address of a picture on the server
+ * @param {(act: () => void) => void} edited does what is one step of the page's history
  */
-export function createResults(placed, workflow, zoom, address) {
+export function createResults(placed, workflow, zoom, address, edited) {
   const showing = new WeakMap() // node to {view, mounted, text, path, run}
   const runs = new Map() // path and text to {behind, prompt}: the settings it came from, the prompt that it is about
 
   const places = () => [...placed()].filter(({ node }) => SHOWN[node.comfyClass])
 
   const hide = (node) => {
-    if (node.comfyClass === EASY && showing.has(node)) uncoverPictures(node)
+    if (showsPictures(node) && showing.has(node)) uncoverPictures(node)
     showing.get(node)?.mounted.remove()
     showing.delete(node)
   }
 
   const judge = (node, now) => {
     const result = showing.get(node)
-    result?.mounted.change(() => result.view.setStale(settingsBehind(now, result.path) !== result.run.behind))
+    result?.mounted.change(() => {
+      result.view.setStale(settingsBehind(now, result.path) !== result.run.behind)
+      result.view.refresh?.()
+    })
   }
 
   const show = ({ node, path }, text, now, run) => {
@@ -68,9 +75,9 @@ export function createResults(placed, workflow, zoom, address) {
     if (runs.size > REMEMBERED) runs.delete(runs.keys().next().value)
     let result = showing.get(node)
     if (!result) {
-      const view = SHOWN[node.comfyClass][1](address)
+      const view = SHOWN[node.comfyClass][1](address, createSliders(node, placed, edited))
       zoomThrough(view.element, zoom)
-      if (node.comfyClass === EASY) coverPictures(node)
+      if (showsPictures(node)) coverPictures(node)
       result = { view, mounted: mount(node, view.element) }
       showing.set(node, result)
     }
@@ -81,7 +88,7 @@ export function createResults(placed, workflow, zoom, address) {
 
   return {
     /** A node was made, whose results will be shown. */
-    made: (node) => node.comfyClass === EASY && claimPictures(node),
+    made: (node) => showsPictures(node) && claimPictures(node),
     /** A node has run. `ran`: what ran, {workflow, prompt}; until that is known it is taken for the present one. */
     arrived(executionId, output, ran) {
       const place = places().find(({ path }) => path.join(":") === executionId)

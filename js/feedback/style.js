@@ -42,7 +42,7 @@ const CSS = `
 .safelight-run-fault { color: color-mix(in srgb, var(--error-text, #ff4444) 75%, var(--sl-ink)); }
 .safelight-run-stale-line { display: none; font-weight: 600; }
 .safelight-feedback[data-stale] .safelight-run-stale-line { display: block; }
-.safelight-feedback[data-stale] .safelight-run-body > :not(.safelight-wipe) { opacity: .45; filter: grayscale(1); }
+.safelight-feedback[data-stale] .safelight-run-body > :not(.safelight-wipe, .safelight-frames) { opacity: .45; filter: grayscale(1); }
 .safelight-run-details summary { width: max-content; color: var(--sl-faint); cursor: pointer; }
 .safelight-run-details > :not(summary) { margin-top: 5px; }
 `

@@ -1,5 +1,5 @@
 // Before and after as two pictures over each other, with a handle between them, and the map of where they differ. It knows
-// nothing of ComfyUI; other nodes than Easy may use it.
+// nothing of ComfyUI.
 import { dressWipe } from "./wipe_style.js"
 import { say } from "../words.js"
 
@@ -24,34 +24,40 @@ function button(name, act) {
 
 /**
  * @param {(file: object) => string} address of a picture that the server named: {filename, subfolder, type}
- * @returns {{element: HTMLElement, show: (pictures: {after: object[], before?: object[], map?: object[]}) => void}}
- *   after: a batch; before, map: the same batch, where there is one
+ * @param {{mapFirst?: boolean, turned?: (picture: number) => void}} [wishes] mapFirst: a picture without another is shown
+ *   with its map till the artist says otherwise; turned: another picture of the batch is shown
+ * @returns {{element: HTMLElement, show: (pictures: {after: object[], before?: object[], map?: object[], when?: object[],
+ *   labels?: {before: string, after: string}, picture?: number}) => void}} after: a batch; before, map: the same batch,
+ *   where there is one; when: what stands under each; picture: the one of the batch to be seen
  */
-export function createWipe(address) {
+export function createWipe(address, { mapFirst = false, turned = () => {} } = {}) {
   dressWipe()
   let pictures = { after: [] }
   let at = 50 // percent of the width that is before
   let picture = 0
-  let mapped = false
+  let mapped = null // the artist's wish
+  const isMapped = () => Boolean(pictures.map) && (mapped ?? (mapFirst && !pictures.before))
 
   const layers = { after: layer("after"), before: layer("before"), map: layer("map") }
+  const when = layer("when")
   const handle = make("div", "safelight-wipe-handle")
   const labels = ["before", "after"].map((side) => make("span", `safelight-wipe-label safelight-wipe-${side}-label`))
   const frame = make("div", "safelight-wipe-frame", [...Object.values(layers), ...labels, handle])
   const map = button("safelight-wipe-toggle", () => {
-    mapped = !mapped
+    mapped = !isMapped()
     draw()
   })
   const count = make("span", "safelight-wipe-count")
   const turn = (by) => () => {
     picture = (picture + by + pictures.after.length) % pictures.after.length
     draw()
+    turned(picture)
   }
   const [previous, next] = [button("", turn(-1)), button("", turn(1))]
   const batch = make("span", "safelight-wipe-batch", [previous, count, next])
   const gone = make("div", "safelight-run-note")
   const bar = make("div", "safelight-wipe-bar", [map, batch])
-  const element = make("div", "safelight-wipe", [frame, gone, bar])
+  const element = make("div", "safelight-wipe", [frame, when, gone, bar])
   gone.hidden = true
 
   handle.tabIndex = 0
@@ -73,7 +79,7 @@ export function createWipe(address) {
     if (width) move((100 * (event.clientX - left)) / width)
   }
   frame.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || !pictures.before || mapped) return
+    if (event.button !== 0 || !pictures.before || isMapped()) return
     frame.setPointerCapture(event.pointerId)
     handle.focus({ preventScroll: true })
     follow(event)
@@ -88,15 +94,15 @@ export function createWipe(address) {
   function draw() {
     element.toggleAttribute("data-gone", false)
     gone.hidden = true
-    for (const [name, image] of Object.entries(layers)) {
+    for (const [name, image] of Object.entries({ ...layers, when })) {
       const file = pictures[name]?.[picture]
-      image.hidden = !file || (name === "map" && !mapped)
+      image.hidden = !file || (name === "map" && !isMapped())
       if (file && image.getAttribute("src") !== address(file)) image.src = address(file)
     }
-    const wiped = Boolean(pictures.before) && !(mapped && pictures.map)
+    const wiped = Boolean(pictures.before) && !isMapped()
     for (const part of [handle, ...labels]) part.hidden = !wiped
     map.hidden = !pictures.map
-    map.setAttribute("aria-pressed", String(mapped))
+    map.setAttribute("aria-pressed", String(isMapped()))
     batch.hidden = pictures.after.length < 2
     bar.hidden = map.hidden && batch.hidden
     count.textContent = `${picture + 1} / ${pictures.after.length}`
@@ -105,8 +111,9 @@ export function createWipe(address) {
 
   /** The texts, in the language that the page speaks by now. */
   function label() {
-    for (const name of ["after", "before", "map"]) layers[name].alt = say(`wipe.${name}`)
-    for (const [i, side] of ["before", "after"].entries()) labels[i].textContent = say(`wipe.${side}`)
+    const named = (name) => pictures.labels?.[name] ?? say(`wipe.${name}`)
+    for (const [name, image] of Object.entries({ ...layers, when })) image.alt = named(name)
+    for (const [i, side] of ["before", "after"].entries()) labels[i].textContent = named(side)
     handle.setAttribute("aria-label", say("wipe.handle"))
     map.textContent = say("wipe.map")
     gone.textContent = say("wipe.gone")
@@ -120,7 +127,7 @@ export function createWipe(address) {
     element,
     show(shown) {
       pictures = shown
-      picture = Math.min(picture, shown.after.length - 1)
+      picture = Math.min(shown.picture ?? picture, shown.after.length - 1)
       label()
       move(at)
       draw()

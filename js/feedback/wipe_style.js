@@ -8,6 +8,7 @@ const CSS = `
   touch-action: none; user-select: none; -webkit-user-select: none; --sl-at: 50%; }
 .safelight-wipe-frame img { display: block; width: 100%; }
 .safelight-wipe-frame img + img { position: absolute; inset: 0; height: 100%; }
+.safelight-wipe-when { display: block; width: 100%; border-radius: 3px; }
 .safelight-wipe-before { clip-path: inset(0 calc(100% - var(--sl-at)) 0 0); }
 .safelight-wipe-label { position: absolute; top: 6px; padding: 1px 7px; border-radius: 9px; background: rgb(0 0 0 / .55);
   color: #fff; pointer-events: none; }
@@ -29,7 +30,7 @@ const CSS = `
 .safelight-wipe-button[aria-pressed="true"] { border-color: var(--sl-accent);
   background: color-mix(in srgb, var(--sl-accent) 30%, transparent); }
 .safelight-wipe-button:focus-visible { outline: 2px solid var(--sl-accent); outline-offset: 1px; }
-.safelight-wipe[data-gone] .safelight-wipe-frame, .safelight-wipe[data-gone] .safelight-wipe-bar { display: none; }
+.safelight-wipe[data-gone] .safelight-wipe-frame, .safelight-wipe[data-gone] .safelight-wipe-when, .safelight-wipe[data-gone] .safelight-wipe-bar { display: none; }
 `
 
 /** Puts the style sheet into the document, once. */

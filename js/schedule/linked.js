@@ -9,9 +9,9 @@ const MUTED = 2
 const BYPASSED = 4
 const FAR = 30 // borders and reroutes that a walk passes before it gives up: a broken workflow may be a ring
 
-const linkOf = (graph, id) => graph?.getLink?.(id) ?? graph?.links?.get?.(id) ?? graph?.links?.[id]
-const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name)
-const inputOf = (node, name) => node.inputs?.find((input) => input.name === name || input.widget?.name === name)
+export const linkOf = (graph, id) => graph?.getLink?.(id) ?? graph?.links?.get?.(id) ?? graph?.links?.[id]
+export const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name)
+export const inputOf = (node, name) => node.inputs?.find((input) => input.name === name || input.widget?.name === name)
 const acts = (node) => node && node.mode !== MUTED && node.mode !== BYPASSED
 
 /** The nodes that show a graph which is a subgraph, anywhere in the workflow. */
@@ -31,7 +31,7 @@ function hostsOf(graph) {
 function originOf(graph, id, far = 0) {
   const link = linkOf(graph, id)
   if (!link || far > FAR) return null
-  if (Number(link.origin_id) === INSIDE_INPUT) {
+  if (isFromOutside(link)) {
     const hosts = hostsOf(graph)
     // Several nodes of one subgraph may each give another value.
     return hosts.length === 1 ? { host: hosts[0], input: hosts[0].inputs[link.origin_slot] } : null
@@ -40,6 +40,15 @@ function originOf(graph, id, far = 0) {
   if (!acts(node)) return null
   if (node.type === "Reroute") return originOf(graph, node.inputs[0]?.link, far + 1)
   return { node, slot: link.origin_slot }
+}
+
+export const isFromOutside = (link) => Number(link.origin_id) === INSIDE_INPUT
+
+/** The node and output that an input's value comes from, in whichever graph; null where that is nothing or not known. */
+export function makerOf(node, name, far = 0) {
+  const link = inputOf(node, name)?.link
+  const origin = link == null || far > FAR ? null : originOf(node.graph, link)
+  return origin?.host ? origin.input && makerOf(origin.host, origin.input.name, far + 1) : origin
 }
 
 /**

@@ -5,6 +5,9 @@ export const LEVELS = ["off", "low", "medium", "high", "full"]
 /** Where one word gives way to the next; off and full are exactly 0 and 1, since only these are bit-exact stock runs. */
 const BORDERS = [["low", 0.375], ["medium", 0.625], ["high", 1]]
 
+/** A level as it is written: 0, 0.50, 0.125. */
+export const placeOf = (level) => (level === 0 ? "0" : String(level).length > 4 ? String(level) : level.toFixed(2))
+
 /**
  * @param {unknown} safety the slider's value
  * @returns {"off"|"low"|"medium"|"high"|"full"|""} "" for what is no safety: nothing is guessed

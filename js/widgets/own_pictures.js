@@ -12,7 +12,7 @@ export function coverPictures(node) {
   claimPictures(node)
   node.onDrawBackground = () => {}
   node.imgs = undefined
-  const at = node.widgets.findIndex(({ name }) => name === PAGE_WIDGET)
+  const at = (node.widgets ?? []).findIndex(({ name }) => name === PAGE_WIDGET)
   if (at >= 0) node.widgets.splice(at, 1)
 }
 

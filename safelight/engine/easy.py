@@ -14,7 +14,7 @@ from safelight.engine.context_encode import encode_context
 from safelight.engine.encoder import encode_prompt
 from safelight.engine.ksampler import SamplingJob
 from safelight.engine.made_for import MadeFor
-from safelight.engine.pictures import decoded
+from safelight.engine.pictures import decoded, save_previews
 from safelight.engine.run_record import RunRecord
 from safelight.text.conditioning import as_harmless
 from safelight.text.safe_prompt import REWRITE, NoSafePrompt, Verdict
@@ -90,11 +90,11 @@ class Views:
 
     def ui(self) -> dict[str, Any]:
         """`images` is what every page shows; `safelight_pictures` names them all for the pack's own scripts."""
-        shown = {"after": _saved(self.after)}
+        shown = {"after": save_previews(self.after)}
         if self.compared:
-            shown["before"] = _saved(self.before)
+            shown["before"] = save_previews(self.before)
         if self.steered:
-            shown["map"] = _saved(self.map)
+            shown["map"] = save_previews(self.map)
         return {
             "images": shown["after"],
             "safelight_pictures": [json.dumps(shown)],
@@ -148,8 +148,3 @@ def _hidden_pictures(report: dict[str, Any]) -> list[int]:
     if "look" not in report or report["look"]["hide"] == KEEP:
         return []
     return [i for i, picture in enumerate(report["look"]["pictures"]) if not picture["passed"]]
-
-
-def _saved(images: torch.Tensor) -> list[dict[str, str]]:
-    """In the host's folder for temporary files, as Preview Image does."""
-    return host.PreviewImage().save_images(images)["ui"]["images"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,13 @@ import comfy.utils
 import torch
 
 from safelight.detect.least_level import Ascent, compared
-from safelight.detect.look import Look
+from safelight.detect.look import FOUND, Look
 from safelight.engine import host
 from safelight.engine.call_patches import has_call_patch
 from safelight.engine.ksampler import SamplingJob
 from safelight.engine.least import Eye, as_note, looks_of
 from safelight.engine.method_setup import dual_setup
-from safelight.engine.pictures import decoded
+from safelight.engine.pictures import decoded, save_previews
 from safelight.engine.row_memory import RowMemory
 from safelight.engine.run_record import Movement, RunRecord
 from safelight.engine.separate import EVERY_STEP
@@ -96,6 +97,30 @@ def sample_strip(
     more |= {"levels": levels, "frames": by_level, "merge": EVERY_STEP, "selective": selective}
     report = frames.record.to_json(settings, **more, economy=settings.economy)
     return {"ui": {"safelight_report": [report]}, "result": (strip, images, latent, report, passed)}
+
+
+def shown_frames(outcome: dict[str, Any], seed: int) -> dict[str, list[str]]:
+    """What the page's own scripts show of a strip: the node's `ui` with the frames, saved as files.
+
+    A video's frame is its middle picture. found: by picture what a detector found, "" for nothing; absent without one.
+    enough: by picture whether this is the least level at which nothing was found.
+    """
+    _, frames, latent, text, _ = outcome["result"]
+    report, count = json.loads(text), len(latent["samples"])
+    pictures = frames.unflatten(0, (count, -1))
+    files = save_previews(pictures[:, pictures.shape[1] // 2])
+    levels = report["levels"]
+    each = count // len(levels)
+    shown: list[dict[str, Any]] = []
+    for i, level in enumerate(levels):
+        frame = {"safety": level, "pictures": files[i * each : (i + 1) * each]}
+        if "look" in report:
+            looked = report["look"]["pictures"]
+            looks = [next(look for look in one["looks"] if look["safety"] == level) for one in looked]
+            frame["found"] = [look["words"] if look["score"] >= FOUND else "" for look in looks]
+            frame["enough"] = [one["passed"] and one["safety"] == level for one in looked]
+        shown.append(frame)
+    return {**outcome["ui"], "safelight_frames": [json.dumps({"seed": seed, "frames": shown})]}
 
 
 def _look(eye: Eye, images: torch.Tensor, levels: int, pictures: int) -> list[list[Look]]:

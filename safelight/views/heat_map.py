@@ -58,6 +58,17 @@ def heat_map(heat: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     return (1 - cover) * grey + cover * colours(heat)
 
 
+def check_alike(before: torch.Tensor, image: torch.Tensor) -> None:
+    """Raises ValueError, naming the input of the map node, for a picture that can't be laid over `image`."""
+    if before.shape[:3] != image.shape[:3]:
+        shapes = before.shape[:3], image.shape[:3]
+        had, expected = (f"{n} of {width} x {height} pixels" for n, height, width in shapes)
+        raise ValueError(
+            f"before: expected pictures like those on `image`, {expected}, got {had}. Link the plain picture of the "
+            "same seed, size and batch, or nothing."
+        )
+
+
 def colours(heat: torch.Tensor) -> torch.Tensor:
     """Values in [0, 1], of any shape, as RGB along a new last dimension."""
     stops = torch.tensor(SCALE, device=heat.device)

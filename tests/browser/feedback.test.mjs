@@ -184,7 +184,9 @@ test("a sampler shows what its run did, and the workflow knows nothing of it", a
 test("a strip shows what its run did at the highest level", async ({ page, studio }) => {
   const id = await studio.add("SafelightStrip")
   const frames = [{ safety: 0, weights: [0] }, { safety: 0.75, weights: [0.75] }]
-  await studio.executed(id, { safelight_report: [report({ levels: [0, 0.75], frames })] })
+  const pictures = [{ filename: "a.png", subfolder: "", type: "temp" }]
+  const shown = JSON.stringify({ seed: 1, frames: frames.map(({ safety }) => ({ safety, pictures })) })
+  await studio.executed(id, { safelight_frames: [shown], safelight_report: [report({ levels: [0, 0.75], frames })] })
   const text = await feedback(page, id)
   for (const said of ["Steered", "high · 0.75", "triggered (gate 0.50)", "x 2 plain runs"]) assert.ok(text.includes(said), `${said} in ${text}`)
   for (const [name, value, stale] of [["seed", 77, false], ["levels", "0, 1", true]]) {
@@ -254,18 +256,12 @@ test("a look at harmless words, and one with the slider at 0", async ({ page, st
   assert.ok(text.includes("Off: the stock sampler ran") && text.includes("found, and not steered"), text)
 })
 
-test("a map's note stands on its node, an empty one takes the last away", async ({ page, studio }) => {
-  const id = await studio.add("SafelightMap")
-  await studio.executed(id, { safelight_note: ["the map is an <b>estimate</b>."] })
-  assert.equal(await feedback(page, id), "From other settings; run againthe map is an <b>estimate</b>.")
-  await studio.executed(id, { safelight_note: [""] })
-  assert.equal(await feedback(page, id), null)
-})
-
-test("what a look found stands on its node", async ({ page, studio }) => {
+test("what a look found stands on its node, an empty note takes the last away", async ({ page, studio }) => {
   const id = await studio.add("SafelightLook")
   await studio.executed(id, { safelight_note: ["Found: nothing; <b>bomb</b>."] })
   assert.equal(await feedback(page, id), "From other settings; run againFound: nothing; <b>bomb</b>.")
+  await studio.executed(id, { safelight_note: [""] })
+  assert.equal(await feedback(page, id), null)
 })
 
 test("a verdict highlights the words that it acted on, as text", async ({ page, studio }) => {

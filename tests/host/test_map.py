@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
 
 import comfy.model_base
@@ -203,6 +204,26 @@ def test_frames_of_a_video_have_a_map_each(pack, prompts):
     _, trace = ksampler(pack, video_model(), *prompts, latent(16, frames=3), steps=2, schedule=pack.schedule())
     glowing, when, *_ = drawn(pack, trace, torch.rand(9, SIZE, SIZE, 3))
     assert glowing.shape == (9, SIZE, SIZE, 3) and when.shape[0] == 1
+
+
+def test_with_a_plain_picture_the_page_gets_before_and_after(pack, eps, prompts):
+    _, trace = ksampler(pack, eps, *prompts, latent(batch=2))
+    image, before = torch.rand(2, 2, SIZE, SIZE, 3)
+    node = pack.nodes["SafelightMap"]()
+    alone, both = node.draw(trace, image), node.draw(trace, image, before)
+    assert all(torch.equal(a, b) for a, b in zip(alone["result"][:3], both["result"][:3], strict=True))
+    shown = [json.loads(outcome["ui"]["safelight_pictures"][0]) for outcome in (alone, both)]
+    assert [list(each) for each in shown] == [["after", "map", "when"], ["after", "map", "when", "before"]]
+    assert all(len(files) == 2 for files in shown[1].values())
+    assert len(both["ui"]["images"]) == 2 and both["ui"]["images"] != shown[1]["map"], "the sheet, for every page"
+
+
+def test_a_plain_picture_of_another_size_or_number_is_an_error(pack, eps, prompts):
+    _, trace = ksampler(pack, eps, *prompts, latent())
+    image = torch.rand(1, SIZE, SIZE, 3)
+    for before in (torch.rand(2, SIZE, SIZE, 3), torch.rand(1, SIZE, 2 * SIZE, 3)):
+        with pytest.raises(ValueError, match=r"^before: expected pictures like those on `image`, 1 of 64 x 64 pixels"):
+            pack.nodes["SafelightMap"]().draw(trace, image, before)
 
 
 def test_a_picture_of_another_run_is_an_error(pack, eps, prompts):

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { LEVELS, levelOf } from "../../js/widgets/levels.js"
+import { LEVELS, levelOf, placeOf } from "../../js/widgets/levels.js"
 
 test("the words that the README gives the levels", () => {
   for (const [value, word] of [[0, "off"], [0.25, "low"], [0.5, "medium"], [0.75, "high"], [1, "full"]]) {
@@ -22,4 +22,8 @@ test("a stronger slider never has a weaker word", () => {
 
 test("what is no safety has no word", () => {
   for (const odd of [-0.1, 1.1, NaN, Infinity, "0.5", null, undefined, [0.5]]) assert.equal(levelOf(odd), "")
+})
+
+test("a level is written with all of its digits", () => {
+  assert.deepEqual([0, 0.5, 0.125, 1].map(placeOf), ["0", "0.50", "0.125", "1.00"])
 })

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { servedBy, sourceOf } from "../../js/schedule/linked.js"
+import { makerOf, servedBy, sourceOf } from "../../js/schedule/linked.js"
 
 /** A graph as the page's: nodes by id, links as [id, origin, slot, target, slot]. Real ones are in the browser tests. */
 function graph(nodes, links) {
@@ -87,4 +87,15 @@ test("a custom sampler's run is that of its sigmas", () => {
   const select = { id: 4, type: "KSamplerSelect", inputs: [], outputs: [{ type: "SAMPLER", links: [3] }], widgets: widgets({ sampler_name: "heun" }) }
   graph([node, { ...custom, comfyClass: "SafelightSamplerCustom" }, sigmas, select], [[1, 1, 0, 2, 0], [2, 3, 0, 2, 1], [3, 4, 0, 2, 2]])
   assert.deepEqual(servedBy(node), { safety: 0.7, run: { scheduler: "karras", steps: 12, denoise: 1, sampler_name: "heun" } })
+})
+
+test("what makes an input's value, through reroutes, and nothing that is not known", () => {
+  const encode = { id: 1, type: "SafelightContextEncode", inputs: [], outputs: [{ links: [1, 2] }] }
+  const reroute = { id: 2, type: "Reroute", inputs: [{ link: 1 }], outputs: [{ links: [3] }] }
+  const node = { id: 3, inputs: [{ name: "safe", link: 3 }, { name: "positive", link: 2 }, { name: "negative", link: null }] }
+  graph([encode, reroute, node], [[1, 1, 1, 2, 0], [2, 1, 0, 3, 1], [3, 2, 0, 3, 0]])
+  assert.deepEqual(["safe", "positive"].map((name) => makerOf(node, name)), [{ node: encode, slot: 1 }, { node: encode, slot: 0 }])
+  assert.deepEqual(["negative", "none"].map((name) => makerOf(node, name)), [null, null])
+  encode.mode = 2
+  assert.equal(makerOf(node, "safe"), null, "muted")
 })

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { markWords, readReport, readVerdict } from "../../js/feedback/result.js"
+import { markWords, readFrames, readPictures, readReport, readVerdict } from "../../js/feedback/result.js"
 
 const base = {
   format: 2, safety: 0.5, risk: 0.9, gate: 0.5, gate_open: true, harmless: false, context: 0.2, schedule: {}, merge: "every step",
@@ -150,4 +150,26 @@ test("words are marked where they stand alone, whatever their case, and the text
     const { pieces } = markWords(text, ["knife", "kitchen knife", "fe"])
     assert.equal(pieces.map((piece) => piece.text).join(""), text)
   }
+})
+
+const file = { filename: "a.png", subfolder: "", type: "temp" }
+
+test("pictures: each part is the whole batch, or all of it is not shown", () => {
+  const parts = { after: [file, file], before: [file, file], map: [file, file], when: [file, file] }
+  assert.deepEqual(readPictures(JSON.stringify(parts)), { fault: "", ...parts })
+  assert.deepEqual(readPictures(JSON.stringify({ after: [file] })), { fault: "", after: [file] })
+  for (const odd of [{}, { after: [] }, { ...parts, before: [file] }, { ...parts, when: "a" }]) {
+    assert.equal(readPictures(JSON.stringify(odd)).fault, "unreadable", JSON.stringify(odd))
+  }
+})
+
+test("frames of a strip: by level, each the whole batch", () => {
+  const frame = (more) => ({ safety: 0.5, pictures: [file, file], ...more })
+  const looked = frame({ found: ["", "a knife"], enough: [true, false] })
+  for (const frames of [[frame()], [frame({ safety: 0 }), frame()], [looked, looked]]) {
+    assert.deepEqual(readFrames(JSON.stringify({ seed: 7, frames })), { fault: "", seed: 7, frames })
+  }
+  const odd = [[], "a", [null], [frame({ safety: 2 })], [frame(), frame({ pictures: [file] })], [frame({ found: ["", ""] })], [frame({ pictures: [] })]]
+  for (const frames of odd) assert.equal(readFrames(JSON.stringify({ seed: 7, frames })).fault, "unreadable", JSON.stringify(frames))
+  assert.equal(readFrames(JSON.stringify({ frames: [frame()] })).fault, "unreadable", "no seed")
 })
