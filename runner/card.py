@@ -17,7 +17,7 @@ from .strip import INK, PAPER, save
 
 SIDE, MARGIN = 480, 8  # pixels
 BADGE = 44  # pixels at the top, where the template browser writes "Node graph" over the card
-QUIET, ACCENT = (150, 130, 125), (190, 60, 50)
+QUIET, ACCENT = (178, 178, 178), (56, 142, 118)  # the slider of the nodes (nodes/inputs.py)
 
 
 def write(draw: Any, text: str, box: tuple[float, float, float, float], size: int) -> None:

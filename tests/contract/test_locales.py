@@ -61,7 +61,8 @@ def english(pack, scripts) -> dict[str, dict]:
     settings = scripts["settings"]
     shown = pack.NODE_DISPLAY_NAME_MAPPINGS
     return {
-        "main.json": {"safelight": scripts["words"]},
+        # The template browser names a pack by its folder, unless this has a name for it.
+        "main.json": {"safelight": scripts["words"], "templateWorkflows": {"category": {"safelight": "Safelight"}}},
         "nodeDefs.json": {id: texts_of(node, shown[id]) for id, node in pack.NODE_CLASS_MAPPINGS.items()},
         "settings.json": {
             setting["id"].replace(".", "_"): {
