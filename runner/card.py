@@ -41,7 +41,7 @@ def show_pictures(card: Any, draw: Any, title: str, pictures: Sequence[tuple[Pat
     """The pictures in rows under the title, each above its label."""
     from PIL import Image
 
-    label, top = (48, 120) if len(pictures) == 2 else (28, 92)
+    label, top = (48, 120) if len(pictures) == 2 else (33, 92)
 
     def cell_of(columns: int) -> int:
         return min((SIDE - MARGIN) // columns, (SIDE - top - MARGIN) // math.ceil(len(pictures) / columns) - label)
