@@ -9,7 +9,9 @@ import { leadSearch } from "./search.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
 import { chain } from "./widgets/chain.js"
 import { translateTemplate } from "./templates.js"
+import { withoutAdvanced } from "./widgets/compact.js"
 import { foldAdvanced, foldAgain } from "./widgets/fold.js"
+import { followUse, useChanged } from "./widgets/idle.js"
 import { followSafety } from "./widgets/slider.js"
 import { bareSockets } from "./widgets/sockets.js"
 import { VERSION } from "./version.js"
@@ -158,7 +160,10 @@ app.registerExtension({
     api.addEventListener("execution_cached", ({ detail }) => {
       if (setting(FEEDBACK)) results.remembered(detail.nodes.map(String), askHistory)
     })
-    api.addEventListener("graphChanged", ({ detail }) => results.changed(detail))
+    api.addEventListener("graphChanged", ({ detail }) => {
+      results.changed(detail)
+      for (const { node } of placed()) useChanged(node)
+    })
     app.ui?.settings?.addEventListener?.("Comfy.VueNodes.Enabled.change", () => {
       setTimeout(() => [...placed()].forEach(({ node }) => foldAgain(node))) // once the page has changed over
     })
@@ -170,7 +175,9 @@ app.registerExtension({
     bareSockets(node)
     followSafety(node)
     noteDrags(node)
+    followUse(node)
     if (node.comfyClass === "SafelightEasy") foldAdvanced(node)
+    withoutAdvanced(node)
     if (setting(FEEDBACK)) results.made(node)
   },
   beforeConfigureGraph(saved) {

@@ -92,7 +92,8 @@ GATE = (
         "max": 1.0,
         "step": 0.01,
         "advanced": True,
-        "tooltip": "A prompt whose risk is below this is left alone. 0 guides every prompt.",
+        "tooltip": "A prompt whose risk is below this is left alone. 0 guides every prompt. It acts with `risk` "
+        "linked.",
     },
 )
 MERGE = (
@@ -131,7 +132,8 @@ ECONOMY = (
         "advanced": True,
         "tooltip": "Between safety 0 and 1, and with a mask or selective, both prompts are evaluated: about 1.3 "
         "times the work of a stock run. balanced and free evaluate one of the two on most calls and remember the "
-        "other: about 1.1 and 1.05 times the work, for almost the same picture.",
+        "other: about 1.1 and 1.05 times the work, for almost the same picture. With a detector in a sampler, or "
+        "merge = values, it stays off.",
     },
 )
 AT_LEAST = (

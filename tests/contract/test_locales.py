@@ -79,6 +79,8 @@ def english(pack, scripts) -> dict[str, dict]:
         "main.json": {
             "nodeCategories": {name: name for name in CATEGORIES},
             "safelight": {**scripts["words"], "templates": template_texts()},
+            # The template browser names a pack by its folder, unless this has a name for it.
+            "templateWorkflows": {"category": {"safelight": "Safelight"}},
         },
         "nodeDefs.json": {id: texts_of(node, shown[id]) for id, node in pack.NODE_CLASS_MAPPINGS.items()},
         "settings.json": {

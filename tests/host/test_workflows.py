@@ -187,7 +187,7 @@ def test_the_columns_of_the_comparison_differ_by_their_method_alone(studio):
     off, _ = run(client, prompt)
     plain = off.pop("safelight_compare_plain")
     assert torch.equal(guided.pop("safelight_compare_plain"), plain)
-    assert len(guided) == 6 and not any(torch.equal(picture, plain) for picture in guided.values())
+    assert len(guided) == 5 and not any(torch.equal(picture, plain) for picture in guided.values())
     assert {key for key, picture in off.items() if not torch.equal(picture, plain)} == {"safelight_compare_negative"}
 
 

@@ -21,9 +21,9 @@ by_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILE
 
 
 def box(node):
-    """(left, top, right, bottom) of a node with its title."""
+    """(left, top, right, bottom) of a node with its title; of a collapsed one the title is all that is shown."""
     (x, y), (width, height) = node["pos"], node["size"]
-    return x, y - TITLE, x + width, y + height
+    return x, y - TITLE, x + width, y + (0 if node["flags"].get("collapsed") else height)
 
 
 def overlap(a, b):

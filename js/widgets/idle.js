@@ -1,0 +1,79 @@
+// Inputs that do nothing as their node is set and linked: the page greys them out, and keeps their values. Their tooltips
+// say when they act. It knows nodes and widgets, not the application.
+import { chain } from "./chain.js"
+import { sourceOf } from "../schedule/linked.js"
+
+/** Whether the input may have one of these values; of one that comes over a link nothing may be known. */
+const maybe = (input, ...values) => (node) => {
+  const { value } = sourceOf(node, input)
+  return value === undefined || values.includes(value)
+}
+const linked = (input) => (node) => sourceOf(node, input).linked
+const unlinked = (input) => (node) => !linked(input)(node)
+
+/** Whether Context Encode may change the encoder's states, rather than the words. */
+function changesStates(node) {
+  if (!maybe("method", "auto")(node)) return maybe("method", "project", "subtract")(node)
+  const { value } = sourceOf(node, "safe_prompt")
+  return linked("vector")(node) && !value?.trim()
+}
+const changesWords = (node) => !changesStates(node) || sourceOf(node, "method").linked
+
+/** Economy is refused beside a detector and with merge = values; where it is on, the artist has to be able to switch it off. */
+const mayEconomize = (node) => !maybe("economy", "off")(node) || !(linked("detector")(node) || sourceOf(node, "merge").value === "values")
+
+const GUIDED = { gate: linked("risk") }
+const LOOKING = { ...GUIDED, economy: mayEconomize, at_least: linked("detector"), hide: linked("detector") }
+const SAMPLER = { ...LOOKING, merge_at: maybe("merge", "separate") }
+/** By node type and input: when it acts. */
+const ACTS = {
+  SafelightContextEncode: { strength: changesStates, stand_ins: changesWords },
+  SafelightDetectors: { n: maybe("way", "at least n") },
+  SafelightEasy: { width: unlinked("image"), height: unlinked("image"), denoise: linked("image"), hide: linked("detector") },
+  SafelightGuider: GUIDED,
+  SafelightKSampler: SAMPLER,
+  SafelightKSamplerAdvanced: SAMPLER,
+  SafelightModelPatch: GUIDED,
+  SafelightRedact: { steps: maybe("form", "network") },
+  SafelightSamplerCustom: LOOKING,
+  SafelightSelective: { quantile: maybe("mode", "quantile"), threshold: maybe("mode", "soft threshold") },
+  SafelightStrip: GUIDED
+}
+
+const STYLE = "safelight-idle-style"
+// The classic canvas dims all of them, Nodes 2.0 its choices alone: a number would be as bright as one that acts.
+const DIMMED = `.lg-node-widget :is(${Object.keys(ACTS).map((type) => `[node-type="${type}"]`)}):has(:is(input, textarea):disabled) { opacity: .45; }`
+
+function dress() {
+  if (document.getElementById(STYLE)) return
+  const sheet = document.createElement("style")
+  sheet.id = STYLE
+  sheet.textContent = DIMMED
+  document.head.append(sheet)
+}
+
+const updates = new WeakMap() // by node
+
+/** Greys out the inputs of a new node that do nothing, whatever it is set to and linked with from now on. */
+export function followUse(node) {
+  const acts = ACTS[node.comfyClass]
+  if (!acts) return
+  dress()
+  const update = () => {
+    for (const widget of node.widgets) {
+      if (!Object.hasOwn(acts, widget.name)) continue
+      const idle = !acts[widget.name](node)
+      if (Boolean(widget.disabled) === idle) continue
+      widget.disabled = idle
+      node.setDirtyCanvas?.(true, false)
+    }
+  }
+  for (const widget of node.widgets) chain(widget, "callback", update)
+  chain(node, "onConfigure", update)
+  chain(node, "onConnectionsChange", update)
+  updates.set(node, update)
+  update()
+}
+
+/** Something in the workflow has changed, on which a linked value may depend. */
+export const useChanged = (node) => updates.get(node)?.()
