@@ -20,16 +20,20 @@ def shown_live(record: RunRecord) -> Iterator[None]:
     A message has all calls so far, so that it can be drawn without those before it: level (the run's place on the
     slider), context (where the guidance begins), calls ([progress, weight] each). It has no text of the artist's.
     """
+    calls: list[tuple[float, float]] = []
     sent_calls, sent_at = 0, -INTERVAL
 
     def send() -> None:
         nonlocal sent_calls, sent_at
-        calls = record.places
         sent_calls, sent_at = len(calls), time.monotonic()
         with suppress(Exception):  # no run ends because a page could not be told
-            host.send_to_page(EVENT, {"level": record.level, "context": record.start_percent, "calls": calls})
+            # A copy, as another thread writes it out.
+            host.send_to_page(EVENT, {"level": record.level, "context": record.start_percent, "calls": calls[:]})
 
-    def noted() -> None:
+    def noted(progress: float | None, weight: float) -> None:
+        if progress is None:
+            return
+        calls.append((round(progress, 4), round(weight, 4)))
         if time.monotonic() - sent_at >= INTERVAL:
             send()
 
@@ -38,5 +42,5 @@ def shown_live(record: RunRecord) -> Iterator[None]:
         yield
     finally:
         record.on_call = None
-        if len(record.places) > sent_calls:
+        if len(calls) > sent_calls:
             send()

@@ -88,7 +88,8 @@ class RunRecord:
     look_rows: those of the extra ones that a detector asked for.
     movement: of the guided calls. harmless: whether the prompt was left as written, since nothing unsafe is in it.
     start_percent: where the guidance began in this run; None without a method.
-    level: the place on the slider at which the run samples; None without a method. on_call: told of each call.
+    level: the place on the slider at which the run samples; None without a method. on_call: told progress and
+        weight of each call.
     """
 
     def __init__(self) -> None:
@@ -99,7 +100,7 @@ class RunRecord:
         self.look_rows = 0
         self.start_percent: float | None = None
         self.level: float | None = None
-        self.on_call: Callable[[], None] | None = None
+        self.on_call: Callable[[float | None, float], None] | None = None
         self.notes: list[str] = []
         self.movement = Movement()
         self.harmless = False
@@ -130,12 +131,6 @@ class RunRecord:
         return [call["w"] or 0.0 for call in self._calls]
 
     @property
-    def places(self) -> list[tuple[float, float]]:
-        """Progress and weight of every call so far whose progress is known."""
-        known = ((call["progress"], call["w"]) for call in self._calls)
-        return [(round(progress, 4), round(weight or 0.0, 4)) for progress, weight in known if progress is not None]
-
-    @property
     def guided(self) -> bool:
         return any(call["w"] for call in self._calls)
 
@@ -147,7 +142,7 @@ class RunRecord:
         """One call of the guider, at noise level sigma, with the weight that the method had in it."""
         self._calls.append({"sigma": sigma, "progress": progress, "w": weight})
         if self.on_call is not None:
-            self.on_call()
+            self.on_call(progress, weight)
 
     def note_look(self, rows: int, extra_rows: int) -> None:
         """A detector's rows were asked for; before them the record had these."""
