@@ -74,6 +74,19 @@ function onExecuted({ detail }) {
   results.arrived(String(detail.display_node || detail.node), detail.output, asked.ran)
 }
 
+/** A run that ends, in whatever way. Servers of 2024 have no word for a good end but that nothing runs. */
+function followRuns() {
+  api.addEventListener("safelight_calls", ({ detail }) => {
+    if (setting(FEEDBACK)) results.runs(detail)
+  })
+  for (const end of ["execution_success", "execution_error", "execution_interrupted", "reconnecting"]) {
+    api.addEventListener(end, results.stopped)
+  }
+  api.addEventListener("executing", ({ detail }) => {
+    if (!detail) results.stopped()
+  })
+}
+
 function showResults(wanted = setting(FEEDBACK)) {
   if (wanted) results.restore(app.nodeOutputs)
   else results.hideAll()
@@ -160,6 +173,7 @@ app.registerExtension({
     api.addEventListener("execution_cached", ({ detail }) => {
       if (setting(FEEDBACK)) results.remembered(detail.nodes.map(String), askHistory)
     })
+    followRuns()
     api.addEventListener("graphChanged", ({ detail }) => {
       results.changed(detail)
       for (const { node } of placed()) useChanged(node)

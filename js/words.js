@@ -13,6 +13,7 @@ export const ENGLISH = {
     broken: "This result can't be shown: {why}",
     unreadable: "it is not readable",
     foreign: "another version of Safelight wrote it",
+    sampling: "Sampling",
     steered: "Steered",
     waiting: "Not steered yet: a later stage has to",
     off: "Off: the stock sampler ran",

@@ -12,7 +12,7 @@ const DECISION = 0.5 // of a risk: the point between everyday and unsafe phrases
 const MOST_PICTURES = 8 // of a batch that have a line of their own
 
 /** An element with a class, text content and children. */
-function make(tag, name, text = "", children = []) {
+export function make(tag, name, text = "", children = []) {
   const element = document.createElement(tag)
   if (name) element.className = name
   element.textContent = text
@@ -20,7 +20,7 @@ function make(tag, name, text = "", children = []) {
   return element
 }
 
-const row = (name, ...children) => make("div", "safelight-run-row", "", [make("span", "safelight-run-name", name), ...children])
+export const row = (name, ...children) => make("div", "safelight-run-row", "", [make("span", "safelight-run-name", name), ...children])
 const note = (text) => make("div", "safelight-run-note", text)
 const percent = (part) => `${Math.round(part * 100)}`
 
@@ -34,7 +34,7 @@ function bar(part, mark) {
 }
 
 /** The weights of the run's calls over its progress, the part before the context shaded. */
-function plot({ calls, context }) {
+export function plot({ calls, context }) {
   const area = make("div", "safelight-run-plot")
   area.setAttribute("role", "img")
   const weights = calls.map((call) => call.weight)
@@ -92,7 +92,7 @@ function drawLook({ pictures }) {
 }
 
 /** The slider's word and place; after a look the levels that the pictures ended at. */
-function levelText({ safety, look }) {
+export function levelText({ safety, look }) {
   const [least, most] = look ? [look.levels[0], look.levels.at(-1)] : [safety, safety]
   return least === most ? `${say(`level.${levelOf(least)}`)} · ${least.toFixed(2)}` : `${least.toFixed(2)} – ${most.toFixed(2)}`
 }
@@ -110,6 +110,12 @@ function drawHead(report) {
   return look ? [head, ...drawLook(look)] : [head]
 }
 
+/** How unsafe the text is, and whether that opens the gate. */
+export function riskRow(risk, gate) {
+  const opening = say(risk < gate ? "feedback.closed" : "feedback.open", { gate: gate.toFixed(2) })
+  return row(say("feedback.risk"), bar(risk, gate), make("span", "", risk.toFixed(2)), make("span", "safelight-run-end", opening))
+}
+
 /** How it was done, and what it cost. */
 function drawRun(report) {
   const { state, risk, gate, ratio, rows, rememberedRows, plainRows, notes, look } = report
@@ -117,8 +123,7 @@ function drawRun(report) {
   if (report.calls.length && !(look && state !== "steered")) parts.push(...plot(report))
   if (state === "steered") parts.push(row(say("feedback.change"), make("span", "", changeText(report))))
   if (state === "steered" && !look && report.safety < 1) parts.push(note(say("feedback.unlooked")))
-  const opening = say(risk < gate ? "feedback.closed" : "feedback.open", { gate: gate.toFixed(2) })
-  parts.push(row(say("feedback.risk"), bar(risk, gate), make("span", "", risk.toFixed(2)), make("span", "safelight-run-end", opening)))
+  parts.push(riskRow(risk, gate))
   if (ratio !== null) {
     const cost = row(say("feedback.work"), make("span", "", say(report.pictures > 1 ? "feedback.ratioOfStrip" : "feedback.ratio", { ratio: ratio.toFixed(2), pictures: report.pictures })))
     cost.title = say("feedback.rows", { rows, plain: plainRows })

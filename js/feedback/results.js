@@ -1,5 +1,6 @@
 // Which node shows what from its last run, and whether that still is what its settings give. Free of the application.
 import { createEasyView, createMapView, createNoteView, createReportView, createStripView, createVerdictView } from "./feedback.js"
+import { createLive, readCalls } from "./live.js"
 import { mount } from "../widgets/mount.js"
 import { claimPictures, coverPictures, uncoverPictures } from "../widgets/own_pictures.js"
 import { settingsBehind } from "./provenance.js"
@@ -48,20 +49,46 @@ const promptOf = (node) => String(node.widgets?.find((widget) => widget.name ===
  * @param {(act: () => void) => void} edited does what is one step of the page's history
  */
 export function createResults(placed, workflow, zoom, address, edited) {
-  const showing = new WeakMap() // node to {view, mounted, text, path, run}
+  const showing = new WeakMap() // node to {view, mounted, live, text, path, run}; text: of a result, none before the first
   const runs = new Map() // path and text to {behind, prompt}: the settings it came from, the prompt that it is about
 
+  let running = null // the node whose run is drawn while it goes on
+
   const places = () => [...placed()].filter(({ node }) => SHOWN[node.comfyClass])
+  const placeOf = (executionId) => places().find(({ path }) => path.join(":") === executionId)
+  const hasResult = (node) => showing.get(node)?.text !== undefined
 
   const hide = (node) => {
-    if (showsPictures(node) && showing.has(node)) uncoverPictures(node)
+    if (showsPictures(node) && hasResult(node)) uncoverPictures(node)
     showing.get(node)?.mounted.remove()
     showing.delete(node)
+    if (running === node) running = null
+  }
+
+  /** What stands on a node, made where nothing does. */
+  const standing = (node) => {
+    if (!showing.has(node)) {
+      const view = SHOWN[node.comfyClass][1](address, createSliders(node, placed, edited))
+      zoomThrough(view.element, zoom)
+      showing.set(node, { view, mounted: mount(node, view.element), live: createLive(view.element, node.comfyClass !== EASY) })
+    }
+    return showing.get(node)
+  }
+
+  /** No run goes on: its node shows again what it showed before. */
+  const stop = () => {
+    const node = running
+    running = null
+    if (!node) return
+    const { mounted, live } = showing.get(node)
+    if (hasResult(node)) mounted.change(live.end)
+    else hide(node)
   }
 
   const judge = (node, now) => {
+    if (!hasResult(node)) return
     const result = showing.get(node)
-    result?.mounted.change(() => {
+    result.mounted.change(() => {
       result.view.setStale(settingsBehind(now, result.path) !== result.run.behind)
       result.view.refresh?.()
     })
@@ -73,15 +100,8 @@ export function createResults(placed, workflow, zoom, address, edited) {
     runs.delete(key)
     runs.set(key, run)
     if (runs.size > REMEMBERED) runs.delete(runs.keys().next().value)
-    let result = showing.get(node)
-    if (!result) {
-      const view = SHOWN[node.comfyClass][1](address, createSliders(node, placed, edited))
-      zoomThrough(view.element, zoom)
-      if (showsPictures(node)) coverPictures(node)
-      result = { view, mounted: mount(node, view.element) }
-      showing.set(node, result)
-    }
-    Object.assign(result, { text, path, run })
+    if (showsPictures(node) && !hasResult(node)) coverPictures(node)
+    const result = Object.assign(standing(node), { text, path, run })
     result.mounted.change(() => result.view.show(text, run.prompt))
     judge(node, now)
   }
@@ -91,11 +111,15 @@ export function createResults(placed, workflow, zoom, address, edited) {
     made: (node) => showsPictures(node) && claimPictures(node),
     /** A node has run. `ran`: what ran, {workflow, prompt}; until that is known it is taken for the present one. */
     arrived(executionId, output, ran) {
-      const place = places().find(({ path }) => path.join(":") === executionId)
+      const place = placeOf(executionId)
       const text = place && messageOf(place.node, output)
       if (text === undefined) return
       const { node, path } = place
       if (saysNothing(node, text)) return hide(node)
+      if (running === node) {
+        running = null
+        showing.get(node).live.end()
+      }
       const now = workflow()
       show(place, text, now, { behind: settingsBehind(now, path), prompt: promptOf(node) })
       ran.then((found) => {
@@ -105,6 +129,20 @@ export function createResults(placed, workflow, zoom, address, edited) {
         if (behind) show(place, text, workflow(), { behind, prompt: typeof prompt === "string" ? prompt : "" })
       })
     },
+    /** A run goes on. `message`: its calls so far, see readCalls. */
+    runs(message) {
+      const run = readCalls(message)
+      const node = run && placeOf(run.node)?.node
+      if (!node) return
+      const begins = node !== running
+      if (begins) stop()
+      running = node
+      const { mounted, live } = standing(node)
+      if (begins) mounted.change(() => live.show(run))
+      else live.show(run)
+    },
+    /** Nothing runs any more, whether it came to its end or not. */
+    stopped: stop,
     /**
      * A run found the answers of these nodes remembered, and sent no message of them. What a node showed when it ran with
      * the same settings is shown again, from the server's history, where nothing is shown yet.
@@ -130,8 +168,9 @@ export function createResults(placed, workflow, zoom, address, edited) {
       const now = found.length ? workflow() : null // the whole of it: once for all nodes
       for (const place of found) {
         const text = messageOf(place.node, outputs?.[place.locator])
-        if (text === undefined || saysNothing(place.node, text)) hide(place.node)
-        else if (showing.get(place.node)?.text !== text) show(place, text, now)
+        if (text === undefined || saysNothing(place.node, text)) {
+          if (hasResult(place.node)) hide(place.node)
+        } else if (showing.get(place.node)?.text !== text) show(place, text, now)
         else judge(place.node, now)
       }
     },

@@ -42,7 +42,11 @@ const CSS = `
 .safelight-run-fault { color: color-mix(in srgb, var(--error-text, #ff4444) 75%, var(--sl-ink)); }
 .safelight-run-stale-line { display: none; font-weight: 600; }
 .safelight-feedback[data-stale] .safelight-run-stale-line { display: block; }
-.safelight-feedback[data-stale] .safelight-run-body > :not(.safelight-wipe, .safelight-frames) { opacity: .45; filter: grayscale(1); }
+.safelight-feedback[data-stale]:not([data-live]) .safelight-run-body > :not(.safelight-wipe, .safelight-frames) { opacity: .45; filter: grayscale(1); }
+.safelight-feedback[data-live] > .safelight-run-stale-line,
+.safelight-feedback[data-live="alone"] > .safelight-run-body:not(.safelight-run-live),
+.safelight-feedback[data-live] > .safelight-run-body:not(.safelight-run-live) > :not(.safelight-wipe) { display: none; }
+.safelight-run-live > .safelight-run-head ~ .safelight-run-row > :not(.safelight-run-name) { visibility: hidden; }
 .safelight-run-details summary { width: max-content; color: var(--sl-faint); cursor: pointer; }
 .safelight-run-details > :not(summary) { margin-top: 5px; }
 `

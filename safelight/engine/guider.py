@@ -11,6 +11,7 @@ import torch
 
 from safelight.engine.branches import CondEntries
 from safelight.engine.cond_batch import ModelCall
+from safelight.engine.live import shown_live
 from safelight.engine.method_run import MethodRun
 from safelight.engine.method_setup import MethodSetup
 from safelight.engine.row_memory import RowMemory, why_forgetful
@@ -76,6 +77,7 @@ class MethodGuider(comfy.samplers.CFGGuider):
             with (
                 self.running,
                 nullcontext() if self.record is None else count_rows(self, record, memory),
+                nullcontext() if self.record is None else shown_live(record),
                 traced(self.setup.trace),
             ):
                 output = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)

@@ -158,6 +158,17 @@ def prompt_server() -> Any:
     return None
 
 
+def send_to_page(event: str, data: dict[str, Any]) -> None:
+    """Sends the page that queued what runs just now a message about the node that runs: `data`, and the node's id as
+    the page's own messages name it (`last_node_id`: in a loop or an expanded node the one that the artist sees).
+
+    Does nothing without a server, or for a prompt that no page queued.
+    """
+    server = prompt_server()
+    if server is not None and server.client_id is not None and server.last_node_id is not None:
+        server.send_sync(event, {"node": server.last_node_id, **data}, server.client_id)
+
+
 def executing() -> tuple[str | None, str | None]:
     """The ids of the prompt and of the node that runs just now; None where the host, or a script, does not tell."""
     if get_executing_context is None or (now := get_executing_context()) is None:

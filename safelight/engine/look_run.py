@@ -92,7 +92,7 @@ class LookRun(MethodRun):
         super().__init__(method, plan, record, setup.trace)
         self.found_early: list[int] = []
         self._ways, self._todo = setup.ways, list(setup.todo)
-        self._level = setup.ways[setup.todo[0]].level
+        self._level = record.level = setup.ways[setup.todo[0]].level
         self._at_level = plan.at_safety(self._level)
         levels = setup.ways[setup.todo[0]].levels
         self._first = plan.at_safety(levels[0]) if levels else self._at_level
@@ -148,3 +148,4 @@ class LookRun(MethodRun):
         for i in found:
             self._ways[i].rise()
         self._level, self._at_level = self._ways[found[0]].level, self._first
+        self.record.level = self._level

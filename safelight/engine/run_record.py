@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -88,6 +88,8 @@ class RunRecord:
     look_rows: those of the extra ones that a detector asked for.
     movement: of the guided calls. harmless: whether the prompt was left as written, since nothing unsafe is in it.
     start_percent: where the guidance began in this run; None without a method.
+    level: the place on the slider at which the run samples; None without a method. on_call: told progress and
+        weight of each call.
     """
 
     def __init__(self) -> None:
@@ -97,6 +99,8 @@ class RunRecord:
         self.extra_rows = 0
         self.look_rows = 0
         self.start_percent: float | None = None
+        self.level: float | None = None
+        self.on_call: Callable[[float | None, float], None] | None = None
         self.notes: list[str] = []
         self.movement = Movement()
         self.harmless = False
@@ -131,12 +135,14 @@ class RunRecord:
         return any(call["w"] for call in self._calls)
 
     def note_plan(self, plan: RunPlan) -> None:
-        self.start_percent = plan.begins
+        self.start_percent, self.level = plan.begins, plan.settings.safety
         self.notes += [*plan.settings.notes, *plan.notes]
 
     def note_call(self, sigma: float, progress: float | None, weight: float) -> None:
         """One call of the guider, at noise level sigma, with the weight that the method had in it."""
         self._calls.append({"sigma": sigma, "progress": progress, "w": weight})
+        if self.on_call is not None:
+            self.on_call(progress, weight)
 
     def note_look(self, rows: int, extra_rows: int) -> None:
         """A detector's rows were asked for; before them the record had these."""

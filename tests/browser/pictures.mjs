@@ -64,7 +64,7 @@ async function run(studio, id, chosen) {
   await studio.queue()
   await studio.until((id) => {
     const widget = window.studio.node(id).widgets.find(({ name }) => name === "safelight_feedback")
-    return widget?.element.querySelector(".safelight-run-body")
+    return widget?.element.querySelector(".safelight-feedback:not([data-live])")
   }, id, 90_000)
   await studio.settle()
 }
