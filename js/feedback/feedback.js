@@ -223,3 +223,5 @@ export function createEasyView(address) {
 
 /** @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}} */
 export const createNoteView = () => createView("feedback.about", (text) => [note(text)])
+
+export { make, marked, note }

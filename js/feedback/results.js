@@ -42,8 +42,10 @@ const promptOf = (node) => String(node.widgets?.find((widget) => widget.name ===
  * @param {() => object} workflow the workflow as it would be saved now
  * @param {(event: WheelEvent) => void} zoom what the wheel does over the canvas
  * @param {(file: object) => string} address of a picture on the server
+ * @param {{giveWay: (node: object) => void, resulted: (node: object, element: ?HTMLElement, stale: boolean) => void}} typing
+ *   what is shown of a prompt before it runs: told before a result comes, and of every result, or that there is none
  */
-export function createResults(placed, workflow, zoom, address) {
+export function createResults(placed, workflow, zoom, address, typing) {
   const showing = new WeakMap() // node to {view, mounted, text, path, run}
   const runs = new Map() // path and text to {behind, prompt}: the settings it came from, the prompt that it is about
 
@@ -52,12 +54,17 @@ export function createResults(placed, workflow, zoom, address) {
   const hide = (node) => {
     if (node.comfyClass === EASY && showing.has(node)) uncoverPictures(node)
     showing.get(node)?.mounted.remove()
-    showing.delete(node)
+    if (showing.delete(node)) typing.resulted(node, null, false)
   }
 
   const judge = (node, now) => {
     const result = showing.get(node)
-    result?.mounted.change(() => result.view.setStale(settingsBehind(now, result.path) !== result.run.behind))
+    if (!result) return
+    const stale = settingsBehind(now, result.path) !== result.run.behind
+    result.mounted.change(() => {
+      result.view.setStale(stale)
+      typing.resulted(node, result.view.element, stale)
+    })
   }
 
   const show = ({ node, path }, text, now, run) => {
@@ -70,6 +77,7 @@ export function createResults(placed, workflow, zoom, address) {
     if (!result) {
       const view = SHOWN[node.comfyClass][1](address)
       zoomThrough(view.element, zoom)
+      typing.giveWay(node)
       if (node.comfyClass === EASY) coverPictures(node)
       result = { view, mounted: mount(node, view.element) }
       showing.set(node, result)
