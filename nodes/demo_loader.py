@@ -38,7 +38,7 @@ class SafelightDemoLoader:
 
 
 def _knows(word: str) -> bool:
-    from ..demo.loader import knows  # type: ignore[import-not-found]
+    from ..demo.loader import knows
 
     return knows(word)
 

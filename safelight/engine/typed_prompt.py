@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from safelight.checks import check_numbers, check_texts, shortened
-from safelight.engine.page_server import serve_page
+from safelight.engine import page_server
 from safelight.text.choices import choices_of
 from safelight.text.concepts import DEFAULT_CONCEPTS
 from safelight.text.reader import FALSE_ALARMS
@@ -67,4 +67,4 @@ async def _read(request: web.Request) -> Any:
 
 def serve() -> None:
     """Answers POST /safelight/prompt on the server that loads this pack, where there is one."""
-    serve_page("POST", ROUTE, _read, lambda question: answer(question))
+    page_server.serve_page("POST", ROUTE, _read, lambda question: answer(question))

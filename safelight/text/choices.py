@@ -22,6 +22,7 @@ from safelight.text.stand_ins import NOUN, VERB, StandIns
 OTHERS = 5  # that are offered for a place
 USUAL = 16  # of a category and a part of speech, among which they are looked for
 THINGS = "things"  # the table's category of what is no I2P category's
+ARTICLES = {"a", "an"}
 REMEMBERED = 4096  # stand-ins that were read
 
 
@@ -101,7 +102,8 @@ def choices_of(
     result = []
     for start, stop, category in _places(made, words, own):
         tokens = [folded(made.prompt[word.start : word.stop]) for word in words if word.overlaps(start, stop)]
-        key, text = " ".join(tokens), _text_at(made, start, stop)
+        key = " ".join(tokens)
+        text = own.own.get(key, _text_at(made, start, stop))
         fit = (
             other
             for other in dict.fromkeys(_offered(table, tokens, text, category))
@@ -177,9 +179,15 @@ def _text_at(made: SafePrompt, start: int, stop: int) -> str:
         before = made.prompt[change.start : start].split()
         after = made.prompt[stop : change.stop].split()
         text = change.text.split()
-        while before and text and before.pop(0).lower() == text[0].lower():
+        while (
+            before
+            and text
+            and (text[0].lower() == before[0].lower() or {text[0].lower(), before[0].lower()} <= ARTICLES)
+        ):
+            before.pop(0)
             text.pop(0)
-        while after and text and after.pop().lower() == text[-1].lower():
+        while after and text and after[-1].lower() == text[-1].lower():
+            after.pop()
             text.pop()
         texts.append(" ".join(text).strip(" ,"))
     return " ".join(filter(None, texts))
