@@ -8,6 +8,7 @@ import { questionOf, standInsOf } from "./question.js"
 import { createTypingView } from "./view.js"
 
 const NODES = ["SafelightPrompt", "SafelightContextEncode", "SafelightEasy"]
+const NAME = "safelight_typing"
 const REST = 300 // ms after the last key
 
 /**
@@ -58,7 +59,7 @@ export function createTyping({ placed, ask, edited, zoom }) {
     } else if (state.mounted) {
       state.mounted.change(draw)
     } else if (draw()) {
-      state.mounted = mount(node, state.view.element)
+      state.mounted = mount(node, state.view.element, NAME)
     }
   }
 

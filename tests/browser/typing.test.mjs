@@ -36,25 +36,24 @@ async function serve(page, hold = {}) {
 
 const add = (studio, type, values) => studio.add(type, { at: [320, 120], values })
 const view = (page, id) => page.evaluate((id) => {
-  const shown = window.studio.node(id).widgets.find(({ name }) => name === "safelight_feedback")?.element
+  const shown = window.studio.node(id).widgets.find(({ name }) => /^safelight_(feedback|typing)$/.test(name))?.element
   const typing = shown?.querySelector(".safelight-typing")
   return typing ? typing.innerText : null
 }, id)
-const shows = (studio, id, text) => studio.until(([id, text]) => window.studio.node(id).widgets
-  .find(({ name }) => name === "safelight_feedback")?.element.innerText.includes(text), [id, text])
+const shows = (studio, id, text) => studio.until(([id, text]) => window.studio.node(id).widgets.find(({ name }) => /^safelight_(feedback|typing)$/.test(name))?.element.innerText.includes(text), [id, text])
 /** The texts with marked words that are seen, once the page has drawn them. */
 const linesAre = (studio, id, texts) => studio.until(([id, texts]) => {
-  const { element } = window.studio.node(id).widgets.find(({ name }) => name === "safelight_feedback")
+  const { element } = window.studio.node(id).widgets.find(({ name }) => /^safelight_(feedback|typing)$/.test(name))
   const seen = [...element.querySelectorAll(".safelight-run-prompt")].filter((line) => line.offsetHeight)
   return JSON.stringify(seen.map((line) => line.textContent)) === JSON.stringify(texts)
 }, [id, texts])
-const isGone = (studio, id) => studio.until((id) => !window.studio.node(id).widgets.some(({ name }) => name === "safelight_feedback"), id)
-const word = async (page, studio, id) => {
-  await studio.until((id) => window.studio.node(id).widgets.find(({ name }) => name === "safelight_feedback")
-    ?.element.querySelector(".safelight-typing-word"), id)
-  const element = await studio.element(id, "safelight_feedback")
-  return element.$(".safelight-typing-word")
-}
+const isGone = (studio, id) => studio.until((id) => !window.studio.node(id).widgets.some(({ name }) => /^safelight_(feedback|typing)$/.test(name)), id)
+/** The first word that can be pressed, once the page has drawn it. */
+const word = async (page, id) => (await page.waitForFunction((id) => {
+  const { element } = window.studio.node(id).widgets.find(({ name }) => /^safelight_(feedback|typing)$/.test(name)) ?? {}
+  const found = element?.querySelector(".safelight-typing-word")
+  return found?.offsetHeight ? found : null
+}, id)).asElement()
 const item = (page, name) => page.locator(".safelight-menu button", { hasText: name })
 
 for (const type of NODES) {
@@ -66,7 +65,7 @@ for (const type of NODES) {
     await field.click()
     await field.pressSequentially("a cat and a knife")
     await shows(studio, id, "a cat and a spoon")
-    assert.ok(await (await word(page, studio, id)).isVisible())
+    assert.ok(await (await word(page, id)).isVisible())
     const saved = (await studio.save()).nodes[0]
     assert.deepEqual(Object.keys(saved).sort(), Object.keys(before.nodes[0]).sort())
     assert.equal(saved.widgets_values.length, before.nodes[0].widgets_values.length)
@@ -84,23 +83,23 @@ for (const type of NODES) {
     const id = await add(studio, type, { prompt: "a cat and a knife", stand_ins: "dog = fox" })
     await shows(studio, id, "a cat and a spoon")
     const { undo } = await studio.history()
-    await (await word(page, studio, id)).click()
+    await (await word(page, id)).click()
     await item(page, "Keep").click()
     assert.equal(await studio.get(id, "stand_ins"), "dog = fox\nknife = knife")
-    await studio.until((id) => window.studio.node(id).widgets.find(({ name }) => name === "safelight_feedback")
+    await studio.until((id) => window.studio.node(id).widgets.find(({ name }) => /^safelight_(feedback|typing)$/.test(name))
       ?.element.querySelector(".safelight-typing-word[data-kept]"), id)
     await studio.until((undo) => window.studio.tracker.undoQueue.length === undo + 1, undo)
     await studio.undo()
     assert.equal(await studio.get(id, "stand_ins"), "dog = fox")
     await shows(studio, id, "a cat and a spoon")
-    assert.equal(await (await word(page, studio, id)).getAttribute("data-kept"), null)
+    assert.equal(await (await word(page, id)).getAttribute("data-kept"), null)
   })
 }
 
 test("by keys: another word, one of the artist's own, and Safelight's again", async ({ page, studio }) => {
   await serve(page)
   const id = await add(studio, "SafelightPrompt", { prompt: "a cat and a knife" })
-  await (await word(page, studio, id)).focus()
+  await (await word(page, id)).focus()
   await page.keyboard.press("Enter")
   await page.keyboard.press("ArrowDown")
   await page.keyboard.press("ArrowDown")
@@ -114,7 +113,7 @@ test("by keys: another word, one of the artist's own, and Safelight's again", as
   await page.keyboard.press("Enter")
   assert.equal(await studio.get(id, "stand_ins"), "knife = red = hat")
   await shows(studio, id, "a cat and a red = hat")
-  await (await word(page, studio, id)).click()
+  await (await word(page, id)).click()
   await item(page, "As Safelight chooses").click()
   assert.equal(await studio.get(id, "stand_ins"), "")
   await shows(studio, id, "a cat and a spoon")
@@ -165,7 +164,7 @@ test("after a run its verdict stands alone, and its words can be pressed", async
   await shows(studio, id, "method rewrite")
   assert.equal(await view(page, id), null)
   await linesAre(studio, id, ["a cat and a knife", "a cat and a spoon"])
-  await (await word(page, studio, id)).click()
+  await (await word(page, id)).click()
   await item(page, "broom").click()
   await linesAre(studio, id, ["a cat and a knife", "a cat and a broom"]) // the old verdict has given way
   await studio.undo()
