@@ -13,8 +13,7 @@ const CSS = `
   color: var(--sl-ink); font: inherit; cursor: pointer; }
 .safelight-typing-own :focus-visible { outline: 2px solid var(--p-primary-color, #3b82f6); outline-offset: 1px; }
 .safelight-feedback .safelight-typing { padding: 0; border: 0; background: none; }
-.safelight-feedback[data-typing] > .safelight-run-stale-line,
-.safelight-feedback[data-typing] > .safelight-run-body:not(:has(.safelight-wipe)),
+.safelight-feedback[data-typing]:not(:has(.safelight-wipe)) > :is(.safelight-run-stale-line, .safelight-run-body),
 .safelight-feedback[data-typing] > .safelight-run-body > :is(.safelight-run-prompt, .safelight-run-name) { display: none; }
 `
 
