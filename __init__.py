@@ -28,12 +28,13 @@ def _import_package() -> None:
 
 _import_package()
 
-from safelight.engine import http_routes  # noqa: E402
+from safelight.engine import http_routes, typed_prompt  # noqa: E402
 
 from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS  # noqa: E402
 
 WEB_DIRECTORY = "js"
 
 http_routes.serve()
+typed_prompt.serve()
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "WEB_DIRECTORY"]

@@ -5,6 +5,7 @@ import { DEFAULT_PRESET, PRESETS } from "./schedule/curve.js"
 import { fromEarlier } from "./earlier.js"
 import { createResults } from "./feedback/results.js"
 import { createScheduleWidgets } from "./schedule/schedule.js"
+import { createTyping } from "./typing/typing.js"
 import { leadSearch } from "./search.js"
 import { FEEDBACK, PRESET, settings } from "./settings.js"
 import { chain } from "./widgets/chain.js"
@@ -65,7 +66,8 @@ function zoom(event) {
 }
 
 const picture = (file) => api.apiURL(`/view?${new URLSearchParams(file)}`)
-const results = createResults(placed, workflow, zoom, picture, edited)
+const typing = createTyping({ placed, ask: askPrompt, edited, zoom })
+const results = createResults(placed, workflow, { zoom, address: picture, edited, typing })
 let asked = { id: null, ran: null } // one question for all nodes of a run
 
 function onExecuted({ detail }) {
@@ -88,8 +90,9 @@ function followRuns() {
 }
 
 function showResults(wanted = setting(FEEDBACK)) {
-  if (wanted) results.restore(app.nodeOutputs)
-  else results.hideAll()
+  if (!wanted) return [results, typing].forEach((each) => each.hideAll())
+  results.restore(app.nodeOutputs)
+  typing.changed()
 }
 
 /** The page's language, from the texts that it has loaded for its nodes too. */
@@ -119,6 +122,17 @@ async function askSteps(run) {
   try {
     const answer = await api.fetchApi(`/safelight/steps?${new URLSearchParams(run)}`)
     return answer.ok ? await answer.json() : null
+  } catch {
+    return null
+  }
+}
+
+/** What is unsafe in a prompt; {error} for inputs that the node would refuse, null from a server that does not say. */
+async function askPrompt(question, signal) {
+  try {
+    const body = JSON.stringify(question)
+    const answer = await api.fetchApi("/safelight/prompt", { method: "POST", headers: { "Content-Type": "application/json" }, body, signal })
+    return answer.ok || answer.status === 400 ? await answer.json() : null
   } catch {
     return null
   }
@@ -176,6 +190,7 @@ app.registerExtension({
     followRuns()
     api.addEventListener("graphChanged", ({ detail }) => {
       results.changed(detail)
+      if (setting(FEEDBACK)) typing.changed()
       for (const { node } of placed()) useChanged(node)
     })
     app.ui?.settings?.addEventListener?.("Comfy.VueNodes.Enabled.change", () => {
@@ -192,7 +207,9 @@ app.registerExtension({
     followUse(node)
     if (node.comfyClass === "SafelightEasy") foldAdvanced(node)
     withoutAdvanced(node)
-    if (setting(FEEDBACK)) results.made(node)
+    if (!setting(FEEDBACK)) return
+    results.made(node)
+    typing.made(node)
   },
   beforeConfigureGraph(saved) {
     fromEarlier(saved)

@@ -55,6 +55,17 @@ export const ENGLISH = {
     none: "no word stands out",
     method: "method"
   },
+  typing: {
+    title: "Unsafe words of the prompt",
+    keep: "Keep “{words}”",
+    kept: "kept",
+    becomes: "becomes “{text}”",
+    leaveOut: "Leave it out",
+    leftOut: "left out",
+    write: "Write your own ...",
+    instead: "What to show instead of “{words}”",
+    reset: "As Safelight chooses"
+  },
   wipe: {
     handle: "Between before and after",
     at: "{share} % before",

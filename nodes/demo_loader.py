@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from safelight.engine.typed_prompt import vocabularies
+
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.sd import CLIP, VAE
@@ -33,3 +35,12 @@ class SafelightDemoLoader:
         from ..demo.loader import load  # type: ignore[import-not-found]  # above `nodes` only in the pack as the host loads it
 
         return load()
+
+
+def _knows(word: str) -> bool:
+    from ..demo.loader import knows
+
+    return knows(word)
+
+
+vocabularies[SafelightDemoLoader.__name__] = _knows

@@ -44,11 +44,14 @@ const promptOf = (node) => String(node.widgets?.find((widget) => widget.name ===
  * @param {() => Iterable<{node: object, path: string[], locator: string}>} placed every node of the workflow: the ids
  *   that lead to it, and its name in the page's outputs
  * @param {() => object} workflow the workflow as it would be saved now
- * @param {(event: WheelEvent) => void} zoom what the wheel does over the canvas
- * @param {(file: object) => string} address of a picture on the server
- * @param {(act: () => void) => void} edited does what is one step of the page's history
+ * @param {object} page
+ * @param {(event: WheelEvent) => void} page.zoom what the wheel does over the canvas
+ * @param {(file: object) => string} page.address of a picture on the server
+ * @param {(act: () => void) => void} page.edited does what is one step of the page's history
+ * @param {{giveWay: (node: object) => void, resulted: (node: object, element: ?HTMLElement, stale: boolean) => void}} page.typing
+ *   what is shown of a prompt before it runs: told before a result comes, and of every result, or that there is none
  */
-export function createResults(placed, workflow, zoom, address, edited) {
+export function createResults(placed, workflow, { zoom, address, edited, typing }) {
   const showing = new WeakMap() // node to {view, mounted, live, text, path, run}; text: of a result, none before the first
   const runs = new Map() // path and text to {behind, prompt}: the settings it came from, the prompt that it is about
 
@@ -61,13 +64,14 @@ export function createResults(placed, workflow, zoom, address, edited) {
   const hide = (node) => {
     if (showsPictures(node) && hasResult(node)) uncoverPictures(node)
     showing.get(node)?.mounted.remove()
-    showing.delete(node)
+    if (showing.delete(node)) typing.resulted(node, null, false)
     if (running === node) running = null
   }
 
   /** What stands on a node, made where nothing does. */
   const standing = (node) => {
     if (!showing.has(node)) {
+      typing.giveWay(node)
       const view = SHOWN[node.comfyClass][1](address, createSliders(node, placed, edited))
       zoomThrough(view.element, zoom)
       showing.set(node, { view, mounted: mount(node, view.element), live: createLive(view.element, node.comfyClass !== EASY) })
@@ -88,9 +92,11 @@ export function createResults(placed, workflow, zoom, address, edited) {
   const judge = (node, now) => {
     if (!hasResult(node)) return
     const result = showing.get(node)
+    const stale = settingsBehind(now, result.path) !== result.run.behind
     result.mounted.change(() => {
-      result.view.setStale(settingsBehind(now, result.path) !== result.run.behind)
+      result.view.setStale(stale)
       result.view.refresh?.()
+      typing.resulted(node, result.view.element, stale)
     })
   }
 

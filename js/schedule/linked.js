@@ -75,6 +75,16 @@ export function sourceOf(node, name, far = 0) {
   return { linked: true }
 }
 
+/** Whether something is linked to an input. */
+export const isLinked = (node, name) => inputOf(node, name)?.link != null
+
+/** The type of the node that an input's link comes from, "" where that is not known. */
+export function typeBehind(node, name, far = 0) {
+  const origin = isLinked(node, name) && far < FAR ? originOf(node.graph, inputOf(node, name).link) : null
+  if (origin?.host) return origin.input ? typeBehind(origin.host, origin.input.name, far + 1) : ""
+  return origin?.node?.comfyClass ?? origin?.node?.type ?? ""
+}
+
 /** The nodes that an output goes to, with the input's name, in the order of the links. */
 function* targetsOf(graph, links, far = 0) {
   for (const id of far > FAR ? [] : (links ?? [])) {

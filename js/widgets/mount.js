@@ -1,7 +1,7 @@
 // An element at the foot of a node that is shown and never saved. It knows nodes and widgets, not the application.
 import { holdPlace } from "./place.js"
 
-const NAME = "safelight_feedback"
+const FEEDBACK = "safelight_feedback"
 const MARGIN = 6 // px around the element
 
 /**
@@ -9,14 +9,15 @@ const MARGIN = 6 // px around the element
  * workflow has neither the widget nor that height.
  * @param {object} node the page's node
  * @param {HTMLElement} element as high as its content asks for
+ * @param {string} [name] the widget's: Nodes 2.0 goes on showing the element of one that is followed by another of its name
  * @returns {{change: (draw: () => void) => void, remove: () => void}} `change` draws into the element
  */
-export function mount(node, element) {
+export function mount(node, element, name = FEEDBACK) {
   let height = 0
   let settled = node.size[1] // the node's height when this last had a say in it
   const frame = document.createElement("div") // the page gives it a height; the element inside keeps its own
   frame.append(element)
-  const widget = node.addDOMWidget(NAME, "SAFELIGHT_FEEDBACK", frame, {
+  const widget = node.addDOMWidget(name, "SAFELIGHT_FEEDBACK", frame, {
     serialize: false, // not in prompts
     hideInPanel: true, // the page's side panel would take the element out of the node
     margin: MARGIN,
@@ -26,7 +27,7 @@ export function mount(node, element) {
     getMaxHeight: () => height
   })
   widget.serialize = false // not in workflows
-  holdPlace(node, NAME, frame)
+  holdPlace(node, name, frame)
 
   const grow = (to) => {
     const by = to - height

@@ -6,13 +6,11 @@ is known only when it runs; until then Stable Diffusion's noise schedule is used
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from types import SimpleNamespace
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import comfy.model_sampling
 import comfy.samplers
@@ -21,8 +19,12 @@ import torch
 from safelight.checks import shortened
 from safelight.engine import host
 from safelight.engine.ksampler import cut_short, stock_sampler, whole_run
+from safelight.engine.page_server import serve_page
 from safelight.guidance.progress import noise_level_progress, step_progress
 from safelight.guidance.schedule import AXES
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 NOISE_LEVEL, STEPS = AXES
 ROUTE = "/safelight/steps"
@@ -130,27 +132,10 @@ def _number(name: str, text: str) -> float:
     return float(text)
 
 
+async def _query(request: web.Request) -> Mapping[str, str]:
+    return request.query
+
+
 def serve() -> None:
-    """Answers GET /safelight/steps on the server that loads this pack, where there is one.
-
-    A thread of its own works the answers out, one at a time: a thousand steps take half a second, and the server's
-    other threads, with which it reads files, are free meanwhile.
-    """
-    server = host.prompt_server()
-    if server is None:
-        return
-    from aiohttp import web
-
-    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="safelight")
-
-    def work(request: web.Request) -> web.Response:
-        if request.transport is None:  # the page has gone while its request waited
-            return web.Response()
-        try:
-            return web.json_response(answer(request.query))
-        except ValueError as error:
-            return web.json_response({"error": str(error)}, status=400)
-
-    @server.routes.get(ROUTE)
-    async def steps(request: web.Request) -> web.Response:
-        return await asyncio.get_running_loop().run_in_executor(worker, work, request)
+    """Answers GET /safelight/steps on the server that loads this pack, where there is one."""
+    serve_page("GET", ROUTE, _query, lambda query: answer(query))

@@ -255,3 +255,14 @@ def test_the_page_is_told_where_the_steps_of_a_run_lie(server):
         urllib.request.urlopen(f"{client.url}/safelight/steps?steps=5&scheduler=none", timeout=60)
     assert refused.value.code == 400
     assert "scheduler: expected a scheduler of this ComfyUI, got 'none'" in json.load(refused.value)["error"]
+
+
+def test_the_page_is_told_what_is_unsafe_in_a_prompt(server):
+    client, _ = server
+    told = json.loads(post(client, "/safelight/prompt", {"prompt": "a cat and a naked man"}))
+    assert json.loads(told["verdict"])["words"] == ["naked"]
+    assert [place["key"] for place in told["places"]] == ["naked"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(client, "/safelight/prompt", {"prompt": "a cat", "stand_ins": "cat"})
+    assert refused.value.code == 400
+    assert json.load(refused.value)["error"].startswith("stand_ins: expected")
