@@ -174,8 +174,8 @@ class SafelightEasy(SamplingNode):
         context = easy.read_prompt(clip, prompt, safe_prompt, concepts, raised(safety))
         risk = context.verdict.risk if image is None else 1.0
         settings = read_settings(safety, risk=risk, looks=eye is not None)
-        chosen, note = easy.choose(made_for(model), width, height, cfg, image)
-        settings = replace(settings, notes=(*settings.notes, *filter(None, [note])))
+        chosen, notes = easy.choose(made_for(model), width, height, cfg, image)
+        settings = replace(settings, notes=(*settings.notes, *notes))
         if image is None:
             latent, denoise = easy.empty_latent(model, vae, chosen.width, chosen.height, batch_size), 1.0
         else:

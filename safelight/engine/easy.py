@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,26 +38,39 @@ def read_prompt(clip: CLIP, prompt: str, safe_prompt: str, concepts: str, safety
         return Context(positive, as_harmless(positive), Verdict(1.0, REWRITE, notes=(str(error),)))
 
 
-def choose(kind: MadeFor, width: int, height: int, cfg: float, image: torch.Tensor | None) -> tuple[MadeFor, str]:
-    """Size and cfg for a run, and a note on what Safelight chose: 0 stands for what the model is made for."""
-    chosen = MadeFor(kind.name, width or kind.width, height or kind.height, cfg or kind.cfg)
+def choose(
+    kind: MadeFor, width: int, height: int, cfg: float, image: torch.Tensor | None
+) -> tuple[MadeFor, tuple[str, ...]]:
+    """Size and cfg for a run, and notes on what Safelight chose: 0 stands for what the model is made for."""
+    chosen = replace(kind, width=width or kind.width, height=height or kind.height, cfg=cfg or kind.cfg)
     words = [] if image is not None or (width and height) else [f"{chosen.width} x {chosen.height} pixels"]
     words += [] if cfg else [f"cfg {chosen.cfg:g}"]
-    if not words:
-        return chosen, ""
-    if kind.name:
-        return chosen, f"{', '.join(words)}: what {kind.name} is made for."
-    return chosen, (
-        f"{', '.join(words)}: a guess, since this kind of model is not known. Set width, height and cfg if the picture "
-        "looks wrong."
-    )
+    notes = []
+    if words and kind.name:
+        notes.append(f"{', '.join(words)}: what {kind.name} is made for.")
+    elif words:
+        notes.append(
+            f"{', '.join(words)}: a guess, since this kind of model is not known. Set width, height and cfg if the "
+            "picture looks wrong."
+        )
+    if kind.video:
+        notes.append(
+            f"{kind.name} is a video model, and this is one frame, a still. For a video take Safelight Context Encode "
+            "and Safelight KSampler."
+        )
+    return chosen, tuple(notes)
 
 
 def empty_latent(model: ModelPatcher, vae: VAE, width: int, height: int, batch_size: int) -> dict[str, Any]:
     """The LATENT that the host's empty latent nodes give for this model, of one frame. width, height: in pixels.
 
-    Raises ValueError, naming the input, for a size without a latent cell.
+    Raises ValueError, naming the input, for a model of sound or shapes, and for a size without a latent cell.
     """
+    if getattr(model.get_model_object("latent_format"), "latent_dimensions", 2) < 2:
+        raise ValueError(
+            f"model: expected a model that draws pictures, got {type(model.model).__name__}. Take Safelight Context "
+            "Encode and Safelight KSampler with the empty latent that this model needs."
+        )
     ratio = host.spatial_ratio(vae)
     for name, side in (("width", width), ("height", height)):
         if side < ratio:
@@ -70,7 +83,11 @@ def empty_latent(model: ModelPatcher, vae: VAE, width: int, height: int, batch_s
 
 def encoded(vae: VAE, image: torch.Tensor, batch_size: int) -> dict[str, Any]:
     """The LATENT of a picture [N, H, W, C], each of the N `batch_size` times in turn."""
-    return {"samples": torch.cat([vae.encode(image[..., :3])] * batch_size)}
+    pixels = image[..., :3]
+    samples = vae.encode(pixels)
+    if samples.ndim == 5 and len(pixels) > 1:  # a VAE for videos, to which they are one video's frames
+        samples = torch.cat([vae.encode(picture) for picture in pixels.split(1)])
+    return {"samples": torch.cat([samples] * batch_size)}
 
 
 @dataclass(frozen=True)

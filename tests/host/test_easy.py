@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 
-import comfy.model_base
 import host
 import pytest
-import tiny_encoders
-import tiny_models
 import torch
-from host import base_nodes, call, count_rows, require
+from host import base_nodes, call, count_rows
 
 from safelight.detect.detector import Detector
 from safelight.detect.look import Finding, best
-from safelight.engine import made_for as kinds
 from safelight.text.concepts import TEMPLATE_CONCEPTS
 
 PROMPT = "a cat and a knife on a green background"
@@ -144,104 +140,3 @@ def test_what_is_hidden_is_not_shown_plain(easy):
     assert not passed and torch.equal(before, image)
     kept, plain, _, _, _, _ = easy(safety=0.2, detector=Suspicious())
     assert not torch.equal(kept, image) and not torch.equal(kept, plain)
-
-
-# --- what a model is made for
-
-
-class Viewer:
-    """A VAE of that many pixels to a latent cell, which shows a latent's first three channels."""
-
-    def __init__(self, ratio):
-        self.downscale_ratio = ratio
-
-    def decode(self, samples):
-        shown = torch.sigmoid(samples[:, :3].movedim(1, -1).float())
-        return shown.repeat_interleave(self.downscale_ratio, -2).repeat_interleave(self.downscale_ratio, -3)
-
-
-def sd1():
-    model = tiny_models.unet_model()
-    model.model.model_config.unet_config = {**model.model.model_config.unet_config, "context_dim": 768}
-    return model
-
-
-def sdxl():
-    return tiny_models.sdxl_model(tiny_encoders.L + tiny_encoders.G, tiny_encoders.G)
-
-
-MODELS = {
-    "SD1.x": (sd1, "fitting", (512, 512), 7.0),
-    "SDXL": (
-        lambda: tiny_models.sdxl_model(tiny_encoders.L + tiny_encoders.G, tiny_encoders.G),
-        "SDXL",
-        (1024, 1024),
-        7.0,
-    ),
-    "Flux": (lambda: tiny_models.flux_model(tiny_encoders.T5, tiny_encoders.L), "Flux", (1024, 1024), 1.0),
-    "Wan": (tiny_models.video_model, "fitting", (832, 480), 6.0),
-}
-
-
-@pytest.mark.parametrize("family", list(MODELS))
-def test_a_model_gets_a_latent_of_its_own_size_and_form(pack, family):
-    """And the picture is that of the stock nodes."""
-    make, encoder, size, cfg = MODELS[family]
-    require(family != "Flux" or not host.IS_INDEX_BUILD, "Flux")
-    require(family != "Wan" or hasattr(comfy.model_base, "WAN21"), "Wan")
-    model = make()
-    clip = tiny_encoders.fitting_clip() if encoder == "fitting" else tiny_encoders.clip(encoder)
-    outcome = pack.nodes["SafelightEasy"]().make(model, clip, Viewer(8), PROMPT, 0.0, 3, steps=1)
-    image, report = outcome["result"][0], json.loads(outcome["result"][3])
-    assert image.shape == (1, size[1], size[0], 3)
-    note = report["notes"][0]
-    assert note.startswith(f"{size[0]} x {size[1]} pixels, cfg {cfg:g}: ")
-    assert family in note
-    latent = call(base_nodes.EmptyLatentImage, width=size[0], height=size[1], batch_size=1)[0]
-    settings = {"seed": 3, "steps": 1, "cfg": cfg, "sampler_name": "euler", "scheduler": "simple"}
-    samples = host.stock(model, encode(clip, PROMPT), encode(clip, ""), latent, **settings)
-    assert torch.equal(image, Viewer(8).decode(samples).reshape(image.shape))
-
-
-def test_a_size_and_a_cfg_of_the_artists_own_count(pack):
-    model, clip = tiny_models.unet_model(), tiny_encoders.fitting_clip()
-    given = {"width": 64, "height": 32, "cfg": 2.0, "steps": 1, "batch_size": 2}
-    outcome = pack.nodes["SafelightEasy"]().make(model, clip, Viewer(16), PROMPT, 0.0, 3, **given)
-    assert outcome["result"][0].shape == (2, 32, 64, 3)
-    assert json.loads(outcome["result"][3])["notes"] == ["safety is 0: the stock sampler ran."]
-    outcome = pack.nodes["SafelightEasy"]().make(model, clip, Viewer(16), PROMPT, 0.0, 3, **{**given, "cfg": 0.0})
-    assert json.loads(outcome["result"][3])["notes"][0].startswith("cfg 7: a guess")
-    with pytest.raises(ValueError, match=r"^height: expected 0 or at least 16"):
-        pack.nodes["SafelightEasy"]().make(model, clip, Viewer(16), PROMPT, 0.0, 3, **{**given, "height": 8})
-
-
-def of_class(name, **network):
-    """Stands for a MODEL of this class of the host's."""
-    base = getattr(comfy.model_base, name, None)
-    require(base is not None, name)
-    model = base.__new__(base)
-    torch.nn.Module.__init__(model)
-    model.model_config = type("Config", (), {"unet_config": network})()
-    model.model_type = comfy.model_base.ModelType[network.get("type", "EPS")]
-    return type("Patcher", (), {"model": model})()
-
-
-@pytest.mark.parametrize(
-    ("model", "network", "expected"),
-    [
-        ("BaseModel", {"context_dim": 768}, kinds.SD1),
-        ("BaseModel", {"context_dim": 1024}, kinds.SD2),
-        ("BaseModel", {"context_dim": 1024, "type": "V_PREDICTION"}, kinds.SD2_LARGE),
-        ("SDXL_instructpix2pix", {"context_dim": 2048}, kinds.FAMILIES["SDXL"]),
-        ("SD3", {}, kinds.FAMILIES["SD3"]),
-        ("StableCascade_C", {}, kinds.UNKNOWN),
-        ("Chroma", {}, kinds.FAMILIES["Chroma"]),
-        ("QwenImage", {}, kinds.FAMILIES["QwenImage"]),
-        ("Lumina2", {"dim": 2304}, kinds.FAMILIES["Lumina2"]),
-        ("Lumina2", {"dim": 3840}, kinds.Z_IMAGE),
-        ("WAN22", {}, kinds.FAMILIES["WAN22"]),
-        ("Flux2", {}, kinds.FAMILIES["Flux2"]),
-    ],
-)
-def test_a_family_is_told_by_the_hosts_class(model, network, expected):
-    assert kinds.made_for(of_class(model, **network)) == expected
