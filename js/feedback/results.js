@@ -74,7 +74,7 @@ export function createResults(placed, workflow, { zoom, address, edited, typing 
       typing.giveWay(node)
       const view = SHOWN[node.comfyClass][1](address, createSliders(node, placed, edited))
       zoomThrough(view.element, zoom)
-      showing.set(node, { view, mounted: mount(node, view.element), live: createLive(view.element, node.comfyClass !== EASY) })
+      showing.set(node, { view, mounted: mount(node, view.element), live: createLive(view.element, !showsPictures(node)) })
     }
     return showing.get(node)
   }
