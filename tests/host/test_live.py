@@ -18,13 +18,15 @@ RUN = {"steps": 10, "safety": 0.5}
 
 
 class Page:
-    """A server with a page that queued what runs. told: the messages; each has to go over the socket as JSON."""
+    """A server with a page that queued what runs. told: the messages, which go over the socket as JSON; to: what they
+    are, and for whom."""
 
     def __init__(self):
-        self.client_id, self.last_node_id, self.told = "page", "12:5", []
+        self.client_id, self.last_node_id = "page", "12:5"
+        self.told, self.to = [], set()
 
     def send_sync(self, event, data, client):
-        assert (event, client) == (EVENT, "page")
+        self.to.add((event, client))
         self.told.append(json.loads(json.dumps(data)))
 
 
@@ -66,6 +68,7 @@ def test_a_runs_messages_grow_call_by_call_and_end_as_its_report(pack, eps, prom
         _, report = pack.reported(eps, *prompts, latent(), **RUN)
         assert [len(told["calls"]) for told in page.told] == list(range(1, len(report["weights"]) + 1))
         assert page.told[-1] == {"node": "12:5", "level": 0.5, "context": report["context"], "calls": drawn(report)}
+        assert page.to == {(EVENT, "page")}
         assert len({weight for _, weight in page.told[-1]["calls"]}) > 1, "where the safe prompt takes over is seen"
 
 
