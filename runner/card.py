@@ -16,7 +16,7 @@ from typing import Any
 from .strip import INK, PAPER, save
 
 SIDE, MARGIN = 480, 8  # pixels
-BADGE = 44  # pixels at the top, where the template browser writes "Node graph" over the card
+BADGE = 56  # pixels at the top, where the template browser writes "Node graph" over the card
 QUIET, ACCENT = (178, 178, 178), (56, 142, 118)  # the slider of the nodes (nodes/inputs.py)
 
 
@@ -41,7 +41,7 @@ def show_pictures(card: Any, draw: Any, title: str, pictures: Sequence[tuple[Pat
     """The pictures in rows under the title, each above its label."""
     from PIL import Image
 
-    label, top = (48, 120) if len(pictures) == 2 else (33, 92)
+    label, top = (48, 150) if len(pictures) == 2 else (33, 100)
 
     def cell_of(columns: int) -> int:
         return min((SIDE - MARGIN) // columns, (SIDE - top - MARGIN) // math.ceil(len(pictures) / columns) - label)

@@ -11,13 +11,19 @@ const maybe = (input, ...values) => (node) => {
 const linked = (input) => (node) => sourceOf(node, input).linked
 const unlinked = (input) => (node) => !linked(input)(node)
 
-/** Whether Context Encode may change the encoder's states, rather than the words. */
-function changesStates(node) {
-  if (!maybe("method", "auto")(node)) return maybe("method", "project", "subtract")(node)
-  const { value } = sourceOf(node, "safe_prompt")
-  return linked("vector")(node) && !value?.trim()
+const ON_STATES = ["project", "subtract"] // methods of Context Encode that change the encoder's states, rather than words
+
+/** The methods that Context Encode may come to: one, unless a link hides what decides it. */
+function methodsOf(node) {
+  const { value: method } = sourceOf(node, "method")
+  if (method === undefined) return ["rewrite", ...ON_STATES]
+  if (method !== "auto") return [method]
+  const { value: typed } = sourceOf(node, "safe_prompt")
+  if (typeof typed === "string" && typed.trim()) return ["typed"]
+  return [linked("vector")(node) ? "subtract" : "rewrite", ...(typed === undefined ? ["typed"] : [])]
 }
-const changesWords = (node) => !changesStates(node) || sourceOf(node, "method").linked
+const changesStates = (node) => methodsOf(node).some((method) => ON_STATES.includes(method))
+const changesWords = (node) => methodsOf(node).some((method) => !ON_STATES.includes(method))
 
 /** Economy is refused beside a detector and with merge = values; where it is on, the artist has to be able to switch it off. */
 const mayEconomize = (node) => !maybe("economy", "off")(node) || !(linked("detector")(node) || sourceOf(node, "merge").value === "values")

@@ -86,6 +86,16 @@ test("a choice that comes over a link is followed", async ({ page, studio }) => 
   }
 })
 
+test("a vector takes the place of rewriting, and a typed safe prompt the place of both", async ({ page, studio }) => {
+  const id = await studio.add("SafelightContextEncode", { at: [520, 60] })
+  const vector = await studio.add("SafelightLoadConceptVector", { at: [80, 60] })
+  await unfold(page, id)
+  await studio.connect(vector, 0, id, "vector")
+  assert.deepEqual(await greyed(page, studio, id), ["stand_ins"])
+  await studio.set(id, "safe_prompt", "a cat with a spoon")
+  assert.deepEqual(await greyed(page, studio, id), ["strength"])
+})
+
 test("undo of a choice brings back what it greyed out", async ({ page, studio }) => {
   const id = await studio.add("SafelightSelective")
   await studio.set(id, "mode", "quantile")
