@@ -21,7 +21,7 @@ export function createTypingView(choose) {
   dressFeedback()
   installStyle()
   dressTyping()
-  const body = make("div", "safelight-run-body")
+  const body = make("div", "safelight-typing-body") // one of a run's own would turn grey with it
   const element = make("div", "safelight-feedback safelight-typing", "", [body])
   element.setAttribute("role", "group")
   element.setAttribute("aria-label", say("typing.title"))
