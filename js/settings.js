@@ -19,7 +19,7 @@ export const settings = (onFeedback) => [
     id: FEEDBACK,
     category: ["Safelight", "Safelight", "Show feedback"],
     name: "Show feedback",
-    tooltip: "After a run, the sampler nodes show weights, risk, gate and cost, and Context Encode and Prompt show their verdict.",
+    tooltip: "After a run, the sampler nodes show weights, risk, gate and cost, and Context Encode and Prompt show their verdict. While you type, they and Easy mark unsafe words.",
     type: "boolean",
     defaultValue: true,
     onChange: (shown, before) => before !== undefined && onFeedback(shown) // the page calls it once at the start, too

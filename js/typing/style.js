@@ -2,6 +2,8 @@
 
 const ID = "safelight-typing-style"
 const CSS = `
+.safelight-typing-body { display: flex; flex-direction: column; gap: 5px; min-width: 0; }
+.safelight-typing-body > * { flex: none; }
 .safelight-typing-word { cursor: pointer; text-decoration: underline dotted; text-underline-offset: 2px; }
 .safelight-typing-word:hover { background: color-mix(in srgb, var(--sl-accent) 65%, transparent) !important; }
 .safelight-typing-word:focus-visible { outline: 2px solid var(--p-primary-color, #3b82f6); outline-offset: 1px; }

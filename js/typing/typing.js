@@ -55,6 +55,7 @@ export function createTyping({ placed, ask, edited, zoom }) {
       if (state.stale) result.append(state.view.element)
       else unmount(state)
       result.toggleAttribute("data-typing", state.stale)
+      result.setAttribute("role", "group") // what can be worked is no announcement
       if (!state.stale && found) state.view.enliven(result)
     } else if (state.mounted) {
       state.mounted.change(draw)

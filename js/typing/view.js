@@ -21,7 +21,7 @@ export function createTypingView(choose) {
   dressFeedback()
   installStyle()
   dressTyping()
-  const body = make("div", "safelight-run-body")
+  const body = make("div", "safelight-typing-body") // one of a run's own would turn grey with it
   const element = make("div", "safelight-feedback safelight-typing", "", [body])
   element.setAttribute("role", "group")
   element.setAttribute("aria-label", say("typing.title"))
@@ -122,7 +122,7 @@ export function createTypingView(choose) {
       const found = !verdict.fault && Boolean(places.length || verdict.words.length || error !== undefined)
       shown = { prompt, answer, places, choosable, found }
       const line = typed || !places.length ? marked(markWords(prompt, verdict.words).pieces) : drawLine()
-      const parts = !found ? [note(say("feedback.none"))] : [...(error === undefined ? [line] : []), ...verdict.notes.map(note)]
+      const parts = verdict.fault ? [] : !found ? [note(say("feedback.none"))] : [...(error === undefined ? [line] : []), ...verdict.notes.map(note)]
       if (found && !typed && verdict.safePrompt && verdict.safePrompt !== prompt) {
         parts.splice(1, 0, make("div", "safelight-run-name", say("feedback.safePrompt")),
           marked(markWords(verdict.safePrompt, verdict.changes).pieces, "safelight-run-safe"))

@@ -51,8 +51,7 @@ const isGone = (studio, id) => studio.until((id) => !window.studio.node(id).widg
 /** The first word that can be pressed, once the page has drawn it. */
 const word = async (page, id) => (await page.waitForFunction((id) => {
   const { element } = window.studio.node(id).widgets.find(({ name }) => /^safelight_(feedback|typing)$/.test(name)) ?? {}
-  const found = element?.querySelector(".safelight-typing-word")
-  return found?.offsetHeight ? found : null
+  return [...(element?.querySelectorAll(".safelight-typing-word") ?? [])].find((found) => found.offsetHeight)
 }, id)).asElement()
 const item = (page, name) => page.locator(".safelight-menu button", { hasText: name })
 
@@ -167,6 +166,10 @@ test("after a run its verdict stands alone, and its words can be pressed", async
   await (await word(page, id)).click()
   await item(page, "broom").click()
   await linesAre(studio, id, ["a cat and a knife", "a cat and a broom"]) // the old verdict has given way
+  assert.equal(await (await word(page, id)).evaluate((mark) => {
+    for (let at = mark; !at.matches("[data-typing]"); at = at.parentElement) if (getComputedStyle(at).opacity < 1 || getComputedStyle(at).filter !== "none") return "grey"
+    return "clear"
+  }), "clear")
   await studio.undo()
   await linesAre(studio, id, ["a cat and a knife", "a cat and a spoon"])
   await shows(studio, id, "method rewrite")
