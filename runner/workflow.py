@@ -69,7 +69,9 @@ def _first_choices(info: Mapping[str, Any]) -> dict[str, Any]:
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Converts a workflow into the API format by what the running host says of its nodes.
 
-    A list without a value has its first choice, as on the page; "" where it offers nothing. Raises ValueError for node types the host does not have, muted or bypassed nodes, widget values beyond the
+    A list without a value has its first choice, as on the page; "" where it offers nothing.
+
+    Raises ValueError for node types the host does not have, muted or bypassed nodes, widget values beyond the
     widgets, and required inputs without link or value.
     """
     sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
