@@ -60,8 +60,16 @@ def _widget_values(node: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str
     return named
 
 
+def _first_choices(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a node's required lists as it is made."""
+    lists = {name: spec[0] for name, spec in (info["input"].get("required") or {}).items()}
+    return {name: next(iter(choices), "") for name, choices in lists.items() if isinstance(choices, list)}
+
+
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Converts a workflow into the API format by what the running host says of its nodes.
+
+    A list without a value has its first choice, as on the page; "" where it offers nothing.
 
     Raises ValueError for node types the host does not have, muted or bypassed nodes, widget values beyond the
     widgets, and required inputs without link or value.
@@ -77,7 +85,7 @@ def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> di
         if node.get("mode", 0) != 0:
             raise ValueError(f"{label} is muted or bypassed, which this conversion does not handle")
         info = object_info[node["type"]]
-        inputs = _widget_values(node, info)
+        inputs = {**_first_choices(info), **_widget_values(node, info)}
         for socket in node.get("inputs") or ():
             if socket.get("link") is not None:
                 inputs[socket["name"]] = sources[socket["link"]]

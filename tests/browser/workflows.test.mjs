@@ -23,7 +23,7 @@ function onTinyModels(workflow) {
   const model = swapped.nodes.find(({ type }) => /^(CheckpointLoaderSimple|UNETLoader)$/.test(type))
   if (!model) return swapped
   model.type = model.properties["Node name for S&R"] = "TinyCheckpoint"
-  model.widgets_values = [/flux/.test(model.widgets_values[0]) ? "Flux" : "SDXL"]
+  model.widgets_values = [/flux/.test(model.widgets_values?.[0]) ? "Flux" : "SDXL"]
   model.outputs = ["MODEL", "CLIP", "VAE"].map((type, i) => ({ links: [], ...model.outputs[i], name: type, type }))
   for (const { id, type, outputs } of swapped.nodes.filter(({ type }) => type in LOADERS)) {
     model.outputs[LOADERS[type]].links.push(...outputs[0].links)

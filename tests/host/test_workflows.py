@@ -95,7 +95,7 @@ def fits(value, spec) -> bool:
     """Whether a value is one that the widget of this declaration can hold."""
     type_, options = spec[0], spec[1] if len(spec) > 1 else {}
     if choices(spec) is not None:
-        return value in choices(spec)
+        return value in (choices(spec) or [""])  # a server without such files offers none
     if type_ in ("INT", "FLOAT"):
         number = int if type_ == "INT" else (int, float)
         return isinstance(value, number) and options.get("min", value) <= value <= options.get("max", value)

@@ -45,6 +45,8 @@ def other(value, choices):
 def page_of(file, change):
     page = workflow.load(file)
     for node in page["nodes"]:
+        if node["type"] == "CheckpointLoaderSimple":  # without a value: the page puts the first one in, converters none
+            node.setdefault("widgets_values", ["a.safetensors"])
         if change and node["type"].startswith("Safelight"):
             choices = [spec[0] for spec in specs(node["type"]).values() if isinstance(spec[0], list)]
             node["widgets_values"] = [other(value, choices) for value in node.get("widgets_values", ())]

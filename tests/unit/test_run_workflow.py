@@ -91,6 +91,15 @@ def test_notes_are_no_nodes():
     assert list(to_prompt(page(node(1, "Loader"), {"id": 9, "type": "Note", "widgets_values": ["hi"]}), INFO)) == ["1"]
 
 
+@pytest.mark.parametrize(("checkpoints", "first"), [(["a", "b"], "a"), ([], "")])
+def test_a_list_without_a_value_has_its_first_choice(checkpoints, first):
+    info = {"Checkpoint": {"input": {"required": {"name": [checkpoints]}}}}
+    unsaved = {key: value for key, value in node(1, "Checkpoint").items() if key != "widgets_values"}
+    assert to_prompt(page(unsaved), info)["1"]["inputs"] == {"name": first}
+    if checkpoints:
+        assert to_prompt(page(node(1, "Checkpoint", ["b"])), info)["1"]["inputs"] == {"name": "b"}
+
+
 @pytest.mark.parametrize(
     ("nodes", "fault"),
     [
