@@ -31,7 +31,8 @@ class SafelightGrowthInhibitorsGuider(RelatedGuiderNode):
     DESCRIPTION = (
         "Growth inhibitors (GIE, ICLR 2025; first called EIUP) with the paper's two streams: the plain picture runs "
         "beside the one that loses the targets, and lends it the places of the prompt's words. It keeps more of the "
-        "layout than Safelight Growth Inhibitors and costs 1.8 times the rows. A related method, to compare Safelight with."
+        "layout than Safelight Growth Inhibitors and costs 1.8 times the rows. A related method, to compare Safelight "
+        "with."
     )
     MAX_STRENGTH = MAX_STRENGTH
     CLIP_INPUT = OF_PATCH["required"]["clip"]
