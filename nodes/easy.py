@@ -92,6 +92,7 @@ class SafelightEasy(SamplingNode):
                     inputs.safe_prompt_input("What to show instead. Where it is empty, Safelight rewrites the prompt.")
                 ),
                 "concepts": advanced(inputs.concepts_input()),
+                "stand_ins": advanced(inputs.STAND_INS),
                 "width": side("width"),
                 "height": side("height"),
                 "batch_size": (
@@ -149,6 +150,7 @@ class SafelightEasy(SamplingNode):
         negative: str = "",
         safe_prompt: str = "",
         concepts: str = DEFAULT_CONCEPTS,
+        stand_ins: str = "",
         width: int = 0,
         height: int = 0,
         batch_size: int = 1,
@@ -167,11 +169,11 @@ class SafelightEasy(SamplingNode):
         check_texts(negative=negative)
         check_numbers(width=width, height=height, batch_size=batch_size, seed=seed, steps=steps, cfg=cfg)
         check_numbers(denoise=denoise, safety=safety)
-        texts = {"safe_prompt": safe_prompt, "instead": "", "concepts": concepts, "stand_ins": "", "caption": ""}
+        texts = {"safe_prompt": safe_prompt, "concepts": concepts, "stand_ins": stand_ins}
         eye = read_eye(detector, vae, hide=hide)
         if eye is not None:
-            eye = replace(eye, words=make_words(clip, prompt, FALSE_ALARMS, **texts))
-        context = easy.read_prompt(clip, prompt, safe_prompt, concepts, raised(safety))
+            eye = replace(eye, words=make_words(clip, prompt, FALSE_ALARMS, instead="", caption="", **texts))
+        context = easy.read_prompt(clip, prompt, raised(safety), **texts)
         risk = context.verdict.risk if image is None else 1.0
         settings = read_settings(safety, risk=risk, looks=eye is not None)
         chosen, notes = easy.choose(made_for(model), width, height, cfg, image)

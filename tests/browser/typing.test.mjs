@@ -189,11 +189,15 @@ test("no view where feedback is switched off", async ({ page, studio }) => {
   await shows(studio, id, "a cat and a spoon")
 })
 
-test("SafelightEasy: the words are marked; where its lines have no place, none can be pressed", async ({ page, studio }) => {
+test("SafelightEasy: the words can be pressed before a run and on its result, and are never those of another prompt", async ({ page, studio }) => {
   await serve(page)
   const id = await add(studio, "SafelightEasy", { prompt: "a cat and a knife" })
   await linesAre(studio, id, ["a cat and a knife", "a cat and a spoon"])
-  assert.equal(await page.locator(".safelight-typing-word").count(), 0)
+  await (await word(page, id)).click()
+  await item(page, "Keep").click()
+  assert.equal(await studio.get(id, "stand_ins"), "knife = knife")
+  await studio.undo()
+  await linesAre(studio, id, ["a cat and a knife", "a cat and a spoon"])
   const calls = [{ sigma: 14, progress: 0, w: 1 }]
   const report = JSON.stringify({
     format: 2, safety: 1, risk: 0.95, gate: 0.5, gate_open: true, context: 0.2, schedule: {}, merge: "every step", weights: calls,
@@ -206,6 +210,7 @@ test("SafelightEasy: the words are marked; where its lines have no place, none c
   await studio.executed(id, { images: [], safelight_pictures: [pictures], safelight_report: [report], safelight_verdict: [verdict] })
   await shows(studio, id, "Steered")
   await linesAre(studio, id, ["a cat and a knife", "a cat and a spoon"])
+  await (await word(page, id)).waitForElementState("visible")
   await studio.set(id, "prompt", "a dog and a knife")
   await studio.commit()
   await linesAre(studio, id, ["a dog and a knife", "a dog and a spoon"]) // and not those of the last run
