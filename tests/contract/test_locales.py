@@ -22,7 +22,21 @@ AFTER_GENERATE = {"control_after_generate": {"name": "control after generate"}}
 # The parts of the node menu that the page has no word of its own for.
 CATEGORIES = ("demo", "detect", "edits", "inspect")
 NOTES = ("MarkdownNote", "Note")
-NAMES = set(["Safelight", "CASG", "Erase", "Qwen-Image", "Redact", "SAFREE", "SLD", "Strip", "TraSCE", "Z-Image"]) | {"Safe Adapter"}
+NAMES = {
+    *(
+        "CASG",
+        "Erase",
+        "Qwen-Image",
+        "Redact",
+        "Safe Adapter",
+        "Safelight",
+        "SAFREE",
+        "SLD",
+        "Strip",
+        "TraSCE",
+        "Z-Image",
+    ),
+}
 # The words and settings in the scripts that show them, read by Node.
 SCRIPT = """
 import { readFileSync } from "node:fs"
