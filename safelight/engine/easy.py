@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from comfy.sd import CLIP, VAE
 
 
-def read_prompt(clip: CLIP, prompt: str, safety: float, **texts: str) -> Context:
-    """The prompt and its safe counterpart. texts: further ones of encode_context. At safety 0 a prompt that can't be rewritten is no error: nothing is guarded
+def read_prompt(clip: CLIP, prompt: str, safety: float, safe_prompt: str, concepts: str, stand_ins: str) -> Context:
+    """The prompt and its safe counterpart. At safety 0 a prompt that can't be rewritten is no error: nothing is guarded
     there anyway."""
     try:
-        return encode_context(clip, prompt, **texts)
+        return encode_context(clip, prompt, safe_prompt, concepts, stand_ins=stand_ins)
     except NoSafePrompt as error:
         if safety:
             raise

@@ -22,21 +22,9 @@ AFTER_GENERATE = {"control_after_generate": {"name": "control after generate"}}
 # The parts of the node menu that the page has no word of its own for.
 CATEGORIES = ("demo", "detect", "edits", "inspect")
 NOTES = ("MarkdownNote", "Note")
-NAMES = {
-    *(
-        "CASG",
-        "Erase",
-        "Qwen-Image",
-        "Redact",
-        "Safe Adapter",
-        "Safelight",
-        "SAFREE",
-        "SLD",
-        "Strip",
-        "TraSCE",
-        "Z-Image",
-    ),
-}
+# Titles that are names, in every language.
+NAMES = {"Safelight", "Safe Adapter", "CASG", "Erase", "Redact", "SAFREE", "SLD", "Strip", "TraSCE"}
+NAMES |= {"Qwen-Image", "Z-Image"}
 # The words and settings in the scripts that show them, read by Node.
 SCRIPT = """
 import { readFileSync } from "node:fs"
