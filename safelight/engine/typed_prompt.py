@@ -16,6 +16,7 @@ from safelight.text.choices import choices_of
 from safelight.text.concepts import DEFAULT_CONCEPTS
 from safelight.text.reader import FALSE_ALARMS
 from safelight.text.safe_prompt import make_safe_prompt
+from safelight.text.stand_ins import StandIns
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ROUTE = "/safelight/prompt"
 LONGEST = 10_000  # characters of all texts together: a second and a half
 MOST_BYTES = 16 * LONGEST  # of a request: each character may take six, twelve beyond the Basic Multilingual Plane
+TABLES = 8  # with an artist's lines, of those that typing leaves behind
 # Which words a text encoder knows, by the id of the node that loads it, where it does not read any text; the loader's
 # module enters itself.
 vocabularies: dict[str, Callable[[str], bool]] = {}
@@ -48,6 +50,8 @@ def answer(question: Any) -> dict[str, Any]:
             f"prompt: expected texts of at most {LONGEST} characters to read while you type, got {length}. Run "
             "the node: it reads them all."
         )
+    if StandIns.load.cache_info().currsize > TABLES:
+        StandIns.load.cache_clear()
     knows = vocabularies.get(texts["loader"])
     concepts, stand_ins = texts["concepts"], texts["stand_ins"]
     made = make_safe_prompt(texts["prompt"], texts["safe_prompt"], concepts, stand_ins, false_alarms, knows)

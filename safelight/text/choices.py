@@ -121,12 +121,18 @@ def _is_harmless(text: str, concepts: str, false_alarms: float) -> bool:
     return reading.risk < DECISION and not reading.triggers
 
 
+def _kept_places(text: str, own: StandIns) -> list[tuple[int, int]]:
+    """Where the words that the artist keeps begin and end."""
+    kept = "|".join(re.escape(words) for words in sorted(own.kept_in(text), key=len, reverse=True))
+    return [match.span() for match in re.finditer(rf"(?<!\w)(?:{kept})(?!\w)", text)] if kept else []
+
+
 def _places(made: SafePrompt, words: Sequence[Word], own: StandIns) -> list[tuple[int, int, str]]:
     """The unsafe words with their category, the kept ones, and what else the table or the artist changed. None of them
     overlap."""
     table = StandIns.load()
     changed = [(change, _gone(change, words)) for change in made.changes]
-    places = [(*span, "") for span in own.kept_places(made.prompt)]
+    places = [(*span, "") for span in _kept_places(made.prompt, own)]
     for one in made.reading.triggers:
         # With what was changed along with it: "nazi soldiers", of which one word is unsafe.
         along = [run for change, runs in changed for run in runs if run[0] < one.stop and one.start < run[1]]

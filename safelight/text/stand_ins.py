@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ FILE = Path(__file__).with_name("stand_ins.json")
 ADJECTIVE, NOUN, VERB, PHRASE, STYLE = ("adjective", "noun", "verb", "phrase", "style")
 PLURAL = "plural"
 LONGEST = 7  # words of an entry
-REMEMBERED = 8  # tables with lines of an artist, who may be writing them
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class StandIns:
                         self._add_forms(word, value, part)
 
     @classmethod
-    @lru_cache(REMEMBERED)
+    @cache
     def load(cls, own: str = "") -> StandIns:
         return cls(cls.stored(), own)
 
@@ -76,16 +75,15 @@ class StandIns:
     def without_kept(self, text: str) -> str:
         """The text with spaces in the place of words that the artist keeps ("knife = knife")."""
         pieces = list(text)
-        for start, stop in self.kept_places(text):
+        for start, stop in self._kept(text):
             pieces[start:stop] = " " * (stop - start)
         return "".join(pieces)
 
     def kept_in(self, text: str) -> list[str]:
         """The words of a text that the artist keeps."""
-        return list(dict.fromkeys(text[start:stop] for start, stop in self.kept_places(text)))
+        return list(dict.fromkeys(text[start:stop] for start, stop in self._kept(text)))
 
-    def kept_places(self, text: str) -> list[tuple[int, int]]:
-        """Where those begin and end."""
+    def _kept(self, text: str) -> list[tuple[int, int]]:
         return [match.span() for match in self._kept_words.finditer(folded(text))] if self._kept_words else []
 
     def owners(self, words: Sequence[str]) -> list[StandIn]:
