@@ -1,6 +1,6 @@
 // The page around our nodes: what becomes of them in subgraphs, on pages without our widget, collapsed, resized, zoomed.
 import assert from "node:assert/strict"
-import { since, test } from "./harness.mjs"
+import { MODE, since, test } from "./harness.mjs"
 import { OURS } from "./studio.mjs"
 
 const CURVE = JSON.stringify({ points: [[0, 0.25], [1, 0.75]], interpolation: "step" })
@@ -110,6 +110,19 @@ async function standsInside(page, studio, id) {
   assert.ok(box.y >= node.top - 1 && box.y + box.height <= node.bottom + 6, `above the lower edge: ${JSON.stringify([box, node])}`)
   return box
 }
+
+const ADVANCED = { skip: MODE !== "nodes2" && "the classic canvas shows them" }
+test("a node is as tall as what it shows, without its advanced inputs", ADVANCED, async ({ page, studio }) => {
+  const id = await studio.add("SafelightKSampler")
+  await studio.reopen()
+  const element = await page.waitForSelector(`[data-node-id="${id}"]`)
+  const height = () => element.evaluate((node) => node.offsetHeight)
+  const before = await height()
+  await page.evaluate((id) => window.studio.node(id).setSize([window.studio.node(id).size[0], 60]), id) // no less than it needs
+  await studio.settle()
+  const least = await height()
+  assert.ok(before - least < 40, `${before} where ${least} is enough`)
+})
 
 test("the curve's editor stays inside its node when it is resized, zoomed and moved", async ({ page, studio }) => {
   const id = await studio.add("SafelightWeightSchedule", { at: [300, 140] })
