@@ -1,6 +1,6 @@
 // The look of a strip's pictures; its colours are those of a run's feedback (style.js), inside which they stand.
+import { dress } from "../widgets/dress.js"
 
-const ID = "safelight-frames-style"
 const CSS = `
 .safelight-frames { display: flex; flex-direction: column; gap: 6px; min-width: 0; }
 .safelight-frames [hidden] { display: none; }
@@ -24,11 +24,5 @@ const CSS = `
 .safelight-frames[data-gone] .safelight-wipe { display: none; }
 `
 
-/** Puts the style sheet into the document, once. */
-export function dressFrames() {
-  if (document.getElementById(ID)) return
-  const sheet = document.createElement("style")
-  sheet.id = ID
-  sheet.textContent = CSS
-  document.head.append(sheet)
-}
+/** Puts the style sheet into the document. */
+export const dressFrames = () => dress("safelight-frames-style", CSS)

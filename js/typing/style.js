@@ -1,6 +1,6 @@
 // The look of the view under a prompt: that of a run's feedback, with words that can be pressed.
+import { dress } from "../widgets/dress.js"
 
-const ID = "safelight-typing-style"
 const CSS = `
 .safelight-typing-body { display: flex; flex-direction: column; gap: 5px; min-width: 0; }
 .safelight-typing-body > * { flex: none; }
@@ -19,11 +19,5 @@ const CSS = `
 .safelight-feedback[data-typing] > .safelight-run-body > :is(.safelight-run-prompt, .safelight-run-name) { display: none; }
 `
 
-/** Puts the style sheet into the document, once. */
-export function dressTyping() {
-  if (document.getElementById(ID)) return
-  const sheet = document.createElement("style")
-  sheet.id = ID
-  sheet.textContent = CSS
-  document.head.append(sheet)
-}
+/** Puts the style sheet into the document. */
+export const dressTyping = () => dress("safelight-typing-style", CSS)

@@ -1,6 +1,7 @@
 // Inputs that do nothing as their node is set and linked: the page greys them out, and keeps their values. Their tooltips
 // say when they act. It knows nodes and widgets, not the application.
 import { chain } from "./chain.js"
+import { dress } from "./dress.js"
 import { sourceOf } from "../schedule/linked.js"
 
 /** Whether the input may have one of these values; of one that comes over a link nothing may be known. */
@@ -46,17 +47,8 @@ const ACTS = {
   SafelightStrip: GUIDED
 }
 
-const STYLE = "safelight-idle-style"
 // The classic canvas dims all of them, Nodes 2.0 its choices alone: a number would be as bright as one that acts.
 const DIMMED = `.lg-node-widget :is(${Object.keys(ACTS).map((type) => `[node-type="${type}"]`)}):has(:is(input, textarea):disabled) { opacity: .45; }`
-
-function dress() {
-  if (document.getElementById(STYLE)) return
-  const sheet = document.createElement("style")
-  sheet.id = STYLE
-  sheet.textContent = DIMMED
-  document.head.append(sheet)
-}
 
 const updates = new WeakMap() // by node
 
@@ -64,7 +56,7 @@ const updates = new WeakMap() // by node
 export function followUse(node) {
   const acts = ACTS[node.comfyClass]
   if (!acts) return
-  dress()
+  dress("safelight-idle-style", DIMMED)
   const update = () => {
     for (const widget of node.widgets) {
       if (!Object.hasOwn(acts, widget.name)) continue
