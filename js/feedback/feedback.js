@@ -263,4 +263,4 @@ export function createStripView(address, sliders) {
 /** @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}} */
 export const createNoteView = () => createView("feedback.about", (text) => [note(text)])
 
-export { make, marked, note }
+export { marked, note }
