@@ -31,6 +31,10 @@ const atRest = async (page, studio, id) => {
   return height(page, id)
 }
 
+// What a strip sends beside its report.
+const picture = { filename: "frame.png", subfolder: "", type: "temp" }
+const frames = JSON.stringify({ seed: 1, frames: [0, 1].map((safety) => ({ safety, pictures: [picture] })) })
+
 for (const type of ["SafelightKSampler", "SafelightKSamplerAdvanced", "SafelightSamplerCustom", "SafelightStrip"]) {
   test(`${type}: strokes come while it samples, the result takes their place`, async ({ page, studio }) => {
     const id = await studio.add(type, { at: [320, 60] })
@@ -39,7 +43,7 @@ for (const type of ["SafelightKSampler", "SafelightKSamplerAdvanced", "Safelight
     assert.deepEqual(await shown(page, id), { head: "Samplingfull · 1.00", live: true, stale: false, heights: ["0%"], settles: ["20%"] })
     await sends(studio, id, 6)
     assert.deepEqual((await shown(page, id)).heights, ["0%", "0%", "0%", "0%", "75%", "75%"])
-    await studio.executed(id, { safelight_report: [report()] })
+    await studio.executed(id, { safelight_report: [report()], safelight_frames: [frames] })
     const { head, live, heights } = await shown(page, id)
     assert.deepEqual([head, live, heights.length], ["Steeredfull · 1.00", false, 20])
   })
