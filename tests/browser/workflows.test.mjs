@@ -65,16 +65,22 @@ function drawn(page) {
   )
 }
 
+/** A prompt without a checkpoint's name where the server has none, which the page and the converter write differently. */
+const withoutNone = (prompt) => Object.fromEntries(Object.entries(prompt).map(([id, node]) => {
+  const { ckpt_name: checkpoint, ...inputs } = node.inputs
+  return [id, checkpoint ? node : { ...node, inputs }]
+}))
+
 for (const [name, workflow] of Object.entries(pages)) {
   test(`${name}: in the page`, async ({ page, studio }) => {
-    const expected = (await prompts())[name]
+    const expected = withoutNone((await prompts())[name])
     await studio.load(workflow)
     const unknown = await page.evaluate(() => {
       const types = window.studio.graph._nodes.map((node) => node.type)
       return types.filter((type) => !(type in window.LiteGraph.registered_node_types))
     })
     assert.deepEqual(unknown, [])
-    assert.deepEqual(bare(await studio.prompt()), expected)
+    assert.deepEqual(withoutNone(bare(await studio.prompt())), expected)
 
     await studio.view({ scale: 0.4, x: 20, y: 40 })
     const boxes = await drawn(page)
@@ -86,7 +92,7 @@ for (const [name, workflow] of Object.entries(pages)) {
     }
 
     const saved = await studio.reopen()
-    assert.deepEqual(bare(await studio.prompt()), expected, "after saving and opening")
+    assert.deepEqual(withoutNone(bare(await studio.prompt())), expected, "after saving and opening")
     assert.equal(saved.groups.length, workflow.groups.length)
     assert.deepEqual(
       saved.nodes.filter((n) => n.type === "MarkdownNote").map((n) => n.widgets_values),
