@@ -30,6 +30,24 @@ test("in Chinese, nodes, slider and feedback are Chinese", { settings: { "Comfy.
   assert.ok((await element.textContent()).includes(feedback.broken.replace("{why}", feedback.unreadable)))
 })
 
+test("in Chinese a template's notes and titles are Chinese, and a saved workflow's titles stay", { settings: { "Comfy.Locale": "zh" } }, async ({ studio }) => {
+  const { templates } = chinese("main").safelight
+  const template = JSON.parse(readFileSync(new URL("workflows/12 A strip of five.json", ROOT), "utf8"))
+  await studio.load(template)
+  const { nodes, groups } = await studio.save()
+  assert.equal(nodes.find(({ type }) => type === "MarkdownNote").widgets_values[0], templates[template.nodes.find(({ type }) => type === "MarkdownNote").widgets_values[0]])
+  assert.deepEqual(nodes.map(({ id, title }) => [id, title]).filter(([, title]) => title === "Start here" || title === "Prompt"), [])
+  assert.deepEqual(groups.map(({ title }) => title), template.groups.map(({ title }) => templates[title] ?? title))
+  const own = { ...template, nodes: template.nodes.filter(({ type }) => type !== "MarkdownNote") }
+  await studio.load(own)
+  assert.deepEqual((await studio.save()).groups.map(({ title }) => title), template.groups.map(({ title }) => title))
+})
+
+test("help in the page's language is where the page looks for it, with its details", { settings: { "Comfy.Locale": "zh" } }, async ({ page }) => {
+  const text = await page.evaluate(async () => (await fetch("/extensions/safelight/docs/SafelightKSampler/zh.md")).text())
+  assert.ok(text.startsWith(`# ${chinese("nodeDefs").SafelightKSampler.display_name}\n`) && text.includes("<summary>Inputs</summary>"))
+})
+
 test("the about panel names the version and links the paper", async ({ page }) => {
   const version = readFileSync(new URL("pyproject.toml", ROOT), "utf8").match(/^version = "(.+)"$/m)[1]
   await open(page, "Comfy.Help.AboutComfyUI")
