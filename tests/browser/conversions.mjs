@@ -32,3 +32,9 @@ export function conversions(nodes, workflows = pages) {
 /** A prompt of the page without what it notes beside each node. */
 export const bare = (prompt) =>
   Object.fromEntries(Object.entries(prompt).map(([id, { class_type, inputs }]) => [id, { class_type, inputs }]))
+
+/** A prompt without a checkpoint's name where the server has none, which the page and the converter write differently. */
+export const withoutNone = (prompt) => Object.fromEntries(Object.entries(prompt).map(([id, node]) => {
+  const { ckpt_name: checkpoint, ...inputs } = node.inputs
+  return [id, checkpoint ? node : { ...node, inputs }]
+}))

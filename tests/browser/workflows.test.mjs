@@ -1,7 +1,7 @@
 // The workflows and the subgraph in the page: nothing missing, every value in its place, nothing in the way of anything
 // else, and the prompt that runner/workflow.py makes of the file. On a real server each one runs.
 import assert from "node:assert/strict"
-import { bare, conversions, earlier, pages } from "./conversions.mjs"
+import { bare, conversions, earlier, pages, withoutNone } from "./conversions.mjs"
 import { HOST, URL as SERVER, since, test } from "./harness.mjs"
 
 const REAL = HOST !== "stand-in"
@@ -64,12 +64,6 @@ function drawn(page) {
     })
   )
 }
-
-/** A prompt without a checkpoint's name where the server has none, which the page and the converter write differently. */
-const withoutNone = (prompt) => Object.fromEntries(Object.entries(prompt).map(([id, node]) => {
-  const { ckpt_name: checkpoint, ...inputs } = node.inputs
-  return [id, checkpoint ? node : { ...node, inputs }]
-}))
 
 for (const [name, workflow] of Object.entries(pages)) {
   test(`${name}: in the page`, async ({ page, studio }) => {
