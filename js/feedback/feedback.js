@@ -1,5 +1,6 @@
 // What a run did, drawn for the artist: a sampler's report, a prompt's verdict, a note. It knows nothing of ComfyUI.
 // Prompts are the artist's text and notes come from a server: they only ever become text, never markup.
+import { make } from "../widgets/element.js"
 import { dressFeedback } from "./style.js"
 import { levelOf, placeOf } from "../widgets/levels.js"
 import { markWords, readFrames, readPictures, readReport, readVerdict } from "./result.js"
@@ -11,17 +12,8 @@ const BUCKETS = 120 // strokes in a plot; more would touch each other
 const DECISION = 0.5 // of a risk: the point between everyday and unsafe phrases
 const MOST_PICTURES = 8 // of a batch that have a line of their own
 
-/** An element with a class, text content and children. */
-export function make(tag, name, text = "", children = []) {
-  const element = document.createElement(tag)
-  if (name) element.className = name
-  element.textContent = text
-  element.append(...children)
-  return element
-}
-
 export const row = (name, ...children) => make("div", "safelight-run-row", "", [make("span", "safelight-run-name", name), ...children])
-const note = (text) => make("div", "safelight-run-note", text)
+export const note = (text) => make("div", "safelight-run-note", text)
 const percent = (part) => `${Math.round(part * 100)}`
 
 /** A bar from 0 to 1 with a mark on it. */
@@ -136,7 +128,7 @@ function drawRun(report) {
 const drawReport = (report) => [...drawHead(report), ...drawRun(report)]
 
 /** A text with some of its words marked. */
-function marked(pieces, kind = "") {
+export function marked(pieces, kind = "") {
   const spans = pieces.map(({ text, marked }) => make(marked ? "mark" : "span", "", text))
   return make("div", `safelight-run-prompt ${kind}`.trim(), "", spans)
 }
@@ -262,5 +254,3 @@ export function createStripView(address, sliders) {
 
 /** @returns {{element: HTMLElement, show: (text: string) => void, setStale: (stale: boolean) => void}} */
 export const createNoteView = () => createView("feedback.about", (text) => [note(text)])
-
-export { marked, note }

@@ -1,19 +1,13 @@
 // The pictures of a strip side by side, each a button: the slider goes there, and the wipe shows it over the plain one. It
 // knows nothing of ComfyUI.
 import { dressFrames } from "./frames_style.js"
+import { make } from "../widgets/element.js"
 import { placeOf } from "../widgets/levels.js"
 import { createWipe } from "./wipe.js"
 import { say } from "../words.js"
 
 const MOST_ROWS = 8 // of a batch, whose other pictures the wipe shows
 const SAME = 1e-6 // of levels: sliders have steps
-
-function make(tag, name, text = "") {
-  const element = document.createElement(tag)
-  element.className = name
-  element.textContent = text
-  return element
-}
 
 /**
  * @param {(file: object) => string} address of a picture on the server

@@ -1,5 +1,6 @@
 // A run that goes on, drawn on its node: the weight of each call of the model as it comes. It knows nothing of ComfyUI.
-import { levelText, make, plot, riskRow, row } from "./feedback.js"
+import { make } from "../widgets/element.js"
+import { levelText, plot, riskRow, row } from "./feedback.js"
 import { say } from "../words.js"
 
 const isUnit = (value) => typeof value === "number" && value >= 0 && value <= 1

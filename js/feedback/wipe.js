@@ -1,16 +1,10 @@
 // Before and after as two pictures over each other, with a handle between them, and the map of where they differ. It knows
 // nothing of ComfyUI.
 import { dressWipe } from "./wipe_style.js"
+import { make } from "../widgets/element.js"
 import { say } from "../words.js"
 
 const STEP = { ArrowLeft: -5, ArrowDown: -5, PageDown: -20, ArrowRight: 5, ArrowUp: 5, PageUp: 20, Home: -100, End: 100 }
-
-const make = (tag, name, children = []) => {
-  const element = document.createElement(tag)
-  element.className = name
-  element.append(...children)
-  return element
-}
 
 /** A layer of the frame: a picture that is no file to be dragged away. */
 const layer = (name) => Object.assign(make("img", `safelight-wipe-${name}`), { draggable: false })
@@ -42,7 +36,7 @@ export function createWipe(address, { mapFirst = false, turned = () => {} } = {}
   const when = layer("when")
   const handle = make("div", "safelight-wipe-handle")
   const labels = ["before", "after"].map((side) => make("span", `safelight-wipe-label safelight-wipe-${side}-label`))
-  const frame = make("div", "safelight-wipe-frame", [...Object.values(layers), ...labels, handle])
+  const frame = make("div", "safelight-wipe-frame", "", [...Object.values(layers), ...labels, handle])
   const map = button("safelight-wipe-toggle", () => {
     mapped = !isMapped()
     draw()
@@ -54,10 +48,10 @@ export function createWipe(address, { mapFirst = false, turned = () => {} } = {}
     turned(picture)
   }
   const [previous, next] = [button("", turn(-1)), button("", turn(1))]
-  const batch = make("span", "safelight-wipe-batch", [previous, count, next])
+  const batch = make("span", "safelight-wipe-batch", "", [previous, count, next])
   const gone = make("div", "safelight-run-note")
-  const bar = make("div", "safelight-wipe-bar", [map, batch])
-  const element = make("div", "safelight-wipe", [frame, when, gone, bar])
+  const bar = make("div", "safelight-wipe-bar", "", [map, batch])
+  const element = make("div", "safelight-wipe", "", [frame, when, gone, bar])
   gone.hidden = true
 
   handle.tabIndex = 0

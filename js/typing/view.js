@@ -2,7 +2,8 @@
 // artist's text and choices come from a server: they only ever become text, never markup.
 import { installStyle } from "../editor/style.js"
 import { openMenu } from "../editor/menu.js"
-import { make, marked, note } from "../feedback/feedback.js"
+import { marked, note } from "../feedback/feedback.js"
+import { make } from "../widgets/element.js"
 import { markWords, readVerdict } from "../feedback/result.js"
 import { dressFeedback } from "../feedback/style.js"
 import { say } from "../words.js"
